@@ -1,0 +1,105 @@
+"""Games an attacker plays, and exactly what the attacker is given."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from fedbench.data import Cohort, Schema
+from fedbench.errors import ContractError
+from fedbench.plugin import Plugin
+from fedbench.seeds import Rng
+
+__all__ = ["Attack", "Game", "Guess", "Knowledge", "PublicChallenge", "Sight"]
+
+Game = Literal["membership", "attribute", "linkage", "singling-out", "source", "property"]
+
+
+class Knowledge(StrEnum):
+    """What an attacker may hold."""
+
+    SYNTHETIC = "synthetic"
+    REFERENCE = "reference"
+    GENERATOR = "generator"
+    MODEL = "model"
+    UPDATES = "updates"
+    AGGREGATE = "aggregate"
+    PEER = "peer"
+    OTHER_COLUMNS = "other columns"
+    LABELS = "labels"
+
+
+@dataclass(frozen=True)
+class Sight:
+    """All that the attacker sees; the public schema comes for free.
+
+    Touching anything the attack did not declare raises ``ContractError``.
+    """
+
+    schema: Schema
+    allowed: frozenset[Knowledge]
+    _held: Mapping[Knowledge, Any] = field(repr=False)
+
+    @property
+    def synthetic(self) -> Cohort:
+        """The released records."""
+        return self._get(Knowledge.SYNTHETIC)
+
+    @property
+    def reference(self) -> Cohort:
+        """Other patients of the same hospitals, none of them a target; may be empty."""
+        return self._get(Knowledge.REFERENCE)
+
+    def _get(self, what: Knowledge) -> Any:
+        if what not in self.allowed:
+            raise ContractError(
+                f"The attack looked at {what.value!r} without declaring it in `knows`."
+            )
+        if what not in self._held:
+            raise ContractError(f"This game has no {what.value!r} to look at.")
+        return self._held[what]
+
+
+@dataclass(frozen=True)
+class PublicChallenge:
+    """What is asked; the truth stays elsewhere.
+
+    ``targets`` is a patient table in random order under meaningless row numbers. In the
+    attribute game it lacks the column ``secret``, and every other column that gives the secret
+    away. ``sites`` is the hospital of every target.
+    """
+
+    game: Game
+    targets: pd.DataFrame
+    sites: NDArray[np.object_]
+    secret: str = ""
+
+
+@dataclass(frozen=True)
+class Guess:
+    """An attacker's answer.
+
+    ``scores``: membership: one number per target, higher means surer that it is a member;
+    attribute: one probability per target and level of the secret, shape ``(n, levels)``.
+    """
+
+    scores: NDArray[np.float64]
+
+
+class Attack(Plugin):
+    """An adversary with declared knowledge, playing one game."""
+
+    game: ClassVar[Game]
+    knows: ClassVar[frozenset[Knowledge]]
+    version: ClassVar[int]
+
+    @abstractmethod
+    def guess(self, sight: Sight, challenge: PublicChallenge, rng: Rng) -> Guess:
+        """Answer the challenge."""

@@ -1,0 +1,461 @@
+"""Health records, and what is publicly known about them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedbench.errors import DataError
+from fedbench.plugin import Plugin
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = [
+    "MISSING",
+    "OTHER",
+    "Cohort",
+    "Column",
+    "DataStore",
+    "Dataset",
+    "Feature",
+    "Outcome",
+    "Part",
+    "Role",
+    "Schema",
+    "Task",
+    "Vocabulary",
+    "Window",
+    "cohort_from_table",
+    "read_cohort",
+    "write_cohort",
+]
+
+OTHER = "(other)"
+"""Stands for every category or code that the public schema does not list."""
+
+MISSING = "(missing)"
+"""How a missing category is shown; in tables it is an empty field."""
+
+TABLES = ("static", "visits", "codes", "outcome")
+
+
+class Part(StrEnum):
+    """The parts a cohort may have."""
+
+    STATIC = "static"
+    VISITS = "visits"
+    CODES = "codes"
+    OUTCOME = "outcome"
+
+
+Role = Literal["quasi-identifier", "sensitive", "site"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """What everyone may know about a column before seeing any record.
+
+    ``low`` and ``high`` are plausible clinical bounds, both inclusive and both public.
+    ``log`` says that the quantity is spread over orders of magnitude.
+    A column with the role ``site`` says where a patient lives and is not generated.
+    """
+
+    kind: Literal["number", "integer", "category"]
+    label: str = ""
+    unit: str = ""
+    levels: tuple[str, ...] = ()
+    low: float = float("nan")
+    high: float = float("nan")
+    log: bool = False
+    roles: frozenset[Role] = frozenset()
+
+    def __post_init__(self) -> None:
+        if self.kind == "category":
+            if not self.levels or len(set(self.levels)) != len(self.levels):
+                raise DataError(f"A category needs distinct levels, found {self.levels!r}.")
+        elif not (np.isfinite(self.low) and np.isfinite(self.high) and self.low < self.high):
+            raise DataError(
+                f"A {self.kind} column needs finite public bounds low < high, "
+                f"found {self.low} and {self.high}."
+            )
+        elif self.log and self.low <= 0:
+            raise DataError(f"A log column needs low > 0, found {self.low}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Vocabulary:
+    """One coding system: its public list of codes with their meaning."""
+
+    codes: Mapping[str, str]
+    sensitive: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """A stretch of time, ``start`` < day <= ``end``, that a patient summary describes."""
+
+    name: str
+    start: float
+    end: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What happened to a patient in the end: an event or the end of follow-up, and when."""
+
+    label: str
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """A prediction that could have been made at the index time.
+
+    Only what is dated at or before ``index`` may be used, and patients whose event or censoring
+    lies at or before it are left out. ``classification`` asks for an event in
+    ``(index, horizon]`` and also leaves out those censored before the horizon.
+    """
+
+    kind: Literal["classification", "survival"]
+    label: str
+    index: float
+    horizon: float = float("inf")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schema:
+    """The public description of a cohort; the only thing that is shared for free.
+
+    All times are days on one clock per patient, explained by ``clock``.
+    ``cluster`` names a column of the static table whose values must never be torn apart
+    (matched sets, households).
+    """
+
+    name: str
+    clock: str
+    static: Mapping[str, Column]
+    visits: Mapping[str, Column] = field(default_factory=dict)
+    vocabularies: Mapping[str, Vocabulary] = field(default_factory=dict)
+    windows: tuple[Window, ...] = ()
+    outcome: Outcome | None = None
+    tasks: Mapping[str, Task] = field(default_factory=dict)
+    cluster: str | None = None
+    rules: tuple[str, ...] = ()
+
+    @property
+    def site(self) -> str | None:
+        """The static column that names a patient's hospital."""
+        return next((n for n, c in self.static.items() if "site" in c.roles), None)
+
+    @property
+    def parts(self) -> frozenset[Part]:
+        """The parts this cohort has."""
+        has = {
+            Part.STATIC: bool(self.static),
+            Part.VISITS: bool(self.visits),
+            Part.CODES: bool(self.vocabularies),
+            Part.OUTCOME: self.outcome is not None,
+        }
+        return frozenset(part for part, there in has.items() if there)
+
+    @cached_property
+    def features(self) -> tuple[Feature, ...]:
+        """The columns of the patient table, see ``Cohort.table``."""
+        return (
+            *(
+                Feature(name, column, Part.STATIC, source=name)
+                for name, column in self.static.items()
+                if "site" not in column.roles
+            ),
+            *(feature for window in self.windows for feature in self._in_window(window)),
+            *(self._ends() if self.outcome else ()),
+        )
+
+    def feature(self, name: str) -> Feature:
+        """Return the column of the patient table called ``name``."""
+        return next(feature for feature in self.features if feature.name == name)
+
+    def _in_window(self, window: Window) -> Sequence[Feature]:
+        found: list[Feature] = []
+        if self.visits:
+            day = Column(
+                kind="integer",
+                label=f"day of the last visit {window.name}",
+                unit="days",
+                low=np.floor(window.start) + 1,
+                high=np.floor(window.end),
+            )
+            found.append(Feature(f"day@{window.name}", day, Part.VISITS, "day", window))
+            found += [
+                Feature(f"{name}@{window.name}", column, Part.VISITS, name, window)
+                for name, column in self.visits.items()
+            ]
+        for system, vocabulary in self.vocabularies.items():
+            for code, label in vocabulary.codes.items():
+                roles: frozenset[Role] = frozenset(
+                    ["sensitive"] if code in vocabulary.sensitive else []
+                )
+                ever = Column(kind="category", levels=("no", "yes"), label=label, roles=roles)
+                found.append(
+                    Feature(f"{code}@{window.name}", ever, Part.CODES, code, window, system=system)
+                )
+        return found
+
+    def _ends(self) -> Sequence[Feature]:
+        assert self.outcome is not None  # noqa: S101  (for the type checker)
+        event = Column(kind="category", levels=("no", "yes"), label=self.outcome.label)
+        time = Column(
+            kind="number",
+            unit="days",
+            label=f"days to {self.outcome.label} or end of follow-up",
+            low=self.outcome.low,
+            high=self.outcome.high,
+        )
+        return (
+            Feature("event", event, Part.OUTCOME, "event"),
+            Feature("time", time, Part.OUTCOME, "time", given="event"),
+        )
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One column of the patient table and where it comes from.
+
+    ``given`` names a category within whose levels the distribution is described: time to
+    event means one thing for those who had the event and another for those who did not.
+    """
+
+    name: str
+    column: Column
+    part: Part
+    source: str
+    window: Window | None = None
+    given: str | None = None
+    system: str = ""
+
+    @property
+    def needs(self) -> str | None:
+        """The feature without which this one does not apply: no visit, no measurement."""
+        if self.part is Part.VISITS and self.window and self.source != "day":
+            return f"day@{self.window.name}"
+        return None
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """Patients with their schema.
+
+    Tables (every one has a ``patient`` column of text):
+
+    * ``static``: one row per patient.
+    * ``visits``: one row per visit, with its ``day``; empty fields are not measured.
+    * ``codes``: one row per diagnosis: ``day``, ``system``, ``code``.
+    * ``outcome``: one row per patient: ``time`` in days, ``event`` 0 or 1.
+
+    Build with ``Cohort.of_tables``, which validates.
+    """
+
+    schema: Schema
+    static: pd.DataFrame
+    visits: pd.DataFrame
+    codes: pd.DataFrame
+    outcome: pd.DataFrame
+
+    @classmethod
+    def of_tables(
+        cls,
+        schema: Schema,
+        static: pd.DataFrame,
+        visits: pd.DataFrame | None = None,
+        codes: pd.DataFrame | None = None,
+        outcome: pd.DataFrame | None = None,
+    ) -> Cohort:
+        """Check every table against the schema and put it in a stable order.
+
+        Raises:
+            DataError: names the table, row, column and value that do not fit.
+        """
+        from fedbench import validation  # noqa: PLC0415  (validation needs the types above)
+
+        return validation.checked(schema, static, visits, codes, outcome)
+
+    def __len__(self) -> int:
+        return len(self.static)
+
+    @property
+    def patients(self) -> NDArray[np.object_]:
+        """Every patient once, sorted."""
+        return self.static["patient"].to_numpy(dtype=object)
+
+    @property
+    def sites(self) -> NDArray[np.object_] | None:
+        """The hospital of every patient, where the data say so."""
+        site = self.schema.site
+        return None if site is None else self.static[site].astype(object).to_numpy()
+
+    @property
+    def clusters(self) -> NDArray[np.object_]:
+        """What must not be torn apart, for every patient; by default the patient alone."""
+        cluster = self.schema.cluster
+        return self.patients if cluster is None else self.static[cluster].to_numpy(dtype=object)
+
+    @property
+    def event(self) -> NDArray[np.bool_]:
+        """Whether the event was seen, for every patient; empty without an outcome."""
+        return self.outcome["event"].to_numpy() == 1
+
+    @cached_property
+    def keys(self) -> NDArray[np.uint64]:
+        """A number for every patient that is the same wherever the patient is."""
+        import pandas as pd  # noqa: PLC0415
+
+        return pd.util.hash_array(self.patients, categorize=False)
+
+    def take(self, patients: NDArray[np.object_]) -> Cohort:
+        """Return these patients only."""
+        import pandas as pd  # noqa: PLC0415
+
+        wanted = pd.Index(patients)
+
+        def mine(table: pd.DataFrame) -> pd.DataFrame:
+            return table[table["patient"].isin(wanted)].reset_index(drop=True)
+
+        return Cohort(self.schema, *(mine(getattr(self, name)) for name in TABLES))
+
+    @staticmethod
+    def union(cohorts: Sequence[Cohort]) -> Cohort:
+        """Return everyone in these cohorts, which share a schema and no patient."""
+        import pandas as pd  # noqa: PLC0415
+
+        def together(name: str) -> pd.DataFrame:
+            tables = [getattr(cohort, name) for cohort in cohorts]
+            full = [table for table in tables if len(table)] or tables[:1]
+            by = ["patient", "day"] if "day" in full[0] else ["patient"]
+            return pd.concat(full, ignore_index=True).sort_values(
+                by, kind="stable", ignore_index=True
+            )
+
+        return Cohort(cohorts[0].schema, *(together(name) for name in TABLES))
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """The patient table: one row per patient, one column per ``schema.features``.
+
+        Visits become, per window, the day of the last visit and the last value measured;
+        codes become whether they were ever recorded in the window. Numbers are ``float64``
+        with NaN for missing, categories are pandas categoricals with the schema's levels.
+        """
+        from fedbench import summary  # noqa: PLC0415
+
+        return summary.patient_table(self)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A digest of all records, so that two runs can prove they saw the same data."""
+        import pandas as pd  # noqa: PLC0415
+
+        digest = hashlib.sha256()
+        for name in TABLES:
+            table = getattr(self, name)
+            digest.update(f"{name}:{','.join(table.columns)}:{len(table)};".encode())
+            digest.update(pd.util.hash_pandas_object(table, index=False).to_numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+
+def cohort_from_table(schema: Schema, table: pd.DataFrame) -> Cohort:
+    """Write a patient table back as a cohort: one visit per window that has a day."""
+    from fedbench import summary  # noqa: PLC0415
+
+    return summary.cohort_from_table(schema, table)
+
+
+def write_cohort(cohort: Cohort, folder: Path, **extra: NDArray[np.object_]) -> None:
+    """Write the tables of a cohort as parquet; ``extra`` columns go to the static table."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in TABLES:
+        table = getattr(cohort, name)
+        if name == "static" or len(table):
+            table = table.assign(**extra) if name == "static" else table
+            table.to_parquet(folder / f"{name}.parquet", index=False)
+
+
+def read_cohort(schema: Schema, folder: Path) -> Cohort:
+    """Read and check a cohort written by ``write_cohort``.
+
+    Raises:
+        DataError: a table is missing or does not fit the schema.
+    """
+    import pandas as pd  # noqa: PLC0415
+
+    if not (folder / "static.parquet").is_file():
+        raise DataError(f"There is no static.parquet in {folder}; a cohort folder needs one.")
+    tables = {
+        name: pd.read_parquet(folder / f"{name}.parquet")
+        for name in TABLES
+        if (folder / f"{name}.parquet").is_file()
+    }
+    return Cohort.of_tables(schema, **tables)
+
+
+@dataclass(frozen=True)
+class DataStore:
+    """Where data folders are: given by hand, else by the variable FEDBENCH_DATA."""
+
+    root: Path | None = None
+
+    @classmethod
+    def default(cls) -> DataStore:
+        """Return the store that the environment names."""
+        root = os.environ.get("FEDBENCH_DATA")
+        return cls(Path(root) if root else None)
+
+    def folder(self, name: str) -> Path:
+        """Return the folder of a dataset.
+
+        Raises:
+            DataError: it is not there.
+        """
+        if self.root is None:
+            raise DataError(
+                f"The dataset needs the folder {name!r}, and no data folder is set. "
+                "Set FEDBENCH_DATA or give --data-dir."
+            )
+        if not (folder := self.root / name).is_dir():
+            raise DataError(f"There is no folder {name!r} in {self.root}. See `fedbench data`.")
+        return folder
+
+
+class Dataset(Plugin):
+    """A source of records, with what a user must know before using them."""
+
+    title: ClassVar[str]
+    licence: ClassVar[str]
+    citation: ClassVar[str]
+    embedded: ClassVar[bool] = False
+    redistributable: ClassVar[bool] = True
+    """Whether records derived from the data may be published."""
+
+    @property
+    @abstractmethod
+    def schema(self) -> Schema:
+        """The public description, known before any record is read."""
+
+    @abstractmethod
+    def load(self, store: DataStore) -> Cohort:
+        """Return the whole cohort.
+
+        Raises:
+            DataError: the files are not there or do not fit.
+        """

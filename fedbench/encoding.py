@@ -1,0 +1,265 @@
+"""The encoder that sites agree on from counts alone, and the records it encodes.
+
+Bounds, bins and vocabularies are public (the schema). Sites send counts per bin and level;
+their sum is the encoder. No record, quantile or list of values leaves a site.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.special import ndtr, ndtri
+
+from fedbench.data import Cohort, Feature, Schema, cohort_from_table
+
+__all__ = ["BINS", "Encoder", "Records", "edges", "summarize"]
+
+BINS = 64
+"""Bins of a numeric column on its public range."""
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Records:
+    """Encoded patients.
+
+    ``numbers`` are normal scores, shape ``(n, p)``, 0 where there is no value; ``missing`` says
+    where a value could be but is not; ``applies`` is false where there was no visit that could
+    have measured it. ``levels`` are category indices, shape ``(n, q)``; the last index of a
+    column stands for missing. ``levels_apply`` is to ``levels`` what ``applies`` is to numbers.
+    """
+
+    keys: NDArray[np.uint64]
+    numbers: Floats
+    missing: Bools
+    applies: Bools
+    levels: Ints
+    levels_apply: Bools
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def take(self, rows: slice | Ints) -> Records:
+        """Return these rows."""
+        return Records(
+            self.keys[rows],
+            self.numbers[rows],
+            self.missing[rows],
+            self.applies[rows],
+            self.levels[rows],
+            self.levels_apply[rows],
+        )
+
+    def blocks(self, size: int = 4096) -> Iterator[Records]:
+        """Yield the records in blocks, so that per-patient features stay small."""
+        for start in range(0, len(self), size):
+            yield self.take(slice(start, start + size))
+
+
+def edges(feature: Feature) -> Floats:
+    """Return the public bin edges of a numeric feature.
+
+    Integers on a short range get one bin each, so that they come back exactly.
+    """
+    column = feature.column
+    if column.kind == "integer" and column.high - column.low < BINS:
+        return np.arange(column.low - 0.5, column.high + 1.0)
+    if column.log:
+        return np.geomspace(column.low, column.high, BINS + 1)
+    return np.linspace(column.low, column.high, BINS + 1)
+
+
+def summarize(cohort: Cohort) -> Mapping[str, Floats]:
+    """Return the counts a site sends so that an encoder can be agreed.
+
+    One array per feature. Numbers: one row per level of the feature they are described within
+    (usually a single row), counts per bin, last column missing. Categories: counts per level,
+    last entry missing. Patients to whom a feature does not apply are not counted.
+    """
+    schema, table = cohort.schema, cohort.table
+    counts: dict[str, Floats] = {}
+    for feature in schema.features:
+        applies = _applies(table, feature)
+        if feature.column.kind == "category":
+            codes = table[feature.name].cat.codes.to_numpy()[applies]
+            size = len(feature.column.levels)
+            counts[feature.name] = np.bincount(np.where(codes < 0, size, codes), minlength=size + 1)
+        else:
+            rows = _rows(schema, table, feature)[applies]
+            values = table[feature.name].to_numpy(dtype=float)[applies]
+            cuts = edges(feature)
+            bins = len(cuts) - 1
+            place = np.where(np.isnan(values), bins, _bin(values, cuts))
+            height = _height(schema, feature)
+            flat = np.bincount(rows * (bins + 1) + place, minlength=height * (bins + 1))
+            counts[feature.name] = flat.reshape(height, bins + 1)
+    return {name: np.asarray(count, dtype=np.float64) for name, count in counts.items()}
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """What the sites agreed on: counts per bin and level, summed over all of them."""
+
+    schema: Schema
+    counts: Mapping[str, Floats]
+
+    @cached_property
+    def digest(self) -> str:
+        """Stands for this encoder; later messages carry it."""
+        digest = hashlib.sha256()
+        for name in sorted(self.counts):
+            digest.update(name.encode() + np.ascontiguousarray(self.counts[name]).tobytes())
+        return digest.hexdigest()[:16]
+
+    @cached_property
+    def numbers(self) -> tuple[Feature, ...]:
+        """The numeric features, in the order of ``Records.numbers``."""
+        return tuple(f for f in self.schema.features if f.column.kind != "category")
+
+    @cached_property
+    def categories(self) -> tuple[Feature, ...]:
+        """The categories, in the order of ``Records.levels``."""
+        return tuple(f for f in self.schema.features if f.column.kind == "category")
+
+    @cached_property
+    def widths(self) -> tuple[int, ...]:
+        """How many levels each category has, missing included."""
+        return tuple(len(feature.column.levels) + 1 for feature in self.categories)
+
+    @cached_property
+    def possible(self) -> tuple[Bools, ...]:
+        """Per category, the levels that at least one patient has."""
+        return tuple(_some(self.counts[feature.name]) for feature in self.categories)
+
+    @cached_property
+    def missing_rates(self) -> Floats:
+        """Per numeric feature, the share without a value among those to whom it applies."""
+        totals = [self.counts[feature.name].sum(axis=0) for feature in self.numbers]
+        return np.array([total[-1] / total.sum() if total.sum() else 1.0 for total in totals])
+
+    def encode(self, cohort: Cohort) -> Records:
+        """Return the patients of a cohort as scores, bits and levels."""
+        table, n = cohort.table, len(cohort)
+        numbers, missing, applies = _empty(n, len(self.numbers))
+        for j, feature in enumerate(self.numbers):
+            values = table[feature.name].to_numpy(dtype=float)
+            applies[:, j] = _applies(table, feature)
+            missing[:, j] = np.isnan(values) & applies[:, j]
+            scores = self._scores(feature, values, _rows(self.schema, table, feature))
+            numbers[:, j] = np.where(np.isnan(values), 0.0, scores)
+        levels = np.empty((n, len(self.categories)), dtype=np.int64)
+        levels_apply = np.empty(levels.shape, dtype=bool)
+        for j, feature in enumerate(self.categories):
+            codes = table[feature.name].cat.codes.to_numpy().astype(np.int64)
+            levels[:, j] = np.where(codes < 0, self.widths[j] - 1, codes)
+            levels_apply[:, j] = _applies(table, feature)
+        return Records(cohort.keys, numbers, missing, applies, levels, levels_apply)
+
+    def decode(self, numbers: Floats, missing: Bools, levels: Ints) -> Cohort:
+        """Write encoded patients as a cohort.
+
+        Never leaves the public range, and never writes a level or a gap that nobody has.
+        """
+        n = len(numbers)
+        table: dict[str, pd.Series | pd.Categorical] = {}
+        for j, feature in enumerate(self.categories):
+            codes = np.where(levels[:, j] == self.widths[j] - 1, -1, levels[:, j])
+            table[feature.name] = pd.Categorical.from_codes(
+                codes.tolist(), categories=list(feature.column.levels)
+            )
+        for j, feature in enumerate(self.numbers):
+            rows = np.zeros(n, dtype=np.int64)
+            if feature.given:
+                codes = np.asarray(table[feature.given].codes, dtype=np.int64)
+                rows = np.maximum(codes, 0)
+            values = self._values(feature, numbers[:, j], rows)
+            gone = missing[:, j] & (self.missing_rates[j] > 0) | (self.missing_rates[j] >= 1)
+            table[feature.name] = pd.Series(np.where(gone, np.nan, values))
+        width = len(str(max(n - 1, 0)))
+        patients = pd.Index([f"s{i:0{width}d}" for i in range(n)], name="patient", dtype=object)
+        frame = pd.DataFrame({f.name: np.asarray(table[f.name]) for f in self.schema.features})
+        typed = {
+            f.name: pd.CategoricalDtype(list(f.column.levels)) for f in self.categories
+        }
+        return cohort_from_table(self.schema, frame.astype(typed).set_index(patients))
+
+    def _scores(self, feature: Feature, values: Floats, rows: Ints) -> Floats:
+        """Mid-rank normal scores under the summed distribution."""
+        cuts, counts = edges(feature), self._filled(feature)
+        place = _bin(values, cuts)
+        below = np.concatenate([np.zeros((len(counts), 1)), counts.cumsum(axis=1)], axis=1)
+        start, end = (_scale(feature, cuts)[place + side] for side in (0, 1))
+        inside = np.clip((_scale(feature, values) - start) / (end - start), 0.0, 1.0)
+        total = below[rows, -1]
+        share = (below[rows, place] + inside * counts[rows, place]) / total
+        return np.asarray(ndtri(np.clip(share, 0.5 / (total + 1), 1 - 0.5 / (total + 1))))
+
+    def _values(self, feature: Feature, scores: Floats, rows: Ints) -> Floats:
+        """Values at these normal scores: the inverse of ``_scores``, up to one bin."""
+        cuts, counts = edges(feature), self._filled(feature)
+        below = counts.cumsum(axis=1)
+        values = np.empty(len(scores))
+        for row in range(len(counts)):
+            mine = rows == row
+            target = ndtr(scores[mine]) * below[row, -1]
+            place = np.searchsorted(below[row], target, side="right")
+            place = np.minimum(place, np.flatnonzero(counts[row])[-1])
+            inside = (target - below[row, place] + counts[row, place]) / counts[row, place]
+            start, end = (_scale(feature, cuts)[place + side] for side in (0, 1))
+            values[mine] = _unscale(feature, start + np.clip(inside, 0, 1) * (end - start))
+        if feature.column.kind == "integer":
+            values = np.round(values)
+        return np.clip(values, feature.column.low, feature.column.high)
+
+    def _filled(self, feature: Feature) -> Floats:
+        """Counts per bin; a row that nobody is in borrows the sum, or else is uniform."""
+        counts = self.counts[feature.name][:, :-1]
+        pooled = counts.sum(axis=0) if counts.sum() else np.ones(counts.shape[1])
+        return np.where(counts.sum(axis=1, keepdims=True) > 0, counts, pooled)
+
+
+def _applies(table: pd.DataFrame, feature: Feature) -> Bools:
+    if feature.needs is None:
+        return np.ones(len(table), dtype=bool)
+    return table[feature.needs].notna().to_numpy()
+
+
+def _rows(schema: Schema, table: pd.DataFrame, feature: Feature) -> Ints:
+    if feature.given is None:
+        return np.zeros(len(table), dtype=np.int64)
+    return np.maximum(table[feature.given].cat.codes.to_numpy().astype(np.int64), 0)
+
+
+def _height(schema: Schema, feature: Feature) -> int:
+    return len(schema.feature(feature.given).column.levels) if feature.given else 1
+
+
+def _bin(values: Floats, cuts: Floats) -> Ints:
+    return np.clip(np.searchsorted(cuts, values, side="right") - 1, 0, len(cuts) - 2)
+
+
+def _scale(feature: Feature, values: Floats) -> Floats:
+    return np.log(values) if feature.column.log else values
+
+
+def _unscale(feature: Feature, values: Floats) -> Floats:
+    return np.exp(values) if feature.column.log else values
+
+
+def _some(counts: Floats) -> Bools:
+    there = counts > 0
+    # A column nobody fills in is missing everywhere.
+    return there if there.any() else np.arange(len(counts)) == len(counts) - 1
+
+
+def _empty(n: int, width: int) -> tuple[Floats, Bools, Bools]:
+    return np.zeros((n, width)), np.zeros((n, width), dtype=bool), np.zeros((n, width), dtype=bool)

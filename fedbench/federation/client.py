@@ -1,0 +1,162 @@
+"""The Flower ClientApp: one hospital's side of a federation.
+
+A site runs only what is installed with it: the server names a generator, and the site's own
+configuration says which names it allows.
+"""
+
+from __future__ import annotations
+
+import fedbench.federation  # noqa: F401  isort: skip  (switches telemetry off before flwr)
+
+from collections.abc import Iterator, Mapping, MutableMapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from flwr.app import ArrayRecord, ConfigRecord, Context, Message, RecordDict
+from flwr.clientapp import ClientApp
+from numpy.typing import NDArray
+
+from fedbench.codec import Codec
+from fedbench.encoding import Encoder, summarize
+from fedbench.errors import SpecError
+from fedbench.federation.door import arrays_of, pack, record_of
+from fedbench.federation.sites import SiteSource, source_of
+from fedbench.federation.study import Study
+from fedbench.generator import Generator, Local, Phase, Site
+from fedbench.kinds import CODECS, GENERATORS, STRATEGIES
+from fedbench.privacy import Unlimited
+from fedbench.strategy import Strategy, Update
+
+__all__ = ["ENCODER", "client"]
+
+ENCODER = "encoder"
+"""The phase in which the sites agree on an encoder."""
+
+client = ClientApp()
+
+
+@client.query()
+def enrol(message: Message, context: Context) -> Message:
+    """Remember what is asked, and answer with this site's declared name."""
+    context.state["study"] = message.content.config_records["study"]
+    for name in ("encoder", "memory"):
+        context.state.pop(name, None)
+    reply = RecordDict({"site": ConfigRecord({"name": Desk(context).site})})
+    return Message(reply, reply_to=message)
+
+
+@client.train()
+def train(message: Message, context: Context) -> Message:
+    """Do one round's work on this site's own records."""
+    content = message.content
+    if "encoder" in content.array_records:
+        context.state["encoder"] = content.array_records["encoder"]
+    desk = Desk(context)
+    heading = content.config_records["call"]
+    update = desk.summarize() if heading["phase"] == ENCODER else desk.update(content)
+    return Message(pack(update, desk.codec), reply_to=message)
+
+
+@dataclass(frozen=True)
+class Desk:
+    """A site's working place, rebuilt from its Flower context for every message."""
+
+    context: Context
+
+    @cached_property
+    def study(self) -> Study:
+        """What was asked at enrolment."""
+        return Study.from_json(str(self.context.state.config_records["study"]["json"]))
+
+    @property
+    def site(self) -> str:
+        """The declared name of this site."""
+        return str(self.context.node_config["site"])
+
+    @cached_property
+    def source(self) -> SiteSource:
+        """Where this site's records are."""
+        return source_of(self.context.node_config)
+
+    @cached_property
+    def generator(self) -> Generator:
+        """The generator, if this site allows it."""
+        choice = self.study.generator
+        if not self.context.node_config.get("dealt"):
+            self._allow(choice.name)
+        return GENERATORS.build(choice.name, choice.settings)
+
+    @cached_property
+    def strategy(self) -> Strategy:
+        """The strategy, of which this site runs the client half."""
+        return STRATEGIES.build(self.study.strategy.name, self.study.strategy.settings)
+
+    @cached_property
+    def codec(self) -> Codec:
+        """How parameters are packed."""
+        return CODECS.build(self.study.codec.name, self.study.codec.settings)
+
+    def summarize(self) -> Update:
+        """Count, so that an encoder can be agreed."""
+        cohort = self.source.train(self.site, self.study)
+        return Update(
+            sums=Unlimited().release(summarize(cohort), len(cohort.schema.features) ** 0.5),
+            weight=float(len(cohort)),
+        )
+
+    def update(self, content: RecordDict) -> Update:
+        """Train for one round."""
+        heading = content.config_records["call"]
+        phase, round = Phase(str(heading["phase"])), int(heading["round"])  # type: ignore[arg-type]
+        schema = self.source.train(self.site, self.study).schema
+        encoder = Encoder(schema, arrays_of(self.context.state.array_records["encoder"]))
+        memory = Remembered(self.context.state)
+        local = Local(
+            round=round,
+            rounds=int(heading["rounds"]),  # type: ignore[arg-type]
+            streams=self.study.seeds.child(phase.name, round),
+            correction=self.strategy.correct(
+                arrays_of(content.array_records.get("extra")), memory
+            ),
+            steps=self.study.steps,
+            device=self.study.device,
+        )
+        records = self.source.encoded(self.site, self.study, encoder)
+        heard = self.codec.decode(arrays_of(content.array_records.get("model")))
+        rng = self.study.seeds.child(self.site, phase.name, round).rng()
+        site = Site(self.site, records, encoder, memory)
+        return self.generator.update(phase, heard, site, local, rng)
+
+    def _allow(self, name: str) -> None:
+        allowed = str(self.context.node_config.get("allow", "")).split(",")
+        if name not in allowed:
+            raise SpecError(
+                f"The server asks for the generator {name!r}; this site allows "
+                f"{', '.join(filter(None, allowed)) or 'none'}. Change `allow` in its configuration."
+            )
+
+
+@dataclass(frozen=True)
+class Remembered(MutableMapping[str, NDArray[Any]]):
+    """A site's private arrays, kept in Flower's context; they never cross."""
+
+    state: RecordDict
+
+    def _all(self) -> Mapping[str, NDArray[Any]]:
+        return arrays_of(self.state.array_records.get("memory"))
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        return self._all()[name]
+
+    def __setitem__(self, name: str, value: NDArray[Any]) -> None:
+        self.state["memory"] = record_of({**self._all(), name: value})
+
+    def __delitem__(self, name: str) -> None:
+        self.state["memory"] = record_of({k: v for k, v in self._all().items() if k != name})
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.state.array_records.get("memory", ArrayRecord()))
+
+    def __len__(self) -> int:
+        return len(self.state.array_records.get("memory", ArrayRecord()))

@@ -1,0 +1,245 @@
+"""The Flower ServerApp: agreeing on an encoder, then the rounds of every phase."""
+
+from __future__ import annotations
+
+import fedbench.federation  # noqa: F401  isort: skip  (switches telemetry off before flwr)
+
+import json
+import logging
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
+from flwr.serverapp import Grid, ServerApp
+from flwr.serverapp.strategy import Strategy as FlowerStrategy
+
+from fedbench.data import Schema
+from fedbench.encoding import Encoder
+from fedbench.errors import FedbenchError, SpecError
+from fedbench.federation.client import ENCODER
+from fedbench.federation.door import Ledger, arrays_of, call, record_of, unpack
+from fedbench.federation.sites import dealt
+from fedbench.federation.study import Study
+from fedbench.generator import Generator, Phase, State
+from fedbench.kinds import CODECS, DATASETS, GENERATORS, STRATEGIES
+from fedbench.strategy import Message as Arrays
+from fedbench.strategy import Update, added
+
+__all__ = ["Federation", "server"]
+
+PATIENCE = 600.0
+"""Seconds to wait for the declared sites to connect."""
+
+server = ServerApp()
+
+
+@server.main()
+def main(grid: Grid, context: Context) -> None:
+    """Conduct the study named in the run's configuration, and leave what came of it."""
+    logging.getLogger("flwr").setLevel(logging.WARNING)
+    study = Study.from_json(str(context.run_config["study"]))
+    token = str(context.run_config.get("dealt", ""))
+    if token:
+        schema = dealt(token).schema
+    else:
+        schema = DATASETS.build(study.dataset.name, study.dataset.settings).schema
+    federation = Federation(study, schema, grid)
+    federation.conduct()
+    context.state["encoder"] = record_of(federation.encoder.counts)
+    context.state["state"] = record_of(federation.state)
+    context.state["ledger"] = ConfigRecord(federation.ledger.columns())
+    context.state["history"] = ConfigRecord(federation.history)
+    if out := context.run_config.get("out"):
+        _leave(federation, Path(str(out)))
+
+
+@dataclass
+class Federation:
+    """The server's side of one training; never sees a record."""
+
+    study: Study
+    schema: Schema
+    grid: Grid
+    ledger: Ledger = field(default_factory=Ledger)
+    history: dict[str, list[Any]] = field(
+        default_factory=lambda: {n: [] for n in ("phase", "round", "site", "weight", "steps")}
+    )
+    roster: dict[str, int] = field(default_factory=dict)
+    informed: set[str] = field(default_factory=set)
+    state: State = field(default_factory=dict)
+    remembered: Arrays = field(default_factory=dict)
+    encoder: Encoder = field(init=False)
+
+    def __post_init__(self) -> None:
+        # Build every plug-in before the first message, so that a typo costs nothing.
+        study = self.study
+        self.generator: Generator = GENERATORS.build(study.generator.name, study.generator.settings)
+        self.strategy = STRATEGIES.build(study.strategy.name, study.strategy.settings)
+        self.codec = CODECS.build(study.codec.name, study.codec.settings)
+
+    def conduct(self) -> None:
+        """Enrol the sites, agree on an encoder, train every phase."""
+        self.enrol()
+        self.encoder = self.agree()
+        state: State | None = None
+        for index, phase in enumerate(self.generator.phases()):
+            rng = self.study.seeds.child("start", phase.name).rng()
+            self.state = self.generator.start(phase, state, self.encoder, rng)
+            self.remembered = {}
+            rounds = phase.rounds or self.study.rounds
+            Rounds(self, phase, index, rounds).start(self.grid, ArrayRecord(), rounds)
+            state = self.state
+
+    def enrol(self) -> None:
+        """Ask every node for its name until all declared sites are there."""
+        content = RecordDict({"study": ConfigRecord({"json": self.study.to_json()})})
+        deadline = time.monotonic() + PATIENCE
+        asked: set[int] = set()
+        while set(self.roster) != set(self.study.sites):
+            new = sorted(set(self.grid.get_node_ids()) - asked)
+            asked |= set(new)
+            for reply in self.grid.send_and_receive([Message(content, n, "query") for n in new]):
+                name = str(_content(reply, "a new site").config_records["site"]["name"])
+                if name in self.roster or name not in self.study.sites:
+                    raise SpecError(
+                        f"A site called {name!r} answered; expected each of "
+                        f"{', '.join(self.study.sites)} once."
+                    )
+                self.roster[name] = reply.metadata.src_node_id
+                self.ledger.note(content, phase="enrol", round=0, site=name, way="down")
+                self.ledger.note(reply.content, phase="enrol", round=0, site=name, way="up")
+            if not new:
+                if time.monotonic() > deadline:
+                    raise SpecError(
+                        f"After {PATIENCE:.0f} s these sites are not connected: "
+                        f"{', '.join(sorted(set(self.study.sites) - set(self.roster)))}."
+                    )
+                time.sleep(1.0)
+        self.roster = {name: self.roster[name] for name in sorted(self.roster)}
+
+    def agree(self) -> Encoder:
+        """Add up the counts of all sites."""
+        heading = call(ENCODER, 0, 1)
+        messages = [self.tell(site, RecordDict({"call": heading})) for site in self.roster]
+        updates = self.hear(self.grid.send_and_receive(messages), ENCODER, 0)
+        if set(updates) != set(self.roster):
+            raise FedbenchError("Not every site sent its counts, so no encoder can be agreed.")
+        return Encoder(self.schema, added(updates))
+
+    def tell(self, site: str, content: RecordDict) -> Message:
+        """Address a message to a site, through the ledger."""
+        heading = content.config_records["call"]
+        self.ledger.note(
+            content,
+            phase=str(heading["phase"]),
+            round=int(heading["round"]),  # type: ignore[arg-type]
+            site=site,
+            way="down",
+        )
+        return Message(content, self.roster[site], "train")
+
+    def hear(self, replies: Iterable[Message], phase: str, round: int) -> dict[str, Update]:
+        """Return what the sites said, sorted by their names, through the ledger."""
+        names = {node: name for name, node in self.roster.items()}
+        heard = {names[reply.metadata.src_node_id]: reply for reply in replies}
+        updates = {}
+        for site in sorted(heard):
+            content = _content(heard[site], site)
+            self.ledger.note(content, phase=phase, round=round, site=site, way="up")
+            updates[site] = unpack(content, self.codec)
+            row = (phase, round, site, updates[site].weight, updates[site].steps)
+            for name, value in zip(self.history, row, strict=True):
+                self.history[name].append(value)
+        return updates
+
+
+@dataclass
+class Rounds(FlowerStrategy):
+    """One phase as a Flower strategy; the rules themselves are the generator's and strategy's."""
+
+    federation: Federation
+    phase: Phase
+    index: int
+    rounds: int
+
+    def configure_train(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
+        """Tell the chosen sites the model."""
+        fed, round = self.federation, server_round - 1
+        model = fed.generator.message(self.phase, fed.state, round)
+        content = RecordDict({"call": call(self.phase.name, round, self.rounds)})
+        if model:
+            content["model"] = record_of(fed.codec.encode(model))
+        if extra := fed.strategy.broadcast(fed.remembered):
+            content["extra"] = record_of(extra)
+        return [fed.tell(site, self._informing(site, content)) for site in self._chosen(round)]
+
+    def aggregate_train(
+        self, server_round: int, replies: Iterable[Message]
+    ) -> tuple[ArrayRecord | None, MetricRecord | None]:
+        """Combine what the sites said and take it into the state."""
+        fed, round = self.federation, server_round - 1
+        updates = fed.hear(replies, self.phase.name, round)
+        seeds = fed.study.seeds.child("server", self.phase.name, round)
+        combined, fed.remembered = fed.strategy.combine(
+            fed.state, updates, fed.remembered, seeds.child("combine").rng()
+        )
+        fed.state = fed.generator.fold(
+            self.phase, fed.state, combined, fed.encoder, seeds.child("fold").rng()
+        )
+        return None, None
+
+    def configure_evaluate(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
+        """Ask nothing: scoring happens behind the federation."""
+        return []
+
+    def aggregate_evaluate(
+        self, server_round: int, replies: Iterable[Message]
+    ) -> MetricRecord | None:
+        """Nothing was asked."""
+        return None
+
+    def summary(self) -> None:
+        """Stay silent; the run directory holds the story."""
+
+    def _chosen(self, round: int) -> list[str]:
+        fed = self.federation
+        names = list(fed.roster)
+        count = max(1, round_up(fed.study.participation * len(names)))
+        rng = fed.study.seeds.child("participation", self.phase.name, round).rng()
+        return sorted(rng.choice(names, size=count, replace=False).tolist())
+
+    def _informing(self, site: str, content: RecordDict) -> RecordDict:
+        """Add the encoder to the first message after it was agreed."""
+        fed = self.federation
+        if site in fed.informed:
+            return content
+        fed.informed.add(site)
+        return RecordDict({**content, "encoder": record_of(fed.encoder.counts)})
+
+
+def round_up(x: float) -> int:
+    """Return the smallest whole number that is not below ``x``, forgiving rounding noise."""
+    return int(np.ceil(x - 1e-9))
+
+
+def _content(reply: Message, site: str) -> RecordDict:
+    if reply.has_error():
+        raise FedbenchError(f"Site {site!r} failed: {reply.error.reason}")
+    return reply.content
+
+
+def _leave(federation: Federation, out: Path) -> None:
+    """Write what came of a federation that ran on a SuperLink."""
+    out.mkdir(parents=True, exist_ok=True)
+    np.savez(out / "encoder.npz", **federation.encoder.counts)
+    np.savez(out / "state.npz", **federation.state)
+    (out / "ledger.json").write_text(json.dumps(federation.ledger.columns()))
+    (out / "history.json").write_text(json.dumps(federation.history))

@@ -1,0 +1,91 @@
+"""Where a client finds the records of its hospital."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from fedbench.data import Cohort, Schema, read_cohort
+from fedbench.encoding import Encoder, Records
+from fedbench.errors import SpecError
+from fedbench.federation.study import Study
+from fedbench.kinds import DATASETS
+from fedbench.partition import Parts, split_site
+from fedbench.seeds import Seeds
+
+__all__ = ["Dealt", "Folder", "SiteSource", "source_of"]
+
+_DEALT: dict[str, Dealt] = {}
+
+
+class SiteSource(ABC):
+    """Gives a site its own training records, and nobody else's."""
+
+    @abstractmethod
+    def train(self, site: str, study: Study) -> Cohort:
+        """Return the training records of ``site``."""
+
+    def encoded(self, site: str, study: Study, encoder: Encoder) -> Records:
+        """Return them encoded."""
+        return encoder.encode(self.train(site, study))
+
+
+@dataclass
+class Dealt(SiteSource):
+    """A partition dealt in this process. Use as a context; clients find it by its token."""
+
+    cohorts: Mapping[str, Cohort]
+    token: str = field(default_factory=lambda: uuid4().hex)
+    _encoded: dict[tuple[str, str], Records] = field(default_factory=dict)
+
+    def __enter__(self) -> Dealt:
+        _DEALT[self.token] = self
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        del _DEALT[self.token]
+
+    @property
+    def schema(self) -> Schema:
+        """The public schema that all sites share."""
+        return next(iter(self.cohorts.values())).schema
+
+    def train(self, site: str, study: Study) -> Cohort:
+        return self.cohorts[site]
+
+    def encoded(self, site: str, study: Study, encoder: Encoder) -> Records:
+        key = (site, encoder.digest)
+        if key not in self._encoded:
+            self._encoded[key] = super().encoded(site, study, encoder)
+        return self._encoded[key]
+
+
+@dataclass(frozen=True)
+class Folder(SiteSource):
+    """A hospital's own folder of tables; it splits its patients itself."""
+
+    path: Path
+
+    def train(self, site: str, study: Study) -> Cohort:
+        schema = DATASETS.build(study.dataset.name, study.dataset.settings).schema
+        cohort = read_cohort(schema, self.path)
+        seeds = Seeds(study.seed).child("deal", study.dataset.name)
+        return split_site(cohort, site, Parts(**study.parts), seeds).train
+
+
+def source_of(node: Mapping[str, Any]) -> SiteSource:
+    """Return the source a node's own configuration names."""
+    if token := node.get("dealt"):
+        return _DEALT[str(token)]
+    if path := node.get("data"):
+        return Folder(Path(str(path)))
+    raise SpecError("This node's configuration lacks `data`, the folder of its records.")
+
+
+def dealt(token: str) -> Dealt:
+    """Return the partition dealt under this token."""
+    return _DEALT[token]

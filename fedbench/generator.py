@@ -1,0 +1,129 @@
+"""What a generator of synthetic records has to be able to do."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedbench.data import Cohort, Part
+from fedbench.encoding import Encoder, Records
+from fedbench.errors import Unsupported
+from fedbench.plugin import Plugin
+from fedbench.privacy import Budget, Unlimited
+from fedbench.seeds import Rng, Seeds
+from fedbench.strategy import Combined, Correction, Memory, Message, Update
+
+__all__ = ["Generator", "Local", "Phase", "Site", "State", "Statistic"]
+
+State = Message
+"""All that the server holds."""
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A stage of training; without ``rounds`` it takes as many as the scenario says."""
+
+    name: str
+    rounds: int | None = None
+
+
+@dataclass(frozen=True)
+class Site:
+    """One hospital's own side: its encoded training records and its private memory."""
+
+    name: str
+    records: Records
+    encoder: Encoder
+    memory: Memory
+
+
+@dataclass(frozen=True)
+class Local:
+    """The terms on which a site works in one round.
+
+    ``streams`` is the same at every site: what a patient draws must not depend on where she
+    lives. ``steps`` overrides the number of optimizer steps (step-matched budgets).
+    """
+
+    round: int
+    rounds: int
+    streams: Seeds
+    correction: Correction = Correction()
+    budget: Budget = Unlimited()
+    steps: int | None = None
+    device: str = "cpu"
+
+
+class Generator(Plugin):
+    """Learn from records that stay where they are, then write new ones.
+
+    Only ``summarize`` of the encoder and ``update`` (with what it calls) take a site's
+    records. All that they return crosses the wire.
+    """
+
+    handles: ClassVar[frozenset[Part]]
+    samples_at: ClassVar[Literal["server", "site"]] = "server"
+
+    def phases(self) -> Sequence[Phase]:
+        """Return the stages of training, after the encoder is agreed."""
+        return (Phase("train"),)
+
+    @abstractmethod
+    def start(self, phase: Phase, state: State | None, encoder: Encoder, rng: Rng) -> State:
+        """Return what the server holds when a phase begins.
+
+        ``state`` is what the phase before ended with, now frozen.
+        """
+
+    def message(self, phase: Phase, state: State, round: int) -> Message:
+        """Return what the server tells every site at the beginning of a round."""
+        return state
+
+    @abstractmethod
+    def update(self, phase: Phase, message: Message, site: Site, local: Local, rng: Rng) -> Update:
+        """Learn at one site. Runs once per site and round."""
+
+    def fold(
+        self, phase: Phase, state: State, combined: Combined, encoder: Encoder, rng: Rng
+    ) -> State:
+        """Take what the sites said into the state. Runs once per round, at the server."""
+        return {**state, **combined.parameters, **combined.sums}
+
+    @abstractmethod
+    def sample(
+        self, state: State, encoder: Encoder, n: int, rng: Rng, memory: Memory | None = None
+    ) -> Cohort:
+        """Write ``n`` synthetic patients."""
+
+
+class Statistic(Generator):
+    """A generator that is fitted by sums over patients, and so exactly the same either way."""
+
+    @abstractmethod
+    def features(self, phase: Phase, message: Message, records: Records, encoder: Encoder) -> Message:
+        """Return what each patient adds to the sums; the leading axis is patients."""
+
+    def bound(self, phase: Phase, encoder: Encoder) -> float:
+        """Return the largest L2 norm of one patient's features, for differential privacy.
+
+        Raises:
+            Unsupported: the features of this generator are not bounded.
+        """
+        raise Unsupported(f"{type(self).__name__} has no bound on what one patient adds.")
+
+    def start(self, phase: Phase, state: State | None, encoder: Encoder, rng: Rng) -> State:
+        return dict(state or {})
+
+    def update(self, phase: Phase, message: Message, site: Site, local: Local, rng: Rng) -> Update:
+        totals: dict[str, NDArray[Any]] = {}
+        for block in site.records.blocks():
+            for name, values in self.features(phase, message, block, site.encoder).items():
+                totals[name] = totals.get(name, 0.0) + np.sum(values, axis=0)
+        private = not isinstance(local.budget, Unlimited)
+        bound = self.bound(phase, site.encoder) if private else float("inf")
+        return Update(sums=local.budget.release(totals, bound), weight=float(len(site.records)))

@@ -1,0 +1,148 @@
+"""Numbers about synthetic records, each with its uncertainty."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, TypeVar, cast
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from fedbench.data import Cohort, Schema
+from fedbench.encoding import Encoder
+from fedbench.plugin import Plugin
+from fedbench.seeds import Rng
+
+__all__ = ["Anchors", "Evidence", "Family", "Key", "Measure", "Metric", "Refusal", "View"]
+
+Family = Literal["fidelity", "utility", "privacy", "fairness", "communication", "compute"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Key:
+    """What a number is about, beyond the metric's name; empty where it does not apply."""
+
+    task: str = ""
+    column: str = ""
+    secret: str = ""
+    level: str = ""
+    group: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measure:
+    """One number and how far to trust it.
+
+    ``replicates`` are ``B`` bootstrap values on the harness's own weights, re-centred on
+    ``value``; gains, taxes, normalized values and worst sites are arithmetic on them.
+    ``part`` is appended to the metric's name when it measures several things
+    (``utility`` with part ``auroc`` is the row ``utility.auroc``).
+    ``weak`` says why the number is too uncertain to stand as a row of its own; gains and taxes
+    still use it. ``facts`` fill further columns of the row.
+    """
+
+    value: float
+    low: float
+    high: float
+    n: int
+    part: str = ""
+    key: Key = Key()
+    replicates: NDArray[np.float64] | None = None
+    weak: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refusal:
+    """Why there is no number."""
+
+    reason: str
+    status: Literal["refused", "not applicable", "skipped"] = "refused"
+    part: str = ""
+    key: Key = Key()
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Anchors:
+    """The two ends of a metric's scale.
+
+    ``uniform`` draws every column uniformly over its public range; ``independent`` is the
+    generator of that name, same regime; ``real`` is the training records scored as if they
+    were synthetic, at the same n: train-vs-test for fidelity, train-on-real for utility.
+    """
+
+    floor: Literal["uniform", "independent"] | None = None
+    ceiling: Literal["real"] | None = None
+
+
+@dataclass(frozen=True)
+class View:
+    """Records under bootstrap weights, with what was already computed from them.
+
+    ``weights`` has shape ``(B, n)``, one column per patient of ``cohort``, in its order.
+    """
+
+    cohort: Cohort
+    weights: NDArray[np.uint8]
+    _cache: dict[str, Any] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.cohort)
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """The patient table, see ``Cohort.table``."""
+        return self.cohort.table
+
+    def shared(self, name: str, compute: Callable[[], T]) -> T:
+        """Return what ``compute`` gives, computed once for all metrics."""
+        if name not in self._cache:
+            self._cache[name] = compute()
+        return cast("T", self._cache[name])
+
+    def at(self, rows: NDArray[np.bool_]) -> View:
+        """Return these patients only."""
+        return View(self.cohort.take(self.cohort.patients[rows]), self.weights[:, rows])
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All that a metric may look at: one model's records, and one target's patients.
+
+    ``test`` are the real patients of the target (one site, or everybody); ``train`` are all
+    training records. ``encoder`` describes the pooled training records and is the same for
+    every cell of a seed, so that all are measured with one ruler. ``synthetic`` belongs to the
+    model: what is fitted on it is shared between targets through ``synthetic.shared``.
+    """
+
+    schema: Schema
+    encoder: Encoder
+    train: View
+    test: View
+    synthetic: View
+    site: str = ""
+
+
+class Metric(Plugin):
+    """A question asked of synthetic records.
+
+    The harness asks about one model and one target at a time, and makes pairs, gains, worst
+    sites and normalized values itself.
+    """
+
+    family: ClassVar[Family]
+    better: ClassVar[Literal["higher", "lower"]]
+    version: ClassVar[int]
+    anchors: ClassVar[Anchors] = Anchors()
+    per_site: ClassVar[bool] = True
+    """Whether it can also be asked of one site's patients."""
+
+    @abstractmethod
+    def measure(self, evidence: Evidence, rng: Rng) -> Sequence[Measure | Refusal]:
+        """Answer the question."""

@@ -1,0 +1,62 @@
+"""What every plug-in is: a frozen dataclass whose fields are its settings."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from abc import ABC
+from collections.abc import Mapping, Sequence
+from enum import Enum
+from pathlib import PurePath
+from typing import Any, ClassVar
+
+__all__ = ["Plugin", "plain"]
+
+
+class Plugin(ABC):
+    """Base of everything that a suite file can name.
+
+    >>> from dataclasses import dataclass
+    >>> @dataclass(frozen=True, kw_only=True)
+    ... class Marginals(Plugin):
+    ...     '''How far single columns are apart.'''
+    ...     bins: int = 20
+    >>> Marginals(bins=5).settings
+    {'bins': 5}
+    >>> Marginals.describe()
+    'How far single columns are apart.'
+    """
+
+    # Read by pydantic when a TOML table becomes a plug-in: unknown settings are errors.
+    __pydantic_config__: ClassVar[Mapping[str, Any]] = {"extra": "forbid"}
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Every setting by name, defaults included, in values that JSON and TOML know."""
+        return {
+            field.name: plain(getattr(self, field.name))
+            for field in dataclasses.fields(self)  # type: ignore[arg-type]  # subclasses are
+            if field.init
+        }
+
+    @classmethod
+    def describe(cls) -> str:
+        """Return the first line of the docstring."""
+        return (inspect.cleandoc(vars(cls).get("__doc__") or "")).partition("\n")[0]
+
+
+def plain(value: object) -> object:
+    """Return the value as JSON and TOML know it: no tuples, sets, enums or paths."""
+    match value:
+        case Enum():
+            return plain(value.value)
+        case PurePath():
+            return str(value)
+        case Mapping():
+            return {str(plain(key)): plain(item) for key, item in value.items()}
+        case set() | frozenset():
+            # Sorted, because the order of a set differs from one process to the next.
+            return sorted((plain(item) for item in value), key=repr)
+        case Sequence() if not isinstance(value, str | bytes):
+            return [plain(item) for item in value]
+    return value

@@ -1,0 +1,636 @@
+"""Intervals, tests and detectable effects for scores of members, patients and sites.
+
+Everything is a pure function of arrays; replicates run along the first axis of `weights`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from scipy import special
+
+Floats: TypeAlias = npt.NDArray[np.float64]
+Ints: TypeAlias = npt.NDArray[np.int64]
+Bools: TypeAlias = npt.NDArray[np.bool_]
+Counts: TypeAlias = npt.NDArray[np.uint8]
+Weights: TypeAlias = npt.NDArray[np.uint8] | npt.NDArray[np.int64] | npt.NDArray[np.float64]
+Labelled: TypeAlias = tuple[Floats, Bools]  # scores (n,), is a member (n,)
+Placed: TypeAlias = tuple[Floats, Floats]  # placements of members, of non-members
+
+_CELLS = 1 << 21  # numbers a block may hold
+_FEW = 50  # below this many in a class, DeLong is not trusted,
+_CLOSE = 1  # nor with fewer wrong (or right) pairs than this among the disjoint ones
+_SLACK = 1e-9  # .29 * 100 is 28.999999999999996
+
+
+class TooFew(ValueError):  # noqa: N818  (a refusal, named like one)
+    """There are too few records for the number asked for, so it is refused."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A number with the limits of its confidence interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with its sampling variance."""
+
+    value: float
+    variance: float
+
+
+@dataclass(frozen=True)
+class LowFpr:
+    """What an attack finds while it accuses few non-members."""
+
+    tpr: Interval
+    fpr: float
+    leak: Interval
+    n_members: int
+    n_nonmembers: int
+
+
+# --- Replicates -------------------------------------------------------------------------------
+
+
+def poisson_weights(rng: np.random.Generator, n: int, b: int = 400) -> Counts:
+    """Draw Poisson(1) bootstrap weights of shape (b, n).
+
+    Patients are drawn independently, so sites and blocks need not know of each other
+    (Hanley and MacGibbon 2006, https://doi.org/10.1016/j.cmpb.2006.04.006).
+    """
+    weights = np.empty((b, n), np.uint8)
+    for rows in _blocks(b, n):
+        weights[rows] = rng.poisson(1.0, weights[rows].shape)
+    return weights
+
+
+def recentre(value: float, replicates: npt.ArrayLike) -> Floats:
+    """Shift replicates so that the mean of the finite ones is `value`."""
+    found = np.asarray(replicates, float)
+    finite = found[np.isfinite(found)]
+    return found if finite.size == 0 else found - finite.mean() + value
+
+
+def percentile(value: float, replicates: npt.ArrayLike, level: float = 0.95) -> Interval:
+    """Percentile interval of replicates that were shifted to have mean `value`.
+
+    A replicate repeats the bias of the estimate once more; the shift takes that out
+    (Efron 1987, https://doi.org/10.1080/01621459.1987.10478410, corrects the same by rank).
+    Where fewer than half of the replicates are finite the limits are NaN.
+    """
+    shifted = recentre(value, replicates)
+    finite = shifted[np.isfinite(shifted)]
+    if not np.isfinite(value) or finite.size == 0 or 2 * finite.size < shifted.size:
+        return Interval(value, math.nan, math.nan)
+    low, high = np.quantile(finite, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(value, float(low), float(high))
+
+
+def worst(
+    replicates: Floats,
+    values: npt.ArrayLike,
+    better: Literal["higher", "lower"],
+    level: float = 0.95,
+) -> Interval:
+    """Interval of the worst site: the minimum over sites where higher is better.
+
+    Args:
+        replicates: (S, B), column b the same draw at all sites.
+        values: (S,); a site whose value is NaN is left out.
+        better: which direction is better.
+        level: coverage.
+
+    The smallest of several noisy numbers lies below the smallest true one, most where sites
+    are alike, and `value` keeps that bias (compare it with the worst site of real-vs-real).
+    The limit on the far side comes from the replicates of the minimum, shifted to mean
+    `value`. The limit towards the other sites must undo the bias: it is the smallest of
+    simultaneous upper limits (max-statistic bootstrap, https://doi.org/10.1214/12-AOS1014
+    section 1), if that lies further out. Without it five equal sites are covered 60 % of times.
+    """
+    sign = 1.0 if better == "higher" else -1.0
+    found = sign * np.asarray(values, float)
+    kept = np.isfinite(found)
+    if not kept.any():
+        return Interval(math.nan, math.nan, math.nan)
+    found, draws = found[kept], sign * np.asarray(replicates, float)[kept]
+    draws = draws[:, np.isfinite(draws).all(axis=0)]
+    if 2 * draws.shape[1] < np.shape(replicates)[1]:
+        return Interval(sign * float(found.min()), math.nan, math.nan)
+    lowest = percentile(float(found.min()), draws.min(axis=0), level)
+    high = max(lowest.high, _simultaneous_upper(found, draws, (1 + level) / 2))
+    ends = sorted([sign * lowest.low, sign * high])
+    return Interval(sign * lowest.value, ends[0], ends[1])
+
+
+def _simultaneous_upper(values: Floats, draws: Floats, level: float) -> float:
+    """Smallest of upper limits that hold for all sites at once with probability `level`."""
+    centred = draws - draws.mean(axis=1, keepdims=True)
+    spread = centred.std(axis=1)
+    scaled = -centred / np.where(spread > 0, spread, 1.0)[:, None]
+    return float((values + np.quantile(scaled.max(axis=0), level) * spread).min())
+
+
+# --- Proportions ------------------------------------------------------------------------------
+
+
+def clopper_pearson(k: int, n: int, level: float = 0.95) -> Interval:
+    """Exact interval of a proportion (https://doi.org/10.1093/biomet/26.4.404)."""
+    if n == 0:
+        return Interval(math.nan, 0.0, 1.0)
+    tail = (1 - level) / 2
+    low = float(special.betaincinv(k, n - k + 1, tail)) if k > 0 else 0.0
+    high = float(special.betaincinv(k + 1, n - k, 1 - tail)) if k < n else 1.0
+    return Interval(k / n, low, high)
+
+
+def newcombe(k1: int, n1: int, k2: int, n2: int, level: float = 0.95) -> Interval:
+    """Interval of k1/n1 - k2/n2 from two Wilson scores (Newcombe 1998, method 10).
+
+    https://doi.org/10.1002/(SICI)1097-0258(19980430)17:8%3C873::AID-SIM779%3E3.0.CO;2-I
+    """
+    if n1 == 0 or n2 == 0:
+        return Interval(math.nan, -1.0, 1.0)
+    first, second = _wilson(k1, n1, level), _wilson(k2, n2, level)
+    gap = first.value - second.value
+    down = math.hypot(first.value - first.low, second.high - second.value)
+    up = math.hypot(first.high - first.value, second.value - second.low)
+    return Interval(gap, max(-1.0, gap - down), min(1.0, gap + up))
+
+
+def _wilson(k: int, n: int, level: float) -> Interval:
+    z, p = _normal_quantile((1 + level) / 2), k / n
+    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
+    half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
+    return Interval(p, min(p, centre - half), max(p, centre + half))
+
+
+def inverse_variance(values: npt.ArrayLike, variances: npt.ArrayLike) -> Estimate:
+    """Combine independent estimates of one number, each weighted by 1/variance.
+
+    Raises:
+        ValueError: no estimate, or a variance that is not positive.
+    """
+    found, spread = np.asarray(values, float), np.asarray(variances, float)
+    if found.size == 0 or not (spread > 0).all():
+        message = f"Inverse variance needs positive variances; found {spread.tolist()}."
+        raise ValueError(message)
+    total = float((1 / spread).sum())
+    return Estimate(float((found / spread).sum()) / total, 1 / total)
+
+
+# --- Area under the curve ---------------------------------------------------------------------
+
+
+def auc(scores: npt.ArrayLike, positive: npt.ArrayLike) -> float:
+    """Probability that a member scores above a non-member, ties counted half; NaN for one class."""
+    return float(weighted_auc(scores, positive, np.ones((1, np.size(scores)), np.uint8))[0])
+
+
+def weighted_auc(scores: npt.ArrayLike, positive: npt.ArrayLike, weights: Weights) -> Floats:
+    """AUC on mid-ranks under each row of weights.
+
+    Args:
+        scores: (n,); higher speaks for the positive class.
+        positive: (n,) of bool.
+        weights: (B, n), for example `poisson_weights`.
+
+    Returns:
+        (B,), NaN where a class has no weight.
+    """
+    found, member = _labelled(scores, positive)
+    order = np.argsort(found, kind="stable")
+    ranked, member = found[order], member[order]
+    starts = np.flatnonzero(np.r_[True, ranked[1:] != ranked[:-1]][: ranked.size])
+    areas = np.full(len(weights), math.nan)
+    for rows in _blocks(len(weights), found.size) if found.size else ():
+        drawn = weights[rows][:, order].astype(float)
+        ones = np.add.reduceat(drawn * member, starts, axis=1)
+        zeros = np.add.reduceat(drawn * ~member, starts, axis=1)
+        above = (ones * (zeros.cumsum(axis=1) - zeros / 2)).sum(axis=1)
+        areas[rows] = _ratio(above, ones.sum(axis=1) * zeros.sum(axis=1))
+    return areas
+
+
+def delong(scores: npt.ArrayLike, positive: npt.ArrayLike) -> Estimate:
+    """AUC with DeLong's variance, in O(n log n) by mid-ranks.
+
+    Sun and Xu 2014, https://doi.org/10.1109/LSP.2014.2337313. NaN variance below 2 in a class.
+    """
+    found, member = _labelled(scores, positive)
+    ones, zeros = np.sort(found[member]), np.sort(found[~member])
+    above, below = _share_below(zeros, ones), _share_below(ones, zeros)
+    if min(ones.size, zeros.size) <= 1:
+        return Estimate(auc(found, member), math.nan)
+    variance = above.var(ddof=1) / ones.size + below.var(ddof=1) / zeros.size
+    return Estimate(float(above.mean()), float(variance))
+
+
+def auc_interval(scores: npt.ArrayLike, positive: npt.ArrayLike, level: float = 0.95) -> Interval:
+    """AUC with DeLong's interval on the logit scale, or a guaranteed one (see `combine_auc`).
+
+    Raises:
+        ValueError: a class is empty.
+    """
+    return combine_auc([_labelled(scores, positive)], level)
+
+
+def combine_auc(per_site: Sequence[Labelled], level: float = 0.95) -> Interval:
+    """AUC within each site, combined over the sites that have both classes.
+
+    A site with n1 members and n0 non-members has m = min(n0, n1) disjoint pairs. Where m is at
+    least 50 and m (1 - AUC) and m AUC at least 1, sites are combined by inverse DeLong variance
+    on the logit scale (closer to 0 and 1 it covers 86 to 93 %).
+
+    The others, AUC 0 and 1 among them, get limits that hold for any distribution. Hoeffding
+    (1963, section 5, https://doi.org/10.1080/01621459.1963.10500830): their AUC is an average
+    of means over m independent pairs, so exp(-m KL(AUC || truth)) bounds both tails whatever
+    the distribution, ties included. Weighted by m the bound holds for several sites with m
+    summed, and the truth is the mean AUC so weighted. At AUC 1 it is Clopper-Pearson's for m
+    of m; in the worst case the variance truth (1 - truth) / m is reached (van Dantzig 1951).
+
+    Both kinds present: their values weighted by the summed m, their half-widths added in
+    squares (MOVER, Zou and Donner 2008, https://doi.org/10.1002/sim.3095).
+
+    Raises:
+        ValueError: no site has both classes.
+    """
+    pieces = [_labelled(*site) for site in per_site]
+    pieces = [(found, member) for found, member in pieces if 0 < member.sum() < member.size]
+    if not pieces:
+        message = "AUC needs a site with both members and non-members; there is none."
+        raise ValueError(message)
+    found = [delong(*piece) for piece in pieces]
+    value = np.array([each.value for each in found])
+    variance = np.array([each.variance for each in found])
+    pairs = np.array([min(member.sum(), (~member).sum()) for _, member in pieces])
+    fine = (pairs >= _FEW) & (pairs * np.minimum(value, 1 - value) >= _CLOSE) & (variance > 0)
+    parts = [
+        (_logit_interval(value[fine], variance[fine], level), int(pairs[fine].sum())),
+        (_bounded_interval(value[~fine], pairs[~fine], level), int(pairs[~fine].sum())),
+    ]
+    return _mover([part for part in parts if part[1]])
+
+
+def auc_p_value(per_site: Sequence[Labelled]) -> float:
+    """One-sided p-value for "members score higher", from ranks within sites.
+
+    Van Elteren's weights 1/(n + 1), the null variance with ties, the normal approximation
+    (Lehmann 1975, Nonparametrics, 3.3). All scores tied gives 1.
+
+    Raises:
+        ValueError: no site has both classes.
+    """
+    pieces = [_labelled(*site) for site in per_site]
+    pieces = [(found, member) for found, member in pieces if 0 < member.sum() < member.size]
+    if not pieces:
+        message = "A p-value needs a site with both members and non-members; there is none."
+        raise ValueError(message)
+    terms = np.array([_rank_sum(*piece) for piece in pieces])
+    excess, variance = terms.sum(axis=0)
+    return 1.0 if variance <= 0 else 0.5 * math.erfc(excess / math.sqrt(2 * variance))
+
+
+def detectable_auc(n1: int, n0: int, power: float = 0.8, level: float = 0.05) -> float:
+    """Smallest AUC above .5 that a one-sided Mann-Whitney test finds with this power.
+
+    Null variance without ties; under the alternative Hanley and McNeil's
+    (https://doi.org/10.1148/radiology.143.1.7063747). NaN where no AUC below 1 would be found.
+    """
+    if min(n1, n0) < 1:
+        return math.nan
+    null = math.sqrt((n1 + n0 + 1) / (12 * n1 * n0)) * _normal_quantile(1 - level)
+    area = np.linspace(0.5, 1, 1 << 16)
+    first, second = area / (2 - area), 2 * area**2 / (1 + area)
+    variance = area * (1 - area) + (n1 - 1) * (first - area**2) + (n0 - 1) * (second - area**2)
+    spread = np.sqrt(np.maximum(variance, 0) / (n1 * n0))
+    found = np.flatnonzero(area[:-1] - 0.5 >= (null + _normal_quantile(power) * spread)[:-1])
+    return float(area[found[0]]) if found.size else math.nan
+
+
+def _rank_sum(scores: Floats, member: Bools) -> tuple[float, float]:
+    """Excess of the members' rank sum over its null mean, and its null variance, weighted."""
+    n, n1 = member.size, int(member.sum())
+    n0 = n - n1
+    _, times = np.unique(scores, return_counts=True)
+    ties = float((times.astype(float) ** 3 - times).sum()) / (n * (n - 1))
+    excess = n1 * n0 * (auc(scores, member) - 0.5)
+    return excess / (n + 1), n1 * n0 / 12 * (n + 1 - ties) / (n + 1) ** 2
+
+
+def _share_below(ranked: Floats, scores: Floats) -> Floats:
+    """Share of `ranked` (sorted) below each score, ties counted half."""
+    low, high = np.searchsorted(ranked, scores), np.searchsorted(ranked, scores, "right")
+    return np.asarray((low + high) / (2 * max(ranked.size, 1)))
+
+
+def _logit_interval(value: Floats, variance: Floats, level: float) -> Interval:
+    if value.size == 0:
+        return Interval(math.nan, math.nan, math.nan)
+    logit = inverse_variance(special.logit(value), variance / (value * (1 - value)) ** 2)
+    half = _normal_quantile((1 + level) / 2) * math.sqrt(logit.variance)
+    ends = special.expit([logit.value, logit.value - half, logit.value + half])
+    return Interval(*(float(end) for end in ends))
+
+
+def _bounded_interval(value: Floats, pairs: Ints, level: float) -> Interval:
+    """Chernoff-Hoeffding limits of a mean over sum(pairs) bounded terms."""
+    if value.size == 0:
+        return Interval(math.nan, math.nan, math.nan)
+    mean = float((value * pairs).sum() / pairs.sum())
+    reach = math.log(2 / (1 - level)) / float(pairs.sum())
+    low = 1 - _upper_limit(1 - mean, reach)
+    return Interval(mean, low, _upper_limit(mean, reach))
+
+
+def _upper_limit(mean: float, reach: float) -> float:
+    """Largest truth with KL(mean || truth) at most `reach`, by bisection (rounded outwards)."""
+    low, high = mean, 1.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        gap = special.rel_entr(mean, middle) + special.rel_entr(1 - mean, 1 - middle)
+        low, high = (middle, high) if gap <= reach else (low, middle)
+    return high
+
+
+def _mover(parts: Sequence[tuple[Interval, int]]) -> Interval:
+    """Mean of independent intervals, weighted."""
+    if len(parts) == 1:
+        return parts[0][0]
+    total = sum(weight for _, weight in parts)
+    value = sum(part.value * weight for part, weight in parts) / total
+    down = math.hypot(*((part.value - part.low) * weight / total for part, weight in parts))
+    up = math.hypot(*((part.high - part.value) * weight / total for part, weight in parts))
+    return Interval(value, max(0.0, value - down), min(1.0, value + up))
+
+
+# --- True positives at few false positives ----------------------------------------------------
+
+
+def placements(scores: npt.ArrayLike, positive: npt.ArrayLike) -> Floats:
+    """Share of the site's non-members that score higher than each record; small is suspicious.
+
+    Ties count half, and a non-member is compared with all non-members, itself included, so
+    that a threshold on placements has the false positives it has on scores.
+
+    Raises:
+        ValueError: there is no non-member to compare with.
+    """
+    found, member = _labelled(scores, positive)
+    if member.all():
+        message = "Placements need non-members of the same site; there is none."
+        raise ValueError(message)
+    return _share_below(np.sort(-found[~member]), -found)
+
+
+def tpr_at_fpr(
+    per_site: Sequence[Placed], alpha: float, rng: np.random.Generator, b: int = 400
+) -> LowFpr:
+    """Share of members found where at most `alpha` of the non-members are accused.
+
+    Each site accuses a record if at most floor(alpha * n0) non-members, the record itself
+    counted as one of them, are placed at or below it. So a member needs to pass the last
+    non-member that may be accused, and without a leak TPR and FPR agree at every site size.
+    (The usual "strictly beyond the first that may not" finds (k + 1) / (n0 + 1) of harmless
+    members: 2 % instead of 1 % in sites of 100.) Nothing is interpolated: `fpr` is the realized
+    one, at the members' mix of sites. The leak share (TPR - FPR) / (1 - FPR) is the share of
+    members given away if the others look like non-members.
+
+    The bootstrap draws members and non-members within sites and finds the thresholds anew.
+    No interval is narrower than Clopper-Pearson's for the members at the thresholds found: at
+    TPR 0 or 1, and with few found, replicates hardly move.
+
+    Args:
+        per_site: placements of members and of non-members (`placements`) for each site. Sites
+            without members, or with fewer than 1/alpha non-members, can accuse nobody at this
+            rate and are left out of everything.
+        alpha: the false positive rate.
+        rng: draws the bootstrap.
+        b: bootstrap replicates.
+
+    Raises:
+        TooFew: fewer than 10/alpha non-members over the sites left, or no members.
+    """
+    sites = [_Thresholds.of(*site, alpha) for site in per_site]
+    sites = [site for site in sites if site.allowed > 0 and site.beyond.size > 0]
+    n1, n0 = sum(site.beyond.size for site in sites), sum(site.order.size for site in sites)
+    _refuse(n1, n0, alpha, sum(np.size(nonmembers) for _, nonmembers in per_site))
+    hits = sum(int((site.beyond < site.allowed).sum()) for site in sites)
+    fpr = sum(site.fpr * site.beyond.size for site in sites) / n1
+    found, drawn = np.sum([site.replicates(rng, b) for site in sites], axis=0)
+    tpr = _hull(percentile(hits / n1, _ratio(found, drawn)), clopper_pearson(hits, n1))
+    leak = Interval(*((rate - fpr) / (1 - fpr) for rate in (tpr.value, tpr.low, tpr.high)))
+    return LowFpr(tpr=tpr, fpr=fpr, leak=leak, n_members=n1, n_nonmembers=n0)
+
+
+def detectable_leak(
+    n1: int, n0: int, alpha: float, power: float = 0.8, level: float = 0.05
+) -> float:
+    """Smallest leak share that a one-sided test of TPR > alpha finds with this power.
+
+    Exact for continuous scores and one site: the true FPR of the threshold in `tpr_at_fpr` is
+    Beta(k, n0 - k + 1) with k = floor(alpha * n0), and harmless members found are beta-binomial;
+    with a leak f each is found with probability f + (1 - f) FPR. NaN below 10/alpha
+    non-members, or where the members are too few for any leak.
+    """
+    if n1 < 1 or n0 < _needed(alpha):
+        return math.nan
+    k = math.floor(alpha * n0 + _SLACK)
+    critical = _critical_count(n1, n0, k, level)
+    if critical > n1:
+        return math.nan
+    rates = special.betaincinv(k, n0 - k + 1, (np.arange(512) + 0.5) / 512)
+    low, high = 0.0, 1.0
+    for _ in range(40):
+        leak = (low + high) / 2
+        hit = special.betainc(critical, n1 - critical + 1, leak + (1 - leak) * rates).mean()
+        low, high = (low, leak) if hit >= power else (leak, high)
+    return high
+
+
+@dataclass(frozen=True)
+class _Thresholds:
+    """One site's placements, sorted once, so that weights alone move its threshold."""
+
+    allowed: int  # false positives
+    fpr: float
+    order: Ints  # non-members by placement
+    members: Ints  # members by placement
+    beyond: Ints  # how many non-members are placed at or below each of these members
+
+    @classmethod
+    def of(cls, members: npt.ArrayLike, nonmembers: npt.ArrayLike, alpha: float) -> _Thresholds:
+        ones, zeros = np.asarray(members, float), np.asarray(nonmembers, float)
+        order, allowed = np.argsort(zeros, kind="stable"), math.floor(alpha * zeros.size + _SLACK)
+        ranked = zeros[order]
+        beyond = np.searchsorted(ranked, ones, "right")
+        accused = int((np.searchsorted(ranked, ranked, "right") <= allowed).sum())
+        by_placement = np.argsort(beyond, kind="stable")
+        fpr = accused / max(zeros.size, 1)
+        return cls(allowed, fpr, order, by_placement, beyond[by_placement])
+
+    def replicates(self, rng: np.random.Generator, b: int) -> Floats:
+        """Weight of the members found, and of all members, shape (2, b)."""
+        ones = poisson_weights(rng, self.members.size, b)
+        zeros = poisson_weights(rng, self.order.size, b)
+        rates = np.empty((2, b))
+        for rows in _blocks(b, ones.shape[1] + zeros.shape[1]):
+            passed = zeros[rows][:, self.order].cumsum(axis=1, dtype=np.int32)
+            allowed = np.rint(self.allowed / self.order.size * passed[:, -1])
+            last = (passed < allowed[:, None]).sum(axis=1)
+            found = np.searchsorted(self.beyond, np.where(allowed > 0, last, -1), "right")
+            mass = ones[rows][:, self.members].cumsum(axis=1, dtype=np.int32)
+            hits = np.take_along_axis(mass, np.maximum(found - 1, 0)[:, None], axis=1)[:, 0]
+            rates[:, rows] = np.where(found > 0, hits, 0), mass[:, -1]
+        return rates
+
+
+def _refuse(n1: int, n0: int, alpha: float, everywhere: int) -> None:
+    asked, needed = f"TPR at {100 * alpha:g} % FPR needs", _needed(alpha)
+    if everywhere >= needed > n0:
+        found = f"in sites with members and {_needed(10 * alpha):,} or more; {n0:,} are"
+        message = f"{asked} {needed:,} non-members {found} there."
+        raise TooFew(message)
+    if n0 < needed:
+        message = f"{asked} {needed:,} non-members; {everywhere:,} are there."
+        raise TooFew(message)
+    if n1 == 0:
+        message = f"{asked} members; none are there."
+        raise TooFew(message)
+
+
+def _needed(alpha: float) -> int:
+    return math.ceil(10 / alpha - _SLACK)
+
+
+def _hull(interval: Interval, floor: Interval) -> Interval:
+    """Widen an interval of a share to reach the limits of another (NaN stays NaN)."""
+    low = float(np.clip(np.minimum(interval.low, floor.low), 0, 1))
+    high = float(np.clip(np.maximum(interval.high, floor.high), 0, 1))
+    return Interval(interval.value, low, high)
+
+
+def _critical_count(n1: int, n0: int, k: int, level: float) -> int:
+    """Smallest number of members found that has a null probability of at most `level`."""
+    found = np.arange(n1 + 1)
+    log = -special.betaln(found + 1, n1 - found + 1) - math.log(n1 + 1)
+    log += special.betaln(found + k, n1 - found + n0 - k + 1) - special.betaln(k, n0 - k + 1)
+    tail = np.cumsum(np.exp(log)[::-1])[::-1]
+    return int(np.count_nonzero(tail > level))
+
+
+# --- Many tests -------------------------------------------------------------------------------
+
+
+def permutation_p(statistic: float, null: npt.ArrayLike) -> float:
+    """One-sided p-value (1 + #null >= statistic) / (1 + B), never 0.
+
+    Phipson and Smyth 2010, https://doi.org/10.2202/1544-6115.1585.
+    """
+    draws = np.asarray(null, float)
+    return (1 + int(np.count_nonzero(draws >= statistic))) / (1 + draws.size)
+
+
+def holm(p: npt.ArrayLike) -> Floats:
+    """Holm's adjusted p-values (https://www.jstor.org/stable/4615733); NaN stays NaN, uncounted."""
+    found = np.asarray(p, float)
+    adjusted = np.full(found.shape, math.nan)
+    tested = np.flatnonzero(np.isfinite(found))
+    order = tested[np.argsort(found[tested], kind="stable")]
+    steps = found[order] * np.arange(order.size, 0, -1)
+    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
+    return adjusted
+
+
+# --- Follow-up times --------------------------------------------------------------------------
+
+
+def weighted_concordance(
+    time: npt.ArrayLike, event: npt.ArrayLike, risk: npt.ArrayLike, weights: Weights
+) -> Floats:
+    """Harrell's C-index under each row of patient weights.
+
+    A pair counts if the earlier time is an event, or times are equal and one is an event
+    (the other outlived it), as in `lifelines.utils.concordance_index`; ties in risk count half
+    (Harrell 1996, https://doi.org/10.1002/(SICI)1097-0258(19960229)15:4%3C361::AID-SIM168%3E3.0.CO;2-4).
+
+    Args:
+        time: (n,) follow-up.
+        event: (n,) of bool; False is censored.
+        risk: (n,); higher means an earlier event.
+        weights: (B, n), for example `poisson_weights`.
+
+    Returns:
+        (B,), NaN where no pair counts.
+    """
+    times, died, risks = np.asarray(time, float), np.asarray(event, bool), np.asarray(risk, float)
+    order = np.lexsort((~died, times))
+    times, died, risks = times[order], died[order], risks[order]
+    exact = np.issubdtype(weights.dtype, np.integer) and times.size < 1 << 15  # halves below 2**23
+    drawn = weights[:, order].astype(np.float32 if exact else np.float64)
+    events = np.flatnonzero(died)
+    later = np.searchsorted(2 * _rank(times) + ~died, 2 * _rank(times)[events], "right")
+    totals = np.cumsum(drawn, axis=1, dtype=float)
+    after = totals[:, -1:] - totals[:, later - 1] if events.size else totals[:, :0]
+    counted = (drawn[:, events] * after).sum(axis=1)
+    concordant = np.zeros(len(drawn))
+    for rows in _blocks(events.size, times.size):
+        start = int(later[rows][0])
+        wins = _wins(risks[events[rows]], risks[start:], later[rows] - start)
+        heard = drawn[:, start:] @ wins.T.astype(drawn.dtype)
+        concordant += (drawn[:, events[rows]].astype(float) * heard).sum(axis=1)
+    return _ratio(concordant, counted)
+
+
+def _rank(times: Floats) -> Ints:
+    return np.unique(times, return_inverse=True)[1].astype(np.int64)
+
+
+def _wins(risks: Floats, others: Floats, later: Ints) -> npt.NDArray[np.float32]:
+    """1 where an event (rows) had the higher risk than a survivor (columns), 1/2 if equal."""
+    mine = risks[:, None]
+    wins = (mine > others).astype(np.float32)
+    wins += 0.5 * (mine == others).astype(np.float32)
+    wins *= np.arange(others.size) >= later[:, None]
+    return wins
+
+
+# --- Common -----------------------------------------------------------------------------------
+
+
+def _labelled(scores: npt.ArrayLike, positive: npt.ArrayLike) -> Labelled:
+    found, member = np.asarray(scores, float), np.asarray(positive, bool)
+    if found.shape != member.shape or found.ndim != 1 or np.isnan(found).any():
+        message = (
+            f"Scores and labels must be vectors of one length without NaN; found shapes "
+            f"{found.shape} and {member.shape}, {np.isnan(found).sum()} NaN."
+        )
+        raise ValueError(message)
+    return found, member
+
+
+def _blocks(rows: int, width: int) -> Iterator[slice]:
+    """Cut `rows` so that a block of this width stays small."""
+    step = max(1, _CELLS // max(width, 1))
+    return (slice(start, min(start + step, rows)) for start in range(0, rows, step))
+
+
+def _ratio(top: Floats, bottom: npt.ArrayLike) -> Floats:
+    whole = np.asarray(bottom, float)
+    ratio: Floats = np.divide(top, whole, out=np.full(top.shape, math.nan), where=whole > 0)
+    return ratio
+
+
+def _normal_quantile(p: float) -> float:
+    return NormalDist().inv_cdf(p)

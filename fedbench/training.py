@@ -1,0 +1,264 @@
+"""The one local loop of neural generators."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import ClassVar, Literal, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from fedbench.encoding import Encoder, Records
+from fedbench.errors import ContractError, Unsupported
+from fedbench.generator import Generator, Local, Phase, Site, State
+from fedbench.privacy import Unlimited
+from fedbench.seeds import Rng, normals
+from fedbench.strategy import Message, Update
+
+__all__ = ["Batch", "Neural", "weights"]
+
+_PRECISION = {"float32": torch.float32, "float64": torch.float64}
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some patients as tensors; the first axis of each is the patient.
+
+    ``numbers``, ``missing`` and ``applies`` have one column per number, ``levels`` (indices) and
+    ``levels_apply`` one per category, as in ``Records``. ``onehot`` has one column per level of
+    every category, missing included, and is 0 where the category does not apply.
+    ``progress`` goes from 0 to 1 over the whole training.
+    """
+
+    numbers: Tensor
+    missing: Tensor
+    applies: Tensor
+    levels: Tensor
+    levels_apply: Tensor
+    onehot: Tensor
+    progress: float = 0.0
+
+    @classmethod
+    def of(cls, records: Records, encoder: Encoder, dtype: torch.dtype, device: str) -> Self:
+        """Turn encoded records into tensors, once per update rather than once per step."""
+
+        def real(values: NDArray[np.float64] | NDArray[np.bool_]) -> Tensor:
+            return torch.as_tensor(values).to(device, dtype)
+
+        hot = np.zeros((len(records), sum(encoder.widths)), dtype=bool)
+        starts = np.cumsum([0, *encoder.widths])[:-1]
+        rows, columns = np.nonzero(records.levels_apply)
+        hot[rows, (starts + records.levels)[rows, columns]] = True
+        return cls(
+            real(records.numbers),
+            real(records.missing),
+            real(records.applies),
+            torch.as_tensor(records.levels).to(device),
+            real(records.levels_apply),
+            real(hot),
+        )
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def take(self, rows: slice | Tensor) -> Batch:
+        """Return these patients; a slice copies nothing."""
+        return Batch(
+            self.numbers[rows],
+            self.missing[rows],
+            self.applies[rows],
+            self.levels[rows],
+            self.levels_apply[rows],
+            self.onehot[rows],
+            self.progress,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Neural(Generator):
+    """A generator that is trained by gradient steps.
+
+    Attributes:
+        passes: How often each site goes through its own patients, over all rounds.
+        batch: Patients per step; 0 takes all of them.
+        learning_rate: Of the optimizer, which starts afresh every round.
+        optimizer: ``adam`` (Kingma and Ba 2015, https://arxiv.org/abs/1412.6980) or plain ``sgd``.
+        precision: Of parameters and data; ``float64`` is for exact comparisons.
+    """
+
+    objectives: ClassVar[Mapping[str, tuple[str, ...]]] = {"loss": ("",)}
+    """Which parameters each objective trains, by the beginning of their names."""
+
+    passes: int = 100
+    batch: int = 256
+    learning_rate: float = 1e-3
+    optimizer: Literal["adam", "sgd"] = "adam"
+    precision: Literal["float32", "float64"] = "float32"
+
+    @abstractmethod
+    def network(self, phase: Phase, encoder: Encoder) -> nn.Module:
+        """Return a network with fresh weights; the names of its parameters are the message's.
+
+        No buffers and no layer that mixes patients (batch norm), so that what is averaged is all
+        there is and per-patient gradients exist.
+        """
+
+    @abstractmethod
+    def losses(self, network: nn.Module, batch: Batch, draws: Tensor) -> Mapping[str, Tensor]:
+        """Return one value per patient and objective; their mean over a batch is minimized."""
+
+    @abstractmethod
+    def width(self, phase: Phase, encoder: Encoder) -> int:
+        """Return how many draws of noise each patient needs per pass."""
+
+    def draws(
+        self, phase: Phase, encoder: Encoder, keys: NDArray[np.uint64], stream: int
+    ) -> NDArray[np.float64]:
+        """Return each patient's noise, the same wherever she lives; shape ``(n, width)``."""
+        return normals(keys, self.width(phase, encoder), stream)
+
+    def start(self, phase: Phase, state: State | None, encoder: Encoder, rng: Rng) -> State:
+        with _seeded(rng):
+            network = self.network(phase, encoder).to(_PRECISION[self.precision])
+        return {**(state or {}), **weights(network)}
+
+    def update(self, phase: Phase, message: Message, site: Site, local: Local, rng: Rng) -> Update:
+        """Train at one site for its share of the passes.
+
+        Raises:
+            Unsupported: differential privacy was asked for.
+        """
+        if not isinstance(local.budget, Unlimited):
+            raise Unsupported(f"{type(self).__name__} does not train with differential privacy.")
+        with _seeded(rng):
+            network = self.loaded(phase, message, site.encoder).to(local.device)
+            steps = self._fit(network, phase, site, local, rng)
+        return Update(parameters=weights(network), weight=float(len(site.records)), steps=steps)
+
+    def loaded(self, phase: Phase, message: Message, encoder: Encoder) -> nn.Module:
+        """Return the network of a phase with the weights of a message.
+
+        Raises:
+            ContractError: a weight is not in the message.
+        """
+        with _seeded(np.random.default_rng(0)):
+            network = self.network(phase, encoder)
+        names = [name for name, _ in network.named_parameters()]
+        if lacking := sorted(set(names) - set(message)):
+            raise ContractError(f"The message of phase {phase.name!r} lacks {', '.join(lacking)}.")
+        network.to(_PRECISION[self.precision])
+        network.load_state_dict({name: torch.as_tensor(message[name]) for name in names})
+        return network
+
+    def _fit(self, network: nn.Module, phase: Phase, site: Site, local: Local, rng: Rng) -> int:
+        trainers = [
+            _Trainer.of(network, name, prefixes, self)
+            for name, prefixes in self.objectives.items()
+        ]
+        pull = _Pull.of(network, local.correction.proximal)
+        steps = 0
+        for batch, draws in self._batches(phase, site, local, rng):
+            losses = self.losses(network, batch, draws)
+            for trainer in trainers:
+                trainer.differentiate(losses, last=trainer is trainers[-1])
+            pull.apply()
+            for trainer in trainers:
+                trainer.optimizer.step()
+            steps += 1
+        return steps
+
+    def _batches(
+        self, phase: Phase, site: Site, local: Local, rng: Rng
+    ) -> Iterator[tuple[Batch, Tensor]]:
+        """Yield what every step of this round works on, each pass in a new order."""
+        n, dtype = len(site.records), _PRECISION[self.precision]
+        everyone = Batch.of(site.records, site.encoder, dtype, local.device)
+        cuts = np.linspace(0, n, (-(-n // self.batch) if self.batch else 1) + 1).astype(int)
+        planned = self.steps(len(cuts) - 1, local)
+        taken = turn = 0
+        while taken < planned:
+            stream = local.streams.child("draws", phase.name, local.round, turn).number()
+            noise = self.draws(phase, site.encoder, site.records.keys, stream)
+            order = rng.permutation(n) if len(cuts) > 2 else np.arange(n)
+            rows = torch.as_tensor(order, device=local.device)
+            shuffled = everyone.take(rows)
+            draws = torch.as_tensor(noise).to(local.device, dtype)[rows]
+            for first, last in list(pairwise(cuts.tolist()))[: planned - taken]:
+                progress = (local.round + taken / planned) / local.rounds
+                some = shuffled.take(slice(first, last))
+                yield replace(some, progress=progress), draws[first:last]
+                taken += 1
+            turn += 1
+
+    def steps(self, per_pass: int, local: Local) -> int:
+        """Return how many steps a site takes in a round."""
+        if local.steps is not None:
+            return local.steps
+        done = self.passes * local.round // local.rounds
+        return per_pass * (self.passes * (local.round + 1) // local.rounds - done)
+
+
+@dataclass(frozen=True)
+class _Trainer:
+    """One objective with the parameters it trains and their optimizer."""
+
+    objective: str
+    parameters: Sequence[nn.Parameter]
+    optimizer: torch.optim.Optimizer
+
+    @classmethod
+    def of(
+        cls, network: nn.Module, objective: str, prefixes: tuple[str, ...], model: Neural
+    ) -> Self:
+        parameters = [p for name, p in network.named_parameters() if name.startswith(prefixes)]
+        optimizer: torch.optim.Optimizer
+        if model.optimizer == "adam":
+            optimizer = torch.optim.Adam(parameters, lr=model.learning_rate, foreach=True)
+        else:
+            optimizer = torch.optim.SGD(parameters, lr=model.learning_rate, foreach=True)
+        return cls(objective, parameters, optimizer)
+
+    def differentiate(self, losses: Mapping[str, Tensor], *, last: bool) -> None:
+        """Set the gradients; they flow to no parameter that another objective trains."""
+        mean = losses[self.objective].mean()
+        found = torch.autograd.grad(mean, self.parameters, retain_graph=not last, allow_unused=True)
+        for parameter, gradient in zip(self.parameters, found, strict=True):
+            parameter.grad = gradient
+
+
+@dataclass(frozen=True)
+class _Pull:
+    """FedProx's pull towards the broadcast weights (https://arxiv.org/abs/1812.06127)."""
+
+    strength: float
+    parameters: Sequence[nn.Parameter]
+    anchors: Sequence[Tensor]
+
+    @classmethod
+    def of(cls, network: nn.Module, strength: float) -> Self:
+        parameters = list(network.parameters()) if strength else []
+        return cls(strength, parameters, [p.detach().clone() for p in parameters])
+
+    def apply(self) -> None:
+        for parameter, anchor in zip(self.parameters, self.anchors, strict=True):
+            if parameter.grad is not None:
+                parameter.grad.add_(parameter.detach() - anchor, alpha=self.strength)
+
+
+def weights(network: nn.Module) -> dict[str, NDArray[np.float32] | NDArray[np.float64]]:
+    """Return every parameter of a network by name."""
+    return {name: p.detach().cpu().numpy().copy() for name, p in network.named_parameters()}
+
+
+@contextmanager
+def _seeded(rng: Rng) -> Iterator[None]:
+    """Seed torch within the block (first weights, dropout) and leave no trace outside."""
+    with torch.random.fork_rng(devices=[]):
+        torch.random.default_generator.manual_seed(int(rng.integers(2**63)))
+        yield
