@@ -4,15 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
-import pandas as pd
-from numpy.typing import NDArray
 
-from fedbench.attack import Attack, Game, Guess, Knowledge, PublicChallenge, Sight
+from fedbench.attack import (
+    Attack,
+    Game,
+    Guess,
+    Knowledge,
+    PublicChallenge,
+    Sight,
+    levels_of,
+    plain_columns,
+)
 from fedbench.data import Feature
 from fedbench.seeds import Rng
+
+if TYPE_CHECKING:
+    from sklearn.ensemble import HistGradientBoostingClassifier
 
 __all__ = ["Attribute"]
 
@@ -48,66 +58,33 @@ class Attribute(Attack):
         secret = sight.schema.feature(challenge.secret)
         known = [f for f in sight.schema.features if f.name in challenge.targets]
         released = sight.synthetic.table
-        answers = _codes(released, secret)
+        answers = levels_of(released, secret)
         there = answers >= 0
-        return Guess(
-            self._learn(
-                _columns(released, known)[there],
-                answers[there],
-                _columns(challenge.targets, known),
-                known,
-                len(secret.column.levels),
-                rng,
-            )
-        )
-
-    def _learn(  # noqa: PLR0913  (what is known, what is asked, and of whom)
-        self,
-        records: NDArray[np.float64],
-        answers: NDArray[np.int64],
-        targets: NDArray[np.float64],
-        known: Sequence[Feature],
-        levels: int,
-        rng: Rng,
-    ) -> NDArray[np.float64]:
-        """Return one probability per target and level."""
-        seen = np.unique(answers)
-        if len(seen) < 2:  # nothing to learn from: all or none have the same level
-            same = np.bincount(answers, minlength=levels) if len(seen) else np.ones(levels)
-            return np.tile(same / same.sum(), (len(targets), 1))
-        from sklearn.ensemble import HistGradientBoostingClassifier  # noqa: PLC0415
+        shares = np.bincount(answers[there], minlength=len(secret.column.levels)).astype(float)
+        if (shares > 0).sum() < 2:  # nothing to learn from
+            shares = shares if shares.any() else shares + 1
+            return Guess(np.tile(shares / shares.sum(), (len(challenge.targets), 1)))
+        model = self._model([_unordered(feature) for feature in known], rng)
+        found = np.zeros((len(challenge.targets), len(shares)))
         from threadpoolctl import threadpool_limits  # noqa: PLC0415
 
-        model = HistGradientBoostingClassifier(
+        with threadpool_limits(1):
+            model.fit(plain_columns(released, known)[there], answers[there])
+            found[:, shares > 0] = model.predict_proba(plain_columns(challenge.targets, known))
+        return Guess(found)
+
+    def _model(self, unordered: Sequence[bool], rng: Rng) -> HistGradientBoostingClassifier:
+        from sklearn.ensemble import HistGradientBoostingClassifier  # noqa: PLC0415
+
+        return HistGradientBoostingClassifier(
             max_iter=self.trees,
             max_leaf_nodes=self.leaves,
             min_samples_leaf=self.smallest,
             early_stopping=False,
-            categorical_features=[_unordered(feature) for feature in known],
+            categorical_features=unordered,
             random_state=int(rng.integers(2**31)),
         )
-        found = np.zeros((len(targets), levels))
-        with threadpool_limits(1):
-            found[:, seen] = model.fit(records, answers).predict_proba(targets)
-        return found
 
 
 def _unordered(feature: Feature) -> bool:
     return feature.column.kind == "category" and len(feature.column.levels) <= _MOST_LEVELS
-
-
-def _codes(table: pd.DataFrame, feature: Feature) -> NDArray[np.int64]:
-    found = pd.Categorical(table[feature.name], categories=list(feature.column.levels))
-    return found.codes.astype(np.int64)
-
-
-def _columns(table: pd.DataFrame, known: Sequence[Feature]) -> NDArray[np.float64]:
-    """Numbers as they are, categories as level numbers, NaN for missing."""
-    found = np.empty((len(table), len(known)))
-    for at, feature in enumerate(known):
-        if feature.column.kind == "category":
-            codes = _codes(table, feature)
-            found[:, at] = np.where(codes < 0, np.nan, codes)
-        else:
-            found[:, at] = table[feature.name].to_numpy(dtype=np.float64)
-    return found

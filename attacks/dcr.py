@@ -16,7 +16,7 @@ from fedbench.seeds import Rng
 
 __all__ = ["Dcr", "closest", "units"]
 
-_ROWS, _COLUMNS = 32, 4096  # a block of float32 distances that stays in the processor's cache
+_ROWS, _COLUMNS = 64, 4096  # a block of float32 distances that stays in the processor's cache
 _FAR = np.float32(1e9)  # where missing numbers lie: together, and a full unit from all others
 _MIDDLE = (5, 95)  # percent
 
@@ -107,7 +107,7 @@ def _numbers(table: pd.DataFrame, feature: Feature) -> NDArray[np.float64]:
     values = table[feature.name].to_numpy(dtype=np.float64)
     if not feature.column.log:
         return values
-    return np.log(np.maximum(values, np.finfo(np.float64).tiny))  # NaN stays NaN
+    return np.asarray(np.log(np.maximum(values, np.finfo(np.float64).tiny)))  # NaN stays NaN
 
 
 def _places(
@@ -138,8 +138,8 @@ def _add_differences(
     gap = np.empty_like(total)
     for place, column in zip(mine.T, theirs, strict=True):
         np.subtract(place[:, None], column, out=gap)
+        np.clip(gap, -1, 1, out=gap)  # half the time of `minimum`, which looks for NaN
         np.abs(gap, out=gap)
-        np.minimum(gap, np.float32(1), out=gap)
         total += gap
 
 

@@ -19,8 +19,8 @@ from fedbench.seeds import Rng
 from fedbench.strategy import Memory
 from fedbench.training import Batch, Neural
 
-_NEVER = -1e9
-"""A logit that no softmax notices."""
+_STEEP = 15.0
+"""Largest logit of a level: odds between two levels stay below exp(30)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,8 +67,7 @@ class Tvae(Neural):
             spread = model.sigma().double().numpy()
         numbers = means + spread * rng.standard_normal(means.shape)
         gone = rng.random(missing.shape) < 1 / (1 + np.exp(-missing))
-        levels = np.argmax(logits + rng.gumbel(size=logits.shape), axis=2)
-        return encoder.decode(numbers, gone, levels)
+        return encoder.decode(numbers, gone, _drawn(logits, encoder, rng))
 
 
 class _Autoencoder(nn.Module):
@@ -77,8 +76,9 @@ class _Autoencoder(nn.Module):
     def __init__(self, encoder: Encoder, hidden: int, latent: int) -> None:
         super().__init__()
         self.numbers, self.latent = len(encoder.numbers), latent
-        self.slots, self.closed = _slots(encoder)
-        width = 2 * self.numbers + sum(encoder.widths)
+        # Not a buffer, so that the parameters are all that is exchanged.
+        self.owners = torch.as_tensor(_owners(encoder))
+        width = 2 * self.numbers + len(self.owners)
         self.encoder = _perceptron(width, hidden, 2 * latent)
         self.decoder = _perceptron(latent, hidden, width)
         self.spread = nn.Parameter(torch.zeros(self.numbers))
@@ -90,14 +90,12 @@ class _Autoencoder(nn.Module):
         return mean, log_variance.clamp(-10, 10)
 
     def decode(self, latent: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return means of numbers, logits of being missing, logits ``(n, category, level)``."""
+        """Return means of numbers, logits of being missing, and logits of levels."""
         means, missing, logits = self.decoder(latent).tensor_split(
             (self.numbers, 2 * self.numbers), dim=1
         )
-        # Categories side by side in one tensor: one softmax instead of one per category.
-        padded = torch.cat([logits, logits.new_zeros(len(logits), 1)], dim=1)
-        spread = padded[:, self.slots.to(logits.device)]
-        return means, missing, spread + self.closed.to(logits)
+        # Bounded, so that one product sums the exponentials of all categories at once.
+        return means, missing, _STEEP * torch.tanh(logits / _STEEP)
 
     def sigma(self) -> Tensor:
         """Return the spread of each number around its mean."""
@@ -106,14 +104,15 @@ class _Autoencoder(nn.Module):
     def cost(self, latent: Tensor, batch: Batch) -> Tensor:
         """Return the negative log likelihood of each patient, summed over what applies to her."""
         means, missing, logits = self.decode(latent)
-        seen = batch.applies * (1 - batch.missing)
         sigma = self.sigma()
         number = 0.5 * ((batch.numbers - means) / sigma) ** 2 + torch.log(sigma)
-        bit = functional.binary_cross_entropy_with_logits(missing, batch.missing, reduction="none")
-        chosen = logits.gather(2, batch.levels.unsqueeze(2)).squeeze(2)
-        level = batch.levels_apply * (torch.logsumexp(logits, dim=2) - chosen)
-        cells = torch.cat([seen * number, batch.applies * bit, level], dim=1)
-        return cells.sum(dim=1)
+        bit = functional.softplus(missing) - batch.missing * missing
+        total = torch.log(torch.exp(logits) @ self.owners.to(logits))
+        return (
+            (batch.applies * ((1 - batch.missing) * number + bit)).sum(dim=1)
+            + (batch.levels_apply * total).sum(dim=1)
+            - (batch.onehot * logits).sum(dim=1)
+        )
 
 
 def _perceptron(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
@@ -126,15 +125,21 @@ def _perceptron(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
     )
 
 
-def _slots(encoder: Encoder) -> tuple[Tensor, Tensor]:
-    """Return where each level's logit is, and what to add so that nobody gets a level none has."""
-    shape = (len(encoder.widths), max(encoder.widths, default=1))
-    total = sum(encoder.widths)
-    slots: NDArray[np.int64] = np.full(shape, total)
-    closed: NDArray[np.float64] = np.full(shape, _NEVER)
-    first = 0
-    for j, (width, possible) in enumerate(zip(encoder.widths, encoder.possible, strict=True)):
-        slots[j, :width] = np.arange(first, first + width)
-        closed[j, :width][possible] = 0.0
-        first += width
-    return torch.as_tensor(slots), torch.as_tensor(closed)
+def _owners(encoder: Encoder) -> NDArray[np.float32]:
+    """Return which category each level belongs to; a level that nobody has belongs to none."""
+    found = np.zeros((sum(encoder.widths), len(encoder.widths)), dtype=np.float32)
+    starts = np.cumsum([0, *encoder.widths])
+    for j, possible in enumerate(encoder.possible):
+        found[starts[j] + np.flatnonzero(possible), j] = 1
+    return found
+
+
+def _drawn(logits: NDArray[np.float64], encoder: Encoder, rng: Rng) -> NDArray[np.int64]:
+    """Draw a level of every category among those that somebody has (Gumbel-max)."""
+    scores = logits + rng.gumbel(size=logits.shape)
+    found = np.empty((len(logits), len(encoder.widths)), dtype=np.int64)
+    starts = np.cumsum([0, *encoder.widths])
+    for j, possible in enumerate(encoder.possible):
+        mine = scores[:, starts[j] : starts[j + 1]]
+        found[:, j] = np.argmax(np.where(possible, mine, -np.inf), axis=1)
+    return found

@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, cast
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fedbench.data import Cohort, Schema
+from fedbench.data import Cohort, Feature, Schema
 from fedbench.errors import ContractError
 from fedbench.plugin import Plugin
 from fedbench.seeds import Rng
 
-__all__ = ["Attack", "Game", "Guess", "Knowledge", "PublicChallenge", "Sight"]
+__all__ = [
+    "Attack",
+    "Game",
+    "Guess",
+    "Knowledge",
+    "PublicChallenge",
+    "Sight",
+    "levels_of",
+    "plain_columns",
+]
 
 Game = Literal["membership", "attribute", "linkage", "singling-out", "source", "property"]
 
@@ -50,12 +59,12 @@ class Sight:
     @property
     def synthetic(self) -> Cohort:
         """The released records."""
-        return self._get(Knowledge.SYNTHETIC)
+        return cast("Cohort", self._get(Knowledge.SYNTHETIC))
 
     @property
     def reference(self) -> Cohort:
         """Other patients of the same hospitals, none of them a target; may be empty."""
-        return self._get(Knowledge.REFERENCE)
+        return cast("Cohort", self._get(Knowledge.REFERENCE))
 
     def _get(self, what: Knowledge) -> Any:
         if what not in self.allowed:
@@ -103,3 +112,21 @@ class Attack(Plugin):
     @abstractmethod
     def guess(self, sight: Sight, challenge: PublicChallenge, rng: Rng) -> Guess:
         """Answer the challenge."""
+
+
+def levels_of(table: pd.DataFrame, feature: Feature) -> NDArray[np.int64]:
+    """Return the number of each patient's level of a category, -1 for missing."""
+    found = pd.Categorical(table[feature.name], categories=list(feature.column.levels))
+    return found.codes.astype(np.int64)
+
+
+def plain_columns(table: pd.DataFrame, known: Sequence[Feature]) -> NDArray[np.float64]:
+    """Return columns as trees take them: level numbers for categories, NaN for missing."""
+    found = np.empty((len(table), len(known)))
+    for at, feature in enumerate(known):
+        if feature.column.kind == "category":
+            levels = levels_of(table, feature)
+            found[:, at] = np.where(levels < 0, np.nan, levels)
+        else:
+            found[:, at] = table[feature.name].to_numpy(dtype=np.float64)
+    return found

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal, get_args
 
 from fedbench.errors import SpecError
 from fedbench.federation.study import Choice
 from fedbench.kinds import ATTACKS, CODECS, DATASETS, GENERATORS, METRICS, PARTITIONERS, STRATEGIES
+from fedbench.overrides import NAMED, Overrides, changed, narrowed
 from fedbench.partition import Parts
+from fedbench.plugin import plain
+from fedbench.tables import build, document, hint
 
 __all__ = [
     "DatasetChoice",
@@ -23,10 +27,11 @@ __all__ = [
     "Suite",
     "bundled",
     "read_suite",
+    "suite_of",
 ]
 
 Regime = Literal["federated", "centralized", "local", "mixture"]
-REGIMES: tuple[Regime, ...] = ("federated", "centralized", "local", "mixture")
+REGIMES: tuple[Regime, ...] = get_args(Regime)
 
 SETS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "metrics": {
@@ -43,8 +48,17 @@ SETS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
 }
 """Named sets of metrics and attacks."""
 
-T = TypeVar("T")
 FORBID: Mapping[str, Any] = {"extra": "forbid"}
+
+FILE_NAME = re.compile(r"\w[\w.+-]*")
+"""Names that become part of a path."""
+
+CHOICE = [entry.name for entry in fields(Choice)]
+
+AS_WRITTEN = Overrides()
+
+FEWEST_RECORDS = 10
+FEWEST_REPLICATES = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +73,7 @@ class DatasetChoice:
         default_factory=lambda: {"train": 0.5, "control": 0.2, "reference": 0.1}
     )
     scenarios: tuple[str, ...] = ()
+    """Empty: all of the suite's."""
 
     @property
     def choice(self) -> Choice:
@@ -81,17 +96,18 @@ class Scenario:
     participation: float = 1.0
 
     def __post_init__(self) -> None:
+        _path_part("scenario", self.name)
+        what = f"The scenario {self.name!r}:"
         if self.rounds < 1:
-            raise SpecError(f"scenario {self.name!r}: rounds is {self.rounds}; expected >= 1.")
+            raise SpecError(f"{what} rounds is {self.rounds}; expected at least 1.")
         if not 0 < self.participation <= 1:
             raise SpecError(
-                f"scenario {self.name!r}: participation is {self.participation}; "
-                "expected a share in (0, 1]."
+                f"{what} participation is {self.participation}; "
+                "expected a share above 0 and at most 1."
             )
-        if self.privacy.name != "none":
+        if self.privacy != Choice("none"):
             raise SpecError(
-                f"scenario {self.name!r}: privacy {self.privacy.name!r} is not available; "
-                "expected 'none'."
+                f"{what} privacy {self.privacy.name!r} is not available; expected 'none'."
             )
 
 
@@ -108,6 +124,7 @@ class GeneratorChoice:
     def __post_init__(self) -> None:
         if not self.label:
             object.__setattr__(self, "label", self.name.rpartition(":")[2].lower() or self.name)
+        _path_part("generator label", self.label)
 
     @property
     def choice(self) -> Choice:
@@ -135,18 +152,21 @@ class Suite:
     replicates: int = 400
 
     def __post_init__(self) -> None:
-        for kind in ("datasets", "scenarios", "generators", "seeds", "regimes"):
+        _path_part("suite", self.name)
+        for kind in (*NAMED, "seeds", "regimes"):
             if not getattr(self, kind):
                 raise SpecError(f"The suite {self.name!r} names no {kind}.")
-        for kind, names in (
-            ("scenarios", [s.name for s in self.scenarios]),
-            ("generator labels", [g.label for g in self.generators]),
-            ("seeds", list(self.seeds)),
+        self._distinct()
+        for name, least in (
+            ("records", FEWEST_RECORDS),
+            ("threads", 1),
+            ("replicates", FEWEST_REPLICATES),
         ):
-            if len(set(names)) != len(names):
-                raise SpecError(f"The {kind} of suite {self.name!r} are not distinct: {names}.")
-        if self.records < 10:
-            raise SpecError(f"records is {self.records}; expected at least 10.")
+            if (found := getattr(self, name)) < least:
+                raise SpecError(f"{name} is {found}; expected at least {least}.")
+        if min(self.seeds) < 0:
+            raise SpecError(f"The seed {min(self.seeds)} is negative.")
+        self.worlds()
 
     def worlds(self) -> Sequence[tuple[DatasetChoice, Scenario]]:
         """Return every dataset with every scenario it is run in."""
@@ -156,8 +176,8 @@ class Suite:
             for name in dataset.scenarios or known:
                 if name not in known:
                     raise SpecError(
-                        f"The dataset {dataset.name!r} asks for the scenario {name!r}; "
-                        f"the suite has {', '.join(known)}."
+                        f"The dataset {dataset.name!r} asks for the scenario {name!r}."
+                        f"{hint(name, known)} The suite has: {', '.join(known)}."
                     )
                 found.append((dataset, known[name]))
         return found
@@ -168,9 +188,10 @@ class Suite:
         Raises:
             SpecError: a name or setting does not exist.
         """
-        for dataset, scenario in self.worlds():
+        for dataset in self.datasets:
             DATASETS.build(dataset.name, dataset.settings)
-            Parts(**dataset.parts) if not _check_parts(dataset) else None
+            build(Parts, dataset.parts, where=f"The parts of {dataset.name!r}")
+        for scenario in self.scenarios:
             PARTITIONERS.build(scenario.partition.name, scenario.partition.settings)
             STRATEGIES.build(scenario.strategy.name, scenario.strategy.settings)
             CODECS.build(scenario.codec.name, scenario.codec.settings)
@@ -184,35 +205,32 @@ class Suite:
 
     def tables(self) -> dict[str, Any]:
         """Return the suite as TOML tables, every default spelled out."""
-        values = asdict(self)
-        lists = ("datasets", "scenarios", "generators")
-        return {
-            "suite": {k: v for k, v in values.items() if k not in lists},
-            **{name: [_flat(table) for table in values[name]] for name in lists},
-        }
+        values = {name: plain(value) for name, value in asdict(self).items()}
+        arrays = {name: values.pop(name) for name in NAMED}
+        return {"suite": values, **arrays}
 
     def to_toml(self) -> str:
         """Return the resolved suite as a TOML file that reads back as the same suite."""
         tables = self.tables()
-        lines = ["[suite]", *_lines(tables["suite"])]
-        for name in ("datasets", "scenarios", "generators"):
-            for table in tables[name]:
-                lines += ["", f"[[{name}]]", *_lines(table)]
-        return "\n".join(lines) + "\n"
+        head = {name: _brief(value) for name, value in tables["suite"].items()}
+        return document({"suite": head}, {name: _brief(tables[name]) for name in NAMED})
 
-
-@dataclass(frozen=True, kw_only=True)
-class Overrides:
-    """What the command line narrows or changes."""
-
-    datasets: tuple[str, ...] = ()
-    generators: tuple[str, ...] = ()
-    scenarios: tuple[str, ...] = ()
-    regimes: tuple[str, ...] = ()
-    seeds: tuple[int, ...] = ()
-    device: str = ""
-    settings: tuple[str, ...] = ()
-    """``a.b=1``: ``suite.records=500``, or ``tvae.latent=8`` by name or label."""
+    def _distinct(self) -> None:
+        named: Sequence[tuple[str, Sequence[str | int]]] = [
+            ("datasets", [dataset.name for dataset in self.datasets]),
+            ("scenarios", [scenario.name for scenario in self.scenarios]),
+            ("generator labels", [generator.label for generator in self.generators]),
+            ("regimes", list(self.regimes)),
+            ("seeds", list(self.seeds)),
+            *((f"scenarios of {d.name!r}", list(d.scenarios)) for d in self.datasets),
+        ]
+        for kind, names in named:
+            if twice := sorted({name for name in names if names.count(name) > 1}, key=str):
+                advice = " Give one of them a label." if kind == "generator labels" else ""
+                raise SpecError(
+                    f"The {kind} of the suite {self.name!r} are not distinct: "
+                    f"{', '.join(map(repr, twice))}.{advice}"
+                )
 
 
 def bundled() -> dict[str, Path]:
@@ -221,8 +239,10 @@ def bundled() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.toml"))}
 
 
-def read_suite(name: str, overrides: Overrides = Overrides()) -> Suite:
+def read_suite(name: str, overrides: Overrides = AS_WRITTEN) -> Suite:
     """Read a bundled suite by name, or a TOML file by path.
+
+    ``Suite.check``, which builds the plug-ins, is left to whoever runs it.
 
     Raises:
         SpecError: there is none, or it does not fit.
@@ -231,141 +251,84 @@ def read_suite(name: str, overrides: Overrides = Overrides()) -> Suite:
     path = known.get(name) or Path(name)
     if not path.is_file():
         raise SpecError(
-            f"There is no suite {name!r}: it is neither a file nor one of {', '.join(known)}."
+            f"There is no suite {name!r}.{hint(name, known)} It is neither a file nor one of "
+            f"{', '.join(known)}."
         )
     try:
-        with path.open("rb") as file:
-            tables = tomllib.load(file)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SpecError(f"{path} is not a TOML file: {error}.") from None
-    return suite_of(_overridden(tables, overrides), where=str(path))
+        tables = tomllib.loads(path.read_bytes().decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise SpecError(f"{path} is not a TOML file that can be read: {error}.") from None
+    suite = suite_of(narrowed(_shaped(tables, str(path)), overrides), where=str(path))
+    # On the resolved suite, so that one share of `parts` can be set and the others stay.
+    for setting in overrides.settings:
+        suite = suite_of(changed(suite.tables(), setting), where=f"--set {setting}")
+    return suite
 
 
 def suite_of(tables: Mapping[str, Any], where: str) -> Suite:
-    """Return the suite these TOML tables describe."""
-    known = {"suite", "datasets", "scenarios", "generators"}
-    if unknown := sorted(set(tables) - known):
-        raise SpecError(
-            f"{where}: unknown table {unknown[0]!r}; known are {', '.join(sorted(known))}."
-        )
+    """Return the suite these TOML tables describe.
+
+    Raises:
+        SpecError: they do not fit; the message starts with ``where``.
+    """
+    _shaped(tables, where)
     head = dict(tables.get("suite", {}))
-    for kind in ("metrics", "attacks"):
-        head[kind] = [asdict(c) for c in _choices(head.get(kind, []), kind, where)]
+    if lost := sorted(set(head) & set(NAMED)):
+        raise SpecError(f"{where}: write {lost[0]!r} as [[{lost[0]}]], outside of [suite].")
+    for kind in SETS:
+        head[kind] = [asdict(choice) for choice in _choices(head.get(kind, []), kind, where)]
     values = {
         **head,
-        "datasets": [_split(t, DatasetChoice, where) for t in _list(tables, "datasets", where)],
-        "scenarios": [_scenario(t, where) for t in _list(tables, "scenarios", where)],
-        "generators": [_split(t, GeneratorChoice, where) for t in _list(tables, "generators", where)],
+        "datasets": [_plugin(table, DatasetChoice) for table in tables.get("datasets", [])],
+        "scenarios": [_scenario(table, where) for table in tables.get("scenarios", [])],
+        "generators": [_plugin(table, GeneratorChoice) for table in tables.get("generators", [])],
     }
-    return _validated(Suite, values, where)
+    return build(Suite, values, where)
 
 
-def _overridden(tables: dict[str, Any], asked: Overrides) -> dict[str, Any]:
-    tables = {**tables, "suite": dict(tables.get("suite", {}))}
-    for kind, wanted in (
-        ("datasets", asked.datasets),
-        ("generators", asked.generators),
-        ("scenarios", asked.scenarios),
-    ):
-        if wanted:
-            tables[kind] = [_wanted(tables.get(kind, []), name, kind) for name in wanted]
-    if asked.scenarios:
-        tables["datasets"] = [
-            {**t, "scenarios": [s for s in t["scenarios"] if s in asked.scenarios]}
-            if t.get("scenarios")
-            else t
-            for t in tables.get("datasets", [])
-        ]
-        tables["datasets"] = [t for t in tables["datasets"] if t.get("scenarios") != []]
-    for name in ("regimes", "seeds", "device"):
-        if value := getattr(asked, name):
-            tables["suite"][name] = list(value) if isinstance(value, tuple) else value
-    for setting in asked.settings:
-        _set(tables, setting)
+def _shaped(tables: Mapping[str, Any], where: str) -> Mapping[str, Any]:
+    known = ("suite", *NAMED)
+    for name, found in tables.items():
+        if name not in known:
+            raise SpecError(
+                f"{where}: there is no table {name!r}.{hint(name, known)} "
+                f"A suite has: {', '.join(known)}."
+            )
+        if name == "suite" and not isinstance(found, Mapping):
+            raise SpecError(f"{where}: 'suite' must be a table, [suite].")
+        if name != "suite" and not (
+            isinstance(found, list) and all(isinstance(table, Mapping) for table in found)
+        ):
+            raise SpecError(f"{where}: {name!r} must be a list of tables, [[{name}]].")
     return tables
 
 
-def _wanted(tables: Sequence[Mapping[str, Any]], name: str, kind: str) -> Mapping[str, Any]:
-    for table in tables:
-        if name in (table.get("name"), table.get("label")):
-            return table
-    if kind == "scenarios":
-        names = ", ".join(str(table.get("name")) for table in tables)
-        raise SpecError(f"There is no scenario {name!r} in the suite; it has {names}.")
-    return {"name": name}
-
-
-def _set(tables: dict[str, Any], setting: str) -> None:
-    path, sign, text = setting.partition("=")
-    head, dot, rest = path.strip().partition(".")
-    if not (sign and dot and rest):
-        raise SpecError(f"--set {setting!r} is not of the form a.b=value.")
-    try:
-        value = tomllib.loads(f"value = {text.strip()}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text.strip()
-    rows = [
-        (kind, i)
-        for kind in ("datasets", "scenarios", "generators")
-        for i, table in enumerate(tables.get(kind, []))
-        if head in (table.get("name"), table.get("label"))
-    ]
-    if head != "suite" and not rows:
-        raise SpecError(
-            f"--set {setting!r}: nothing in the suite is called {head!r}; "
-            "use suite.…, or the name of a dataset, scenario or generator."
-        )
-    if head == "suite":
-        tables["suite"] = _with(tables["suite"], rest.split("."), value)
-    for kind, index in rows:
-        tables[kind] = [
-            _with(table, rest.split("."), value) if i == index else table
-            for i, table in enumerate(tables[kind])
-        ]
-
-
-def _with(table: Mapping[str, Any], path: Sequence[str], value: Any) -> dict[str, Any]:
-    if len(path) == 1:
-        return {**table, path[0]: value}
-    inner = table.get(path[0], {})
-    if not isinstance(inner, Mapping):
-        raise SpecError(f"--set: {path[0]!r} is {inner!r} and has no {path[1]!r} in it.")
-    return {**table, path[0]: _with(inner, path[1:], value)}
-
-
-def _list(tables: Mapping[str, Any], name: str, where: str) -> list[Mapping[str, Any]]:
-    found = tables.get(name, [])
-    if not isinstance(found, list) or not all(isinstance(t, Mapping) for t in found):
-        raise SpecError(f"{where}: {name} must be tables [[{name}]].")
-    return found
-
-
-def _split(table: Mapping[str, Any], kind: type, where: str) -> dict[str, Any]:
+def _plugin(table: Mapping[str, Any], kind: type) -> dict[str, Any]:
     """Tell a plug-in's own settings from what the suite says about it."""
-    own = {"name", "parts", "scenarios"} if kind is DatasetChoice else {"name", "label"}
-    given = dict(table)
-    inner = given.pop("settings", {})
-    settings = {**inner, **{k: v for k, v in given.items() if k not in own}}
-    return {**{k: v for k, v in given.items() if k in own}, "settings": settings}
+    own = {entry.name for entry in fields(kind)} - {"settings"}
+    values = {key: value for key, value in table.items() if key in own}
+    settings = {k: v for k, v in table.items() if k not in own and k != "settings"}
+    return {**values, "settings": {**table.get("settings", {}), **settings}}
 
 
 def _scenario(table: Mapping[str, Any], where: str) -> dict[str, Any]:
     values = dict(table)
     for name in ("partition", "strategy", "codec", "privacy"):
         if name in values:
-            values[name] = asdict(_choice(values[name], f"{where}: {name}"))
+            place = f"{where}: the {name} of the scenario {table.get('name', '')!r}"
+            values[name] = asdict(_choice(values[name], place))
     return values
 
 
-def _choices(found: Any, kind: str, where: str) -> list[Choice]:
+def _choices(found: Any, kind: str, where: str) -> Sequence[Choice]:
+    """Return what a list of names, named sets and tables stands for, each once."""
     if not isinstance(found, list):
-        raise SpecError(f"{where}: {kind} must be a list of names or tables.")
+        raise SpecError(f"{where}: {kind} must be a list of names or tables, found {found!r}.")
     chosen: list[Choice] = []
     for item in found:
-        if isinstance(item, str) and item in SETS[kind]:
-            chosen += [Choice(name) for name in SETS[kind][item]]
-        else:
-            chosen.append(_choice(item, f"{where}: {kind}"))
+        names = SETS[kind].get(item) if isinstance(item, str) else None
+        more = [Choice(name) for name in names or ()] or [_choice(item, f"{where}: {kind}")]
+        chosen += [choice for choice in more if choice not in chosen]
     return chosen
 
 
@@ -374,60 +337,26 @@ def _choice(found: Any, where: str) -> Choice:
         return Choice(found)
     if not isinstance(found, Mapping) or not isinstance(found.get("name"), str):
         raise SpecError(f"{where}: expected a name or a table with a name, found {found!r}.")
-    settings = {k: v for k, v in found.items() if k not in ("name", "settings")}
-    return Choice(found["name"], {**found.get("settings", {}), **settings})
+    return Choice(found["name"], _plugin(found, Choice)["settings"])
 
 
-def _validated(kind: type[T], values: Mapping[str, Any], where: str) -> T:
-    from pydantic import TypeAdapter, ValidationError  # noqa: PLC0415
-
-    try:
-        return TypeAdapter(kind).validate_python(dict(values))
-    except ValidationError as error:
-        problems = [
-            f"{'.'.join(map(str, problem['loc'])) or 'suite'}: {problem['msg']}"
-            f" (found {problem['input']!r})"
-            for problem in error.errors()
-        ]
-        raise SpecError(f"{where}: {'; '.join(problems)}") from None
-
-
-def _check_parts(dataset: DatasetChoice) -> bool:
-    try:
-        Parts(**dataset.parts)
-    except TypeError:
-        raise SpecError(
-            f"The parts of {dataset.name!r} are {dict(dataset.parts)}; "
-            "expected shares of train, control and reference."
-        ) from None
-    return True
-
-
-def _flat(table: Mapping[str, Any]) -> dict[str, Any]:
-    return {k: v for k, v in table.items() if v != "" or k == "name"}
-
-
-def _lines(table: Mapping[str, Any]) -> list[str]:
-    return [f"{key} = {_toml(value)}" for key, value in table.items()]
-
-
-def _toml(value: Any) -> str:
+def _brief(value: Any) -> Any:
+    """Write settings beside the name they belong to, and a bare name where there are none."""
     match value:
-        case bool():
-            return "true" if value else "false"
-        case str():
-            import json  # noqa: PLC0415
-
-            return json.dumps(value)
         case Mapping():
-            inner = ", ".join(f"{_toml(str(k))} = {_toml(v)}" for k, v in value.items())
-            return f"{{ {inner} }}" if inner else "{}"
+            table = {key: _brief(item) for key, item in value.items() if key != "settings"}
+            settings = value.get("settings", {})
+            if {*settings} & {"settings", "parts", "scenarios", "label", *table}:
+                return {**table, "settings": settings}
+            return table["name"] if list(value) == CHOICE and not settings else table | settings
         case list() | tuple():
-            return f"[{', '.join(map(_toml, value))}]"
-        case _:
-            return repr(value)
+            return [_brief(item) for item in value]
+    return value
 
 
-def narrowed(suite: Suite, **changes: Any) -> Suite:
-    """Return the suite with these fields changed."""
-    return replace(suite, **changes)
+def _path_part(what: str, name: str) -> None:
+    if not FILE_NAME.fullmatch(name):
+        raise SpecError(
+            f"The {what} {name!r} becomes part of a path: use letters, digits, '.', '+', '-' "
+            "and '_', and start with a letter or digit."
+        )

@@ -314,7 +314,7 @@ class Cohort:
     @property
     def event(self) -> NDArray[np.bool_]:
         """Whether the event was seen, for every patient; empty without an outcome."""
-        return self.outcome["event"].to_numpy() == 1
+        return np.asarray(self.outcome["event"].to_numpy() == 1)
 
     @cached_property
     def keys(self) -> NDArray[np.uint64]:
@@ -343,9 +343,8 @@ class Cohort:
             tables = [getattr(cohort, name) for cohort in cohorts]
             full = [table for table in tables if len(table)] or tables[:1]
             by = ["patient", "day"] if "day" in full[0] else ["patient"]
-            return pd.concat(full, ignore_index=True).sort_values(
-                by, kind="stable", ignore_index=True
-            )
+            stacked: pd.DataFrame = pd.concat(full, ignore_index=True)
+            return stacked.sort_values(by, kind="stable", ignore_index=True)
 
         return Cohort(cohorts[0].schema, *(together(name) for name in TABLES))
 

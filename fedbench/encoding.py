@@ -21,7 +21,13 @@ from fedbench.data import Cohort, Feature, Schema, cohort_from_table
 __all__ = ["BINS", "Encoder", "Records", "edges", "summarize"]
 
 BINS = 64
-"""Bins of a numeric column on its public range."""
+"""Bins of a numeric column on its public range, without those of the bounds themselves."""
+
+_EDGE = 1e-6
+"""How close to the edge of a bin a value may lie, as a share of the bin."""
+
+_WIDTH = 1e-9
+"""Half the width of the bin around a public bound, as a share of the range."""
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -68,14 +74,21 @@ class Records:
 def edges(feature: Feature) -> Floats:
     """Return the public bin edges of a numeric feature.
 
-    Integers on a short range get one bin each, so that they come back exactly.
+    Integers on a short range get one bin each, so that they come back exactly; longer ranges are
+    cut between integers. The public bounds always have bins of their own, because this is where
+    values pile up: nothing found, the top of a scale, the end of follow-up.
     """
     column = feature.column
-    if column.kind == "integer" and column.high - column.low < BINS:
-        return np.arange(column.low - 0.5, column.high + 1.0)
-    if column.log:
-        return np.geomspace(column.low, column.high, BINS + 1)
-    return np.linspace(column.low, column.high, BINS + 1)
+    space = np.geomspace if column.log else np.linspace
+    if column.kind == "integer":
+        low, high = np.floor(column.low), np.ceil(column.high)
+        if high - low < BINS:
+            return np.arange(low - 0.5, high + 1.0)
+        inner = np.floor(space(low, high, BINS + 1)) + 0.5
+        return np.unique([low - 0.5, *inner[:-1], high - 0.5, high + 0.5])
+    inner = space(column.low, column.high, BINS + 1)[1:-1]
+    low, high = _bounds(feature)
+    return np.asarray([2 * column.low - low, low, *inner, high, 2 * column.high - high])
 
 
 def summarize(cohort: Cohort) -> Mapping[str, Floats]:
@@ -141,6 +154,15 @@ class Encoder:
         return tuple(_some(self.counts[feature.name]) for feature in self.categories)
 
     @cached_property
+    def shares(self) -> tuple[Floats, ...]:
+        """Per category, the share of each level, missing included; they add up to 1."""
+        counts = [self.counts[feature.name] for feature in self.categories]
+        return tuple(
+            count / count.sum() if count.any() else possible.astype(np.float64)
+            for count, possible in zip(counts, self.possible, strict=True)
+        )
+
+    @cached_property
     def missing_rates(self) -> Floats:
         """Per numeric feature, the share without a value among those to whom it applies."""
         totals = [self.counts[feature.name].sum(axis=0) for feature in self.numbers]
@@ -198,7 +220,8 @@ class Encoder:
         place = _bin(values, cuts)
         below = np.concatenate([np.zeros((len(counts), 1)), counts.cumsum(axis=1)], axis=1)
         start, end = (_scale(feature, cuts)[place + side] for side in (0, 1))
-        inside = np.clip((_scale(feature, values) - start) / (end - start), 0.0, 1.0)
+        # Never on an edge: rounding would land beyond it, and beyond may be a long empty stretch.
+        inside = np.clip((_scale(feature, values) - start) / (end - start), _EDGE, 1 - _EDGE)
         total = below[rows, -1]
         share = (below[rows, place] + inside * counts[rows, place]) / total
         return np.asarray(ndtri(np.clip(share, 0.5 / (total + 1), 1 - 0.5 / (total + 1))))
@@ -215,10 +238,9 @@ class Encoder:
             place = np.minimum(place, np.flatnonzero(counts[row])[-1])
             inside = (target - below[row, place] + counts[row, place]) / counts[row, place]
             start, end = (_scale(feature, cuts)[place + side] for side in (0, 1))
-            values[mine] = _unscale(feature, start + np.clip(inside, 0, 1) * (end - start))
-        if feature.column.kind == "integer":
-            values = np.round(values)
-        return np.clip(values, feature.column.low, feature.column.high)
+            inside = np.clip(inside, _EDGE, 1 - _EDGE)
+            values[mine] = _unscale(feature, start + inside * (end - start))
+        return _tidied(feature, values)
 
     def _filled(self, feature: Feature) -> Floats:
         """Counts per bin; a row that nobody is in borrows the sum, or else is uniform."""
@@ -241,6 +263,22 @@ def _rows(schema: Schema, table: pd.DataFrame, feature: Feature) -> Ints:
 
 def _height(schema: Schema, feature: Feature) -> int:
     return len(schema.feature(feature.given).column.levels) if feature.given else 1
+
+
+def _bounds(feature: Feature) -> tuple[float, float]:
+    """Values up to the first are the lower bound, values from the second on the upper bound."""
+    low, high = feature.column.low, feature.column.high
+    if feature.column.log:
+        return low * (1 + _WIDTH), high * (1 - _WIDTH)
+    return low + _WIDTH * (high - low), high - _WIDTH * (high - low)
+
+
+def _tidied(feature: Feature, values: Floats) -> Floats:
+    low, high = feature.column.low, feature.column.high
+    if feature.column.kind == "integer":
+        return np.clip(np.round(values), low, high)
+    bottom, top = _bounds(feature)
+    return np.where(values <= bottom, low, np.where(values >= top, high, values))
 
 
 def _bin(values: Floats, cuts: Floats) -> Ints:

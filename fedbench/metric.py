@@ -119,6 +119,7 @@ class Evidence:
     training records. ``encoder`` describes the pooled training records and is the same for
     every cell of a seed, so that all are measured with one ruler. ``synthetic`` belongs to the
     model: what is fitted on it is shared between targets through ``synthetic.shared``.
+    ``ledger`` holds every message of the cell: phase, round, site, way, bytes.
     """
 
     schema: Schema
@@ -127,6 +128,7 @@ class Evidence:
     test: View
     synthetic: View
     site: str = ""
+    ledger: pd.DataFrame | None = None
 
 
 class Metric(Plugin):

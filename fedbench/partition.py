@@ -16,7 +16,7 @@ from fedbench.errors import ContractError, SpecError
 from fedbench.plugin import Plugin
 from fedbench.seeds import Rng, Seeds
 
-__all__ = ["Parts", "Partition", "Partitioner", "Split", "split_site"]
+__all__ = ["Partition", "Partitioner", "Parts", "Split", "split_site"]
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,10 @@ class Partition:
             raise ContractError(
                 f"{len(set(cohort.patients) - set(everyone))} patients were dealt to no site."
             )
-        site_of = pd.Series(self.site_of(cohort.patients))
-        if (site_of.groupby(pd.Series(cohort.clusters)).nunique() > 1).any():
+        homes = pd.DataFrame(
+            {"cluster": cohort.clusters, "site": self.site_of(cohort.patients)}
+        ).drop_duplicates()
+        if homes["cluster"].duplicated().any():
             raise ContractError("A cluster was torn apart between sites.")
         if small := [f"{name} ({len(p)})" for name, p in self.patients.items() if len(p) < 2]:
             raise SpecError(
@@ -76,7 +78,7 @@ class Parts:
     reference: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.control not in ("test",) and isinstance(self.control, str):
+        if self.control != "test" and isinstance(self.control, str):
             raise SpecError(f"control is a share or 'test', found {self.control!r}.")
         shares = (self.train, self.held, self.reference)
         if self.train <= 0 or min(shares) < 0 or sum(shares) >= 1:

@@ -29,7 +29,7 @@ _CLOSE = 1  # nor with fewer wrong (or right) pairs than this among the disjoint
 _SLACK = 1e-9  # .29 * 100 is 28.999999999999996
 
 
-class TooFew(ValueError):  # noqa: N818  (a refusal, named like one)
+class TooFew(ValueError):
     """There are too few records for the number asked for, so it is refused."""
 
 
@@ -70,9 +70,13 @@ def poisson_weights(rng: np.random.Generator, n: int, b: int = 400) -> Counts:
     Patients are drawn independently, so sites and blocks need not know of each other
     (Hanley and MacGibbon 2006, https://doi.org/10.1016/j.cmpb.2006.04.006).
     """
-    weights = np.empty((b, n), np.uint8)
+    weights = np.zeros((b, n), np.uint8)
+    # By inversion, five times as fast as rng.poisson; the twelve steps exhaust 24-bit uniforms.
+    steps = np.cumsum([math.exp(-1) / math.factorial(k) for k in range(12)]).astype(np.float32)
     for rows in _blocks(b, n):
-        weights[rows] = rng.poisson(1.0, weights[rows].shape)
+        uniform = rng.random(weights[rows].shape, np.float32)
+        for step in steps:
+            weights[rows] += uniform >= step
     return weights
 
 
@@ -399,7 +403,8 @@ def tpr_at_fpr(
 ) -> LowFpr:
     """Share of members found where at most `alpha` of the non-members are accused.
 
-    Each site accuses a record if at most floor(alpha * n0) non-members, the record itself
+    The sites share floor(alpha * n0) false positives, n0 over all sites, in proportion to their
+    non-members. Each accuses a record if no more than its part of non-members, the record itself
     counted as one of them, are placed at or below it. So a member needs to pass the last
     non-member that may be accused, and without a leak TPR and FPR agree at every site size.
     (The usual "strictly beyond the first that may not" finds (k + 1) / (n0 + 1) of harmless
@@ -420,12 +425,16 @@ def tpr_at_fpr(
         b: bootstrap replicates.
 
     Raises:
-        TooFew: fewer than 10/alpha non-members over the sites left, or no members.
+        TooFew: fewer than 10/alpha non-members over the sites left, or so few of them where the
+            members are that they are worth fewer than 5/alpha: 1 / sum(share of members squared
+            / n0), which is n0 where both are spread alike. (Below, a lower limit is wrong in 6 %
+            of harmless audits and not in 2.5 %.)
     """
-    sites = [_Thresholds.of(*site, alpha) for site in per_site]
-    sites = [site for site in sites if site.allowed > 0 and site.beyond.size > 0]
-    n1, n0 = sum(site.beyond.size for site in sites), sum(site.order.size for site in sites)
-    _refuse(n1, n0, alpha, sum(np.size(nonmembers) for _, nonmembers in per_site))
+    kept = [each for each in per_site if np.size(each[0]) and alpha * np.size(each[1]) > 1 - _SLACK]
+    n1, n0 = sum(np.size(ones) for ones, _ in kept), sum(np.size(zeros) for _, zeros in kept)
+    _refuse(n0, alpha, sum(np.size(zeros) for _, zeros in per_site))
+    _refuse_lopsided(kept, alpha)
+    sites = _shared(kept, alpha)
     hits = sum(int((site.beyond < site.allowed).sum()) for site in sites)
     fpr = sum(site.fpr * site.beyond.size for site in sites) / n1
     found, drawn = np.sum([site.replicates(rng, b) for site in sites], axis=0)
@@ -470,15 +479,15 @@ class _Thresholds:
     beyond: Ints  # how many non-members are placed at or below each of these members
 
     @classmethod
-    def of(cls, members: npt.ArrayLike, nonmembers: npt.ArrayLike, alpha: float) -> _Thresholds:
+    def of(cls, members: npt.ArrayLike, nonmembers: npt.ArrayLike, allowed: int) -> _Thresholds:
+        """Sort the placements of a site that may accuse so many non-members."""
         ones, zeros = np.asarray(members, float), np.asarray(nonmembers, float)
-        order, allowed = np.argsort(zeros, kind="stable"), math.floor(alpha * zeros.size + _SLACK)
+        order = np.argsort(zeros, kind="stable")
         ranked = zeros[order]
         beyond = np.searchsorted(ranked, ones, "right")
         accused = int((np.searchsorted(ranked, ranked, "right") <= allowed).sum())
         by_placement = np.argsort(beyond, kind="stable")
-        fpr = accused / max(zeros.size, 1)
-        return cls(allowed, fpr, order, by_placement, beyond[by_placement])
+        return cls(allowed, accused / zeros.size, order, by_placement, beyond[by_placement])
 
     def replicates(self, rng: np.random.Generator, b: int) -> Floats:
         """Weight of the members found, and of all members, shape (2, b)."""
@@ -496,18 +505,32 @@ class _Thresholds:
         return rates
 
 
-def _refuse(n1: int, n0: int, alpha: float, everywhere: int) -> None:
-    asked, needed = f"TPR at {100 * alpha:g} % FPR needs", _needed(alpha)
+def _shared(per_site: Sequence[Placed], alpha: float) -> list[_Thresholds]:
+    """Share out the false positives: each site gets alpha * n0, rounded up or down in turn."""
+    # By content, so that the order of sites is of no effect.
+    sites = sorted(per_site, key=lambda site: (len(site[1]), len(site[0]), np.mean(site[0])))
+    passed = np.cumsum([0, *(len(nonmembers) for _, nonmembers in sites)])
+    allowed = np.diff(np.floor(alpha * passed + _SLACK)).astype(int)
+    return [_Thresholds.of(*site, int(k)) for site, k in zip(sites, allowed, strict=True)]
+
+
+def _refuse(n0: int, alpha: float, everywhere: int) -> None:
+    needed, where, found = _needed(alpha), "", everywhere
     if everywhere >= needed > n0:
-        found = f"in sites with members and {_needed(10 * alpha):,} or more; {n0:,} are"
-        message = f"{asked} {needed:,} non-members {found} there."
-        raise TooFew(message)
+        where, found = f" in sites with members and at least {_needed(10 * alpha):,} of them", n0
     if n0 < needed:
-        message = f"{asked} {needed:,} non-members; {everywhere:,} are there."
-        raise TooFew(message)
-    if n1 == 0:
-        message = f"{asked} members; none are there."
-        raise TooFew(message)
+        message = f"TPR at {100 * alpha:g} % FPR needs {needed:,} non-members{where}; {found:,} "
+        raise TooFew(message + ("is there." if found == 1 else "are there."))
+
+
+def _refuse_lopsided(per_site: Sequence[Placed], alpha: float) -> None:
+    n1, n0 = np.array([(np.size(ones), np.size(zeros)) for ones, zeros in per_site]).T
+    worth = math.floor(n1.sum() ** 2 / (n1**2 / n0).sum())
+    if worth < _needed(2 * alpha):
+        raise TooFew(
+            f"TPR at {100 * alpha:g} % FPR needs non-members where the members are; "
+            f"{n0.sum():,} are there, but worth {worth:,} spread like the members."
+        )
 
 
 def _needed(alpha: float) -> int:

@@ -53,6 +53,11 @@ def cohort_from_table(schema: Schema, table: pd.DataFrame) -> Cohort:
     for feature in schema.features:
         if feature.part is Part.STATIC:
             static[feature.source] = table[feature.name].to_numpy(dtype=object)
+    # Someone synthetic lives nowhere and belongs to nobody.
+    if schema.site:
+        static[schema.site] = None
+    if schema.cluster:
+        static[schema.cluster] = patients
     visits = [_visits_of(schema, window, table) for window in schema.windows]
     codes = [
         pd.DataFrame(
@@ -107,7 +112,9 @@ def _visits_of(schema: Schema, window: Window, table: pd.DataFrame) -> pd.DataFr
     values = {
         name: table[f"{name}@{window.name}"].to_numpy(dtype=object)[there] for name in schema.visits
     }
-    return pd.DataFrame({"patient": table.index.to_numpy(dtype=object)[there], "day": day[there]} | values)
+    return pd.DataFrame(
+        {"patient": table.index.to_numpy(dtype=object)[there], "day": day[there]} | values
+    )
 
 
 def _stacked(tables: list[pd.DataFrame]) -> pd.DataFrame | None:

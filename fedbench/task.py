@@ -37,26 +37,24 @@ def problem(cohort: Cohort, task: Task) -> Problem:
     out; for classification also those censored before the horizon.
     """
     within, time, event = _outcome(cohort, task)
-    chosen = cohort.patients[within]
-    return Problem(chosen, _predictors(cohort, task).loc[chosen], time[within], event[within])
+    found = _predictors(cohort, task)[within]
+    return Problem(cohort.patients[within], found, time[within], event[within])
 
 
 def utilization(cohort: Cohort, task: Task) -> Problem:
     """Return the same task with nothing but counts and dates up to the index time."""
     within, time, event = _outcome(cohort, task)
-    chosen = cohort.patients[within]
     found = pd.DataFrame(index=pd.Index(cohort.patients, name="patient"))
     for name in ("visits", "codes"):
         table = getattr(cohort, name)
         if "day" not in table:
             continue
         days = table.loc[table["day"] <= task.index].groupby("patient")["day"]
-        found[f"{name} counted"] = days.size()
+        # Nobody is missing from a count, but dates are missing where there is none.
+        found[f"{name} counted"] = days.size().reindex(found.index, fill_value=0).astype(float)
         found[f"{name} first"] = days.min()
         found[f"{name} last"] = days.max()
-    counted = [name for name in found if name.endswith("counted")]
-    found[counted] = found[counted].fillna(0)
-    return Problem(chosen, found.loc[chosen], time[within], event[within])
+    return Problem(cohort.patients[within], found[within], time[within], event[within])
 
 
 def _outcome(

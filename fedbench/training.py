@@ -219,9 +219,9 @@ class _Trainer:
         parameters = [p for name, p in network.named_parameters() if name.startswith(prefixes)]
         optimizer: torch.optim.Optimizer
         if model.optimizer == "adam":
-            optimizer = torch.optim.Adam(parameters, lr=model.learning_rate, foreach=True)
+            optimizer = torch.optim.Adam(parameters, lr=model.learning_rate, fused=True)
         else:
-            optimizer = torch.optim.SGD(parameters, lr=model.learning_rate, foreach=True)
+            optimizer = torch.optim.SGD(parameters, lr=model.learning_rate, fused=True)
         return cls(objective, parameters, optimizer)
 
     def differentiate(self, losses: Mapping[str, Tensor], *, last: bool) -> None:

@@ -47,7 +47,8 @@ def _static(schema: Schema, table: pd.DataFrame) -> pd.DataFrame:
     found = {"patient": _names("static", table, "patient")}
     found |= {name: _names("static", table, name) for name in cluster}
     found |= _described("static", table, schema.static)
-    if schema.site:
+    # All empty is fine: synthetic patients live nowhere.
+    if schema.site and found[schema.site].notna().any():
         _refuse("static", table, schema.site, found[schema.site].isna(), "expected a site")
     return _once("static", table, found)
 
@@ -138,9 +139,7 @@ def _numbers(name: str, table: pd.DataFrame, column: str) -> pd.Series:
         raw = raw.astype(object)
         raw = raw.mask(raw.map(lambda value: isinstance(value, str) and not value.strip()), None)
     values = pd.to_numeric(raw, errors="coerce")
-    _refuse(
-        name, table, column, values.isna() & raw.notna(), "expected a number or an empty field"
-    )
+    _refuse(name, table, column, values.isna() & raw.notna(), "expected a number or an empty field")
     return values.astype(np.float64)
 
 
@@ -172,7 +171,7 @@ def _text(raw: pd.Series) -> pd.Series:
     # Unique values first: turning a million equal labels into text is slow.
     codes, levels = pd.factorize(raw)
     words = np.array([*map(str, levels), None], dtype=object)
-    words[words == ""] = None  # noqa: PLC1901  (compares elementwise)
+    words[words == ""] = None
     return pd.Series(words[codes], index=raw.index, dtype=object)
 
 
@@ -183,7 +182,9 @@ def _need(name: str, table: pd.DataFrame, columns: list[str]) -> None:
         )
 
 
-def _given(name: str, table: pd.DataFrame | None, columns: list[str], *, there: bool) -> pd.DataFrame:
+def _given(
+    name: str, table: pd.DataFrame | None, columns: list[str], *, there: bool
+) -> pd.DataFrame:
     """Return the table, or an empty one where the schema has no such part."""
     if table is None or (not len(table) and not len(table.columns)):
         return pd.DataFrame({column: pd.Series(dtype=object) for column in columns})
@@ -203,9 +204,7 @@ def _sorted(found: Mapping[str, pd.Series], by: list[str]) -> pd.DataFrame:
     return pd.DataFrame(dict(found)).sort_values(by, kind="stable", ignore_index=True)
 
 
-def _refuse(
-    name: str, table: pd.DataFrame, column: str, wrong: pd.Series, expected: str
-) -> None:
+def _refuse(name: str, table: pd.DataFrame, column: str, wrong: pd.Series, expected: str) -> None:
     rows: NDArray[np.intp] = np.flatnonzero(wrong.to_numpy(dtype=bool))
     if not len(rows):
         return

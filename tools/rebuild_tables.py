@@ -78,10 +78,10 @@ EXAM = {
     "calculus": "{}.Calc.I",
     "plaque": "{}.Pl.I",
 }
-SERUM = {"crp": "OCRP{}", "mmp9": "OMMP9{}", "fibrinogen": "OFIBRIN{}"}
+SERUM = {"crp": "OCRP1", "mmp9": "OMMP91", "fibrinogen": "OFIBRIN1"}
 
 # The middle of the protocol's windows: 13w0d-16w6d, 21w0d-24w6d, 29w0d-32w6d.
-VISITS = {"BL": (105, "1"), "V3": (161, None), "V5": (217, "5")}
+VISITS = {"BL": 105.0, "V3": 161.0, "V5": 217.0}
 
 
 def opt(source: Source) -> Tables:
@@ -116,7 +116,11 @@ def opt_static(raw: pd.DataFrame) -> pd.DataFrame:
             "race": race(raw),
             "hispanic": yes_no(raw["Hisp"]),
             "education": raw["Education"].map(
-                {"LT 8 yrs": "under 8 years", "8-12 yrs": "8-12 years", "MT 12 yrs": "over 12 years"}
+                {
+                    "LT 8 yrs": "under 8 years",
+                    "8-12 yrs": "8-12 years",
+                    "MT 12 yrs": "over 12 years",
+                }
             ),
             "public_assistance": yes_no(raw["Public.Asstce"]),
             "hypertension": yes_no(raw["Hypertension"]),
@@ -135,6 +139,7 @@ def opt_static(raw: pd.DataFrame) -> pd.DataFrame:
             "antiinflammatories": yes_no(raw["BL.Anti.inf"]),
             "antibiotics": yes_no(raw["BL.Antibio"]),
         }
+        | {name: pd.to_numeric(raw[column]) for name, column in SERUM.items()}
     ).sort_values("patient", ignore_index=True)
 
 
@@ -148,16 +153,12 @@ def race(raw: pd.DataFrame) -> pd.Series:
 
 def opt_visit(raw: pd.DataFrame, name: str) -> pd.DataFrame:
     """Return one row for every woman in whom anything was measured at this visit."""
-    day, serum = VISITS[name]
     visit = pd.DataFrame({"patient": raw["patient"]})
     # Only the visit is recorded, not its date; no visit is dated after the pregnancy.
-    visit["day"] = np.minimum(float(day), raw["GA.at.outcome"])
+    visit["day"] = np.minimum(VISITS[name], raw["GA.at.outcome"])
     for column, pattern in EXAM.items():
         visit[column] = raw[pattern.format(name)]
-    for column, pattern in SERUM.items():
-        value = raw[pattern.format(serum)] if serum else pd.Series(np.nan, index=raw.index)
-        visit[column] = pd.to_numeric(value)
-    return visit.dropna(how="all", subset=[*EXAM, *SERUM])
+    return visit.dropna(how="all", subset=list(EXAM))
 
 
 def opt_outcome(raw: pd.DataFrame) -> pd.DataFrame:

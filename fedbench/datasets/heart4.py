@@ -130,7 +130,7 @@ class Heart4(Dataset):
                 "event": (raw["diagnosis"] > 0).astype(int),
             }
         )
-        static = pd.DataFrame({name: values for name, values in _columns(raw)})
+        static = pd.DataFrame(dict(_columns(raw)))
         return Cohort.of_tables(SCHEMA, static, outcome=outcome)
 
 

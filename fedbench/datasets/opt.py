@@ -73,6 +73,9 @@ STATIC = {
     "qualifying_teeth": _count("teeth with periodontal disease", 28),
     "antiinflammatories": _category("anti-inflammatory drugs in the last six months"),
     "antibiotics": _category("antibiotics in the last six months"),
+    "crp": _serum("C-reactive protein in serum", 0.01, 200),
+    "mmp9": _serum("gelatinase (MMP-9) in serum", 0.01, 10),
+    "fibrinogen": _serum("fibrinogen in serum", 1, 1_000),
 }  # fmt: skip
 
 VISITS = {
@@ -86,9 +89,6 @@ VISITS = {
     "attachment_3mm": _score("sites with attachment level of 3 mm or more", "%", 100),
     "calculus": _score("calculus index", "0-3", 3),
     "plaque": _score("plaque index", "0-3", 3),
-    "crp": _serum("C-reactive protein in serum", 0.01, 200),
-    "mmp9": _serum("gelatinase (MMP-9) in serum", 0.01, 10),
-    "fibrinogen": _serum("fibrinogen in serum", 1, 1_000),
 }
 
 SCHEMA = Schema(
@@ -96,7 +96,11 @@ SCHEMA = Schema(
     clock="gestational age in days; visits are dated at the middle of their protocol window",
     static=STATIC,
     visits=VISITS,
-    windows=(Window(name="BL", start=90, end=118), Window(name="V3", start=146, end=174), Window(name="V5", start=174, end=230)),
+    windows=(
+        Window(name="BL", start=90, end=118),
+        Window(name="V3", start=146, end=174),
+        Window(name="V5", start=174, end=230),
+    ),
     outcome=Outcome(label="birth before 37 weeks", low=90, high=310),
     tasks={
         "preterm": Task(

@@ -61,7 +61,11 @@ SCHEMA = Schema(
         "protime": _lab("prothrombin time", "s", 8, 40),
         "stage": _sign("histologic stage", "1", "2", "3", "4"),
     },
-    windows=(Window(name="baseline", start=-7, end=0), Window(name="year1", start=0, end=365), Window(name="later", start=365, end=5_500)),
+    windows=(
+        Window(name="baseline", start=-7, end=0),
+        Window(name="year1", start=0, end=365),
+        Window(name="later", start=365, end=5_500),
+    ),
     outcome=Outcome(label="death", low=0, high=5_500),
     tasks={"death": Task(kind="survival", label="time to death from registration", index=0)},
 )  # fmt: skip

@@ -1,0 +1,164 @@
+"""Letting every attack play against every release of a cell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from fedbench import games
+from fedbench.attack import Attack, Guess, Knowledge
+from fedbench.data import Cohort
+from fedbench.errors import Unsupported
+from fedbench.games import Challenge, Scored
+from fedbench.metric import Measure, Refusal
+from fedbench.scoring import Answer, Question, guarded
+from fedbench.world import World
+
+__all__ = ["Arena", "Release", "Siege"]
+
+
+@dataclass(frozen=True)
+class Release:
+    """The records one model publishes, and whose records it was trained on."""
+
+    model: str
+    records: Cohort
+    sites: tuple[str, ...]
+
+
+@dataclass
+class Arena:
+    """The challenges of one world, dealt once and the same for every cell."""
+
+    world: World
+    secrets: int = 2
+    _dealt: dict[tuple[str, ...], list[Challenge]] = field(default_factory=dict)
+    _blind: dict[tuple[str, ...], Measure | Refusal] = field(default_factory=dict)
+
+    def challenges(self, game: str, sites: tuple[str, ...]) -> list[Challenge]:
+        """Return the challenges of a game about the patients of these sites.
+
+        Raises:
+            Unsupported: the game is not played here.
+        """
+        key = (game, *sites)
+        if key not in self._dealt:
+            self._dealt[key] = self._deal(game, sites)
+        return self._dealt[key]
+
+    def blind(self, challenge: Challenge, sites: tuple[str, ...]) -> Measure | Refusal | None:
+        """Return what can be told without the release; asked of all sites together only."""
+        if sites != self.world.sites:
+            return None
+        if sites not in self._blind:
+            seeds = self.world.seeds.child("blind")
+            self._blind[sites] = games.blind_baseline(self.world.schema, challenge, seeds)
+        return self._blind[sites]
+
+    def reference(self, sites: tuple[str, ...]) -> Cohort:
+        """Return the attacker's own patients, of these sites."""
+        part = self.world.part("reference")
+        return Cohort.union([part[site] for site in sites])
+
+    def _deal(self, game: str, sites: tuple[str, ...]) -> list[Challenge]:
+        world = self.world
+        members, others = (
+            {site: part[site] for site in sites}
+            for part in (world.part("train"), world.part("control"))
+        )
+        rng = world.seeds.child("challenge", game, *sites).rng()
+        if game == "membership":
+            return [games.membership_challenge(world.schema, members, others, rng)]
+        if game == "attribute":
+            return games.attribute_challenges(world.schema, members, others, rng, self.secrets)
+        raise Unsupported(f"The game {game!r} is not played here; known: membership, attribute.")
+
+
+@dataclass
+class Siege:
+    """One attack on one cell."""
+
+    arena: Arena
+    name: str
+    attack: Attack
+    guesses: list[pd.DataFrame] = field(default_factory=list)
+
+    def answers(self, release: Release, target: str) -> Iterator[Answer]:
+        """Play every challenge about the patients this release was trained on."""
+        for found, status in guarded_scored(lambda: self._play(release)):
+            measure = found.measure
+            whole = not found.site or release.model
+            question = Question(
+                release.model,
+                release.model or found.site,
+                target if whole else "specialist",
+            )
+            facts = {"threat": "+".join(sorted(self.attack.knows))}
+            yield Answer(
+                question, self.name, "privacy", _better(measure), self.attack.version,
+                measure, status, facts,
+            )
+
+    def _play(self, release: Release) -> list[Scored]:
+        arena, attack = self.arena, self.attack
+        found: list[Scored] = []
+        challenges = arena.challenges(attack.game, release.sites)
+        if not challenges:
+            reason = "The schema declares nothing sensitive to infer."
+            return [Scored("", Refusal(reason=reason, status="not applicable"))]
+        for challenge in challenges:
+            held = {
+                Knowledge.SYNTHETIC: release.records,
+                Knowledge.REFERENCE: arena.reference(release.sites),
+                Knowledge.OTHER_COLUMNS: None,
+            }
+            sight = games.show(attack, arena.world.schema, held)
+            seeds = arena.world.seeds.child("attack", self.name, challenge.public.secret)
+            if attack.game == "membership":
+                blind = arena.blind(challenge, release.sites)
+                guess, scored = games.play_membership(attack, sight, challenge, seeds, blind)
+                if blind is not None:
+                    scored = [*scored, Scored("", blind)]
+            else:
+                reference = held[Knowledge.REFERENCE]
+                guess, scored = games.play_attribute(attack, sight, challenge, reference, seeds)
+            self._keep(release.model, challenge, guess)
+            # A site's own model is asked about its own patients, once.
+            found += [s for s in scored if not (release.model and s.site)]
+        return found
+
+    def _keep(self, model: str, challenge: Challenge, guess: Guess) -> None:
+        """Keep the raw answers under challenge numbers, so that they can be scored again."""
+        scores = guess.scores if guess.scores.ndim == 2 else guess.scores[:, None]
+        n, levels = scores.shape
+        self.guesses.append(
+            pd.DataFrame(
+                {
+                    "attack": self.name,
+                    "model": model,
+                    "secret": challenge.public.secret,
+                    "challenge": np.repeat(np.arange(n), levels),
+                    "level": np.tile(np.arange(levels), n),
+                    "score": scores.ravel(),
+                }
+            )
+        )
+
+
+def guarded_scored(play: object) -> Iterator[tuple[Scored, str]]:
+    """Like ``scoring.guarded``, for what games return."""
+    kept: list[Scored] = []
+
+    def ask() -> list[Measure | Refusal]:
+        kept.extend(play())  # type: ignore[operator]
+        return [scored.measure for scored in kept]
+
+    for number, (measure, status) in enumerate(guarded(ask)):
+        yield (kept[number] if kept else Scored("", measure)), status
+
+
+def _better(measure: Measure | Refusal) -> str:
+    return "higher" if measure.part in ("base", "control", "reference") else "lower"

@@ -1,0 +1,422 @@
+"""Doing one job: training a generator under every regime, writing and scoring its cells."""
+
+from __future__ import annotations
+
+import json
+import resource
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from fedbench import games
+from fedbench.attacking import Arena, Release, Siege
+from fedbench.config import DatasetChoice, GeneratorChoice, Regime, Scenario, Suite
+from fedbench.data import TABLES, Cohort, DataStore
+from fedbench.environment import source_digest, versions
+from fedbench.errors import Unsupported
+from fedbench.federation.study import Choice
+from fedbench.kinds import ATTACKS, DATASETS, GENERATORS, METRICS
+from fedbench.metric import View
+from fedbench.regimes import Trainer
+from fedbench.results import CellDir, RunDir, digest, write_parquet
+from fedbench.scoring import Answer, answers
+from fedbench.world import World, renamed, uniform
+
+__all__ = ["Cell", "Job", "cells_of", "jobs_of", "label_of", "load", "perform"]
+
+Note = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One generator, or the controls, in one world: what a worker does in one go."""
+
+    dataset: DatasetChoice
+    scenario: Scenario
+    seed: int
+    generator: GeneratorChoice | None
+
+    @property
+    def label(self) -> str:
+        """A name for people."""
+        what = self.generator.label if self.generator else "controls"
+        return f"{self.dataset.name} · {self.scenario.name} · {what} · seed {self.seed}"
+
+    def cells(self, suite: Suite) -> list[tuple[str, str]]:
+        """Return generator and regime of every cell of this job."""
+        if self.generator is None:
+            return [(control, "control") for control in ("copy", "real", "uniform")]
+        return [(self.generator.label, regime) for regime in suite.regimes]
+
+
+def jobs_of(suite: Suite) -> list[Job]:
+    """Return the jobs of a suite, world by world, the slow ones first."""
+    return [
+        Job(dataset, scenario, seed, generator)
+        for dataset, scenario in suite.worlds()
+        for seed in suite.seeds
+        for generator in (*reversed(suite.generators), None)
+    ]
+
+
+def label_of(job: Job, generator: str, regime: str) -> str:
+    """Return the readable half of a cell's folder name."""
+    return f"{job.dataset.name}-{job.scenario.name}-{generator}-{regime}-s{job.seed}"
+
+
+_COHORTS: dict[str, Cohort] = {}
+_WORLDS: dict[str, tuple[World, Arena]] = {}
+
+
+def load(choice: DatasetChoice, store: DataStore) -> Cohort:
+    """Return a dataset, loaded once per process."""
+    key = digest(choice.name, dict(choice.settings), str(store.root))
+    if key not in _COHORTS:
+        _COHORTS[key] = DATASETS.build(choice.name, choice.settings).load(store)
+    return _COHORTS[key]
+
+
+def cells_of(suite: Suite, run: RunDir, store: DataStore) -> list[Cell]:
+    """Return every cell of a run."""
+    return [
+        _Work(job, suite, run, store, lambda _: None).cell(*cell)
+        for job in jobs_of(suite)
+        for cell in job.cells(suite)
+    ]
+
+
+def perform(job: Job, suite: Suite, run: RunDir, store: DataStore, note: Note) -> str:
+    """Do a job and return the worst status of its cells."""
+    note("dealing patients")
+    work = _Work(job, suite, run, store, note)
+    statuses = [work.cell(*cell).perform() for cell in job.cells(suite)]
+    return "failed" if "failed" in statuses else "done"
+
+
+@dataclass
+class _Work:
+    """A job under way; its world is made when it is first needed."""
+
+    job: Job
+    suite: Suite
+    run: RunDir
+    store: DataStore
+    note: Note
+
+    @cached_property
+    def cohort(self) -> Cohort:
+        return load(self.job.dataset, self.store)
+
+    @cached_property
+    def place(self) -> tuple[World, Arena]:
+        """The world and its challenges; the last one is kept, jobs come world by world."""
+        job, suite = self.job, self.suite
+        key = digest(str(job.dataset), str(job.scenario), job.seed, suite.records, suite.replicates)
+        if key not in _WORLDS:
+            _WORLDS.clear()
+            world = World(
+                job.dataset, job.scenario, job.seed, self.cohort, suite.records, suite.replicates
+            )
+            _WORLDS[key] = (world, Arena(world))
+        return _WORLDS[key]
+
+    @property
+    def world(self) -> World:
+        return self.place[0]
+
+    @cached_property
+    def trainer(self) -> Trainer:
+        assert self.job.generator is not None  # noqa: S101  (controls are not trained)
+        return Trainer(self.world, self.job.generator, device_of(self.suite))
+
+    def train_id(self, generator: str, regime: str) -> str:
+        """Return the name of everything that decides what this cell's records are."""
+        job, suite = self.job, self.suite
+        choice = job.generator
+        trained: dict[str, Any] = {}
+        if choice:
+            plugin = GENERATORS.build(choice.name, choice.settings)
+            trained = {
+                "name": choice.name,
+                "settings": plugin.settings,
+                "source": source_digest(type(plugin).__module__),
+                "versions": {name: versions()[name] for name in ("torch", "numpy", "flwr")},
+                "device": device_of(suite),
+                "threads": suite.threads,
+            }
+        return digest(
+            self.cohort.fingerprint,
+            str(job.dataset),
+            str(job.scenario),
+            suite.records,
+            generator,
+            regime,
+            "passes",
+            job.seed,
+            trained,
+        )
+
+    def cell(self, generator: str, regime: str) -> Cell:
+        """Return one cell of this job."""
+        train_id = self.train_id(generator, regime)
+        here = self.run.cell(label_of(self.job, generator, regime), train_id)
+        return Cell(self, here, train_id, generator, regime)
+
+
+@dataclass
+class Cell:
+    """One cell under way."""
+
+    work: _Work
+    here: CellDir
+    train_id: str
+    generator: str
+    regime: str
+
+    def perform(self) -> str:
+        """Do what of this cell is not done yet, and return its status."""
+        if self.here.finished:
+            status = str(self.here.facts()["status"])
+            if status != "done" or all(map(self._answered, self.score_ids())):
+                return status
+        return self._perform()
+
+    def score_ids(self) -> list[str]:
+        """Return the names of the questions this cell is asked."""
+        return [self.score_id(kind, choice) for kind, choice in self._asked()]
+
+    def _answered(self, score_id: str) -> bool:
+        return (self.here.path / "measures" / f"{score_id}.parquet").is_file()
+
+    def _perform(self) -> str:
+        """Train, write, score; whatever goes wrong becomes the cell's status."""
+        started, cpu = time.monotonic(), time.process_time()
+        timings: dict[str, float] = {}
+        try:
+            self._check_parts()
+            models, ledger, history = self._released()
+            timings["training"] = time.monotonic() - started
+            if not self.here.finished:
+                self._write(models, ledger, history)
+            self._score(models, ledger)
+            status, reason = "done", ""
+        except _NotApplicable as found:
+            status, reason = "not applicable", str(found)
+        except Unsupported as found:
+            status, reason = "skipped", str(found)
+        except Exception:  # noqa: BLE001  (the one place where a cell becomes failed)
+            status, reason = "failed", traceback.format_exc()
+        timings |= {
+            "seconds": time.monotonic() - started,
+            "cpu_seconds": time.process_time() - cpu,
+            "memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        }
+        self.here.path.mkdir(parents=True, exist_ok=True)
+        (self.here.path / "timings.json").write_text(json.dumps(timings))
+        self.here.finish({"status": status, "reason": reason, "row": self.base()} | self._facts())
+        return status
+
+    def score_id(self, kind: str, choice: Choice) -> str:
+        """Return the name of everything that decides one metric's numbers on this cell."""
+        plugin = (METRICS if kind == "metric" else ATTACKS).build(choice.name, choice.settings)
+        version = type(plugin).version  # type: ignore[attr-defined]
+        replicates = self.work.suite.replicates
+        return digest(self.train_id, kind, choice.name, plugin.settings, version, replicates)
+
+    def base(self) -> dict[str, Any]:
+        """Return the columns that all rows of this cell share."""
+        job, choice = self.work.job, self.work.job.generator
+        settings: Mapping[str, Any] = {}
+        source = ""
+        if choice:
+            plugin = GENERATORS.build(choice.name, choice.settings)
+            settings, source = plugin.settings, source_digest(type(plugin).__module__)
+        several = self.regime == "federated"
+        return {
+            "train_id": self.train_id,
+            "suite": self.work.suite.name,
+            "dataset": job.dataset.name,
+            "scenario": job.scenario.name,
+            "strategy": job.scenario.strategy.name if several else "",
+            "codec": job.scenario.codec.name if several else "",
+            "rounds": job.scenario.rounds if choice else None,
+            "regime": self.regime,
+            "budget": "pass-matched" if choice else "",
+            "generator": choice.name if choice else self.generator,
+            "label": self.generator,
+            "generator_version": source,
+            "settings": json.dumps(settings, sort_keys=True, default=str) if settings else "",
+            "seed": job.seed,
+            "server_sees": "updates" if several else "",
+            "dp": "none",
+            "unit": "patient",
+        }
+
+    def _facts(self) -> dict[str, Any]:
+        """Return what else the cell's file says about the world."""
+        world = self.work.world
+        return {
+            "train_id": self.train_id,
+            "patients": {site: len(split.test) for site, split in world.splits.items()},
+            "parts": {
+                site: {p: len(getattr(split, p)) for p in ("train", "test", "control", "reference")}
+                for site, split in world.splits.items()
+            },
+            "records": world.m,
+            "heterogeneity": world.heterogeneity,
+        }
+
+    def _check_parts(self) -> None:
+        choice = self.work.job.generator
+        if choice is None:
+            return
+        handles = GENERATORS.find(choice.name).handles
+        if lacking := sorted(self.work.world.schema.parts - handles):
+            raise _NotApplicable(f"{choice.label} does not handle {', '.join(lacking)}.")
+
+    def _asked(self) -> list[tuple[str, Choice]]:
+        """Return the metrics and attacks this cell is asked; controls only what anchors need."""
+        suite = self.work.suite
+        metrics = [("metric", choice) for choice in suite.metrics]
+        attacks = [("attack", choice) for choice in suite.attacks]
+        if self.regime != "control":
+            return [*metrics, *attacks]
+        scored = [
+            (kind, c)
+            for kind, c in metrics
+            if METRICS.find(c.name).family not in ("communication", "compute")
+        ]
+        if self.generator == "uniform":
+            return [(k, c) for k, c in scored if METRICS.find(c.name).anchors.floor == "uniform"]
+        return [*scored, *attacks] if self.generator == "copy" else attacks
+
+    def _released(self) -> tuple[dict[str, Cohort], pd.DataFrame | None, pd.DataFrame]:
+        """Return each model's records, the ledger and the history."""
+        if self.regime == "control":
+            return {"": self._control()}, None, pd.DataFrame()
+        if self.here.finished:
+            return self._read(), pd.read_parquet(self.here.path / "ledger.parquet"), pd.DataFrame()
+        self.work.note(f"training {self.regime}")
+        released = self.work.trainer.release(self.regime)  # type: ignore[arg-type]
+        return dict(released.records), released.ledger, released.history
+
+    def _control(self) -> Cohort:
+        world = self.work.world
+        seeds = world.seeds.child("control", self.generator)
+        if self.generator == "copy":
+            # In random order, so that a prefix is a fair sample.
+            order = seeds.rng().permutation(len(world.train))
+            names = np.array([f"c{i:0{len(str(len(order)))}d}" for i in order], dtype=object)
+            return renamed(world.train, names)
+        if self.generator == "real":
+            return self._independent(seeds.rng())
+        return uniform(world.encoder, world.m, seeds.rng())
+
+    def _independent(self, rng: np.random.Generator) -> Cohort:
+        """Return real patients nobody trained on and nobody is asked about."""
+        world = self.work.world
+        reference = {s: c for s, c in world.part("reference").items() if len(c)}
+        if reference:
+            return Cohort.union(list(games.split_control(reference, rng).release.values()))
+        return Cohort.union(list(games.split_control(world.part("control"), rng).release.values()))
+
+    def _write(
+        self, models: Mapping[str, Cohort], ledger: pd.DataFrame | None, history: pd.DataFrame
+    ) -> None:
+        folder = self.here.path
+        write_parquet(folder / "partition.parquet", self.work.world.table())
+        if self.regime == "control":
+            return  # real records are not written as synthetic ones
+        for name in TABLES:
+            tables = [getattr(c, name).assign(model=model) for model, c in models.items()]
+            if any(len(table) for table in tables):
+                table = pd.concat(tables, ignore_index=True)
+                write_parquet(folder / "synthetic" / f"{name}.parquet", table)
+        assert ledger is not None  # noqa: S101  (only controls have none)
+        write_parquet(folder / "ledger.parquet", ledger)
+        write_parquet(folder / "history.parquet", history)
+
+    def _read(self) -> dict[str, Cohort]:
+        """Return the records of a finished cell."""
+        folder = self.here.path / "synthetic"
+        tables = {
+            name: pd.read_parquet(folder / f"{name}.parquet")
+            for name in TABLES
+            if (folder / f"{name}.parquet").is_file()
+        }
+        models = tables["static"]["model"].drop_duplicates()
+        return {
+            model: Cohort.of_tables(
+                self.work.world.schema,
+                **{
+                    name: table[table["model"] == model].drop(columns="model")
+                    for name, table in tables.items()
+                },
+            )
+            for model in models
+        }
+
+    def _score(self, models: Mapping[str, Cohort], ledger: pd.DataFrame | None) -> None:
+        world = self.work.world
+        views = {
+            model: world.synthetic(cohort.take(cohort.patients[: world.m]))
+            for model, cohort in models.items()
+        }
+        for kind, choice in self._asked():
+            name = choice.name.rpartition(":")[2].lower()
+            score_id = self.score_id(kind, choice)
+            file = self.here.path / "measures" / f"{score_id}.parquet"
+            if file.is_file():
+                continue
+            self.work.note(f"{name} on {self.regime}")
+            if kind == "metric":
+                metric = METRICS.build(choice.name, choice.settings)
+                found: Iterator[Answer] = answers(world, name, metric, views, ledger)
+            else:
+                found = self._attacked(name, choice, models)
+            rows = [{**self.base(), "score_id": score_id, **answer.row()} for answer in found]
+            write_parquet(file, measures(rows))
+
+    def _attacked(
+        self, name: str, choice: Choice, models: Mapping[str, Cohort]
+    ) -> Iterator[Answer]:
+        world, arena = self.work.place
+        siege = Siege(arena, name, ATTACKS.build(choice.name, choice.settings))
+        for model, cohort in models.items():
+            sites = (model,) if model else world.sites
+            trained = sum(len(world.splits[site].train) for site in sites)
+            released = cohort.take(cohort.patients[:trained])
+            target = "specialist" if model else "pooled"
+            yield from siege.answers(Release(model, released, sites), target)
+        if siege.guesses:
+            file = self.here.path / f"guesses-{name}.parquet"
+            write_parquet(file, pd.concat(siege.guesses, ignore_index=True))
+
+
+class _NotApplicable(Exception):  # noqa: N818  (an outcome, not an error)
+    """The generator does not handle a part of this cohort."""
+
+
+def device_of(suite: Suite) -> str:
+    """Return the device that ``auto`` stands for on this machine."""
+    if suite.device != "auto":
+        return suite.device
+    import torch  # noqa: PLC0415
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def measures(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Return raw rows as a table that parquet can hold; anchors as two words."""
+    table = pd.DataFrame([dict(row) for row in rows])
+    if "anchors" in table:
+        table["anchor_floor"] = [a.floor or "" for a in table["anchors"]]
+        table["anchor_ceiling"] = [a.ceiling or "" for a in table["anchors"]]
+        table = table.drop(columns="anchors")
+    return table

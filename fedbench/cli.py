@@ -1,0 +1,355 @@
+"""The command ``fedbench``.
+
+At the top stand typer and the standard library only: ``fedbench --help`` answers at once.
+Results go to stdout, everything else to stderr. Exit status: 0 done, 1 a cell failed (or
+fedbench itself did), 2 the input is wrong, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fedbench.errors import FedbenchError, SpecError
+
+if TYPE_CHECKING:
+    from fedbench.config import Suite
+    from fedbench.data import DataStore
+    from fedbench.results import RunDir
+    from fedbench.runner import Event
+
+__all__ = ["app", "main"]
+
+DONE, FAILED, WRONG, INTERRUPTED = 0, 1, 2, 130
+
+PLAIN: Mapping[str, Any] = {
+    "rich_markup_mode": None,
+    "pretty_exceptions_enable": False,
+    "suggest_commands": False,  # click does
+}
+app = typer.Typer(
+    help="What hospitals gain, give away and pay when they train a generator of synthetic "
+    "health records together without sharing records.",
+    **PLAIN,
+)
+data = typer.Typer(help="What is known about the datasets, and whether they are here.", **PLAIN)
+app.add_typer(data, name="data")
+
+# The base of all of click's usage errors; click itself is typer's own business.
+UsageError: type[Any] = typer.BadParameter.__bases__[0]
+
+DataDir = Annotated[
+    Path | None,
+    typer.Option("--data-dir", help="Where data folders are. Default: the variable FEDBENCH_DATA."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+Names = list[str] | None
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in given
+    given = [argument for argument in given if argument != "--debug"]
+    command = typer.main.get_command(app)
+    try:
+        status = command.main(args=given, prog_name="fedbench", standalone_mode=False)
+    except UsageError as error:
+        return _say(f"{error.format_message()} See `{_path(error)} --help`.", WRONG)
+    except FedbenchError as error:
+        if debug:
+            traceback.print_exc()
+        return _say(str(error), WRONG)
+    except Exception as error:  # noqa: BLE001  (nothing goes on after this)
+        return _crashed(error, debug=debug)
+    return status if isinstance(status, int) else DONE
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    context: typer.Context,
+    *,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    debug: Annotated[  # noqa: ARG001  (taken out by `main`, so that it may stand anywhere)
+        bool, typer.Option("--debug", help="Show the traceback of an error.")
+    ] = False,
+) -> None:
+    if version:
+        from importlib.metadata import version as version_of  # noqa: PLC0415
+
+        typer.echo(f"fedbench {version_of('fedbench-ehr')}")
+    elif context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+@app.command()
+def run(  # noqa: PLR0913  (a command's options are its arguments)
+    suite: Annotated[
+        str | None,
+        typer.Argument(help="A suite by name (`fedbench list suites`) or a TOML file.  [quick]"),
+    ] = None,
+    *,
+    dataset: Annotated[
+        Names, typer.Option("-d", "--dataset", help="Only this. Repeatable.")
+    ] = None,
+    generator: Annotated[
+        Names, typer.Option("-g", "--generator", help="Only this, by name or label. Repeatable.")
+    ] = None,
+    scenario: Annotated[Names, typer.Option(help="Only this. Repeatable.")] = None,
+    regime: Annotated[Names, typer.Option(help="Only this. Repeatable.")] = None,
+    seeds: Annotated[str, typer.Option(help="Such as 0,1,2 or 0-4.")] = "",
+    settings: Annotated[
+        Names,
+        typer.Option(
+            "--set", help="Change a setting: suite.records=500, tvae.latent=8. Repeatable."
+        ),
+    ] = None,
+    jobs: Annotated[
+        int | None, typer.Option("-j", "--jobs", min=1, help="Jobs at a time. Default: all cores.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "",
+    out: Annotated[Path, typer.Option(help="Where the run's folder is made.")] = Path("runs"),
+    resume: Annotated[
+        Path | None, typer.Option(help="Finish this run; what is done is not done again.")
+    ] = None,
+    data_dir: DataDir = None,
+    engine: Annotated[str, typer.Option(help="What federations run on.")] = "inprocess",
+    executor: Annotated[str, typer.Option(help="What jobs run on.")] = "local",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train and score everything a suite asks for, and write the report."""
+    _one_of("--engine", engine, ["inprocess"])
+    _one_of("--executor", executor, ["local"])
+    from fedbench.config import Overrides, read_suite  # noqa: PLC0415
+    from fedbench.overrides import seeds_of  # noqa: PLC0415
+
+    asked = Overrides(
+        datasets=tuple(dataset or ()),
+        generators=tuple(generator or ()),
+        scenarios=tuple(scenario or ()),
+        regimes=tuple(dict.fromkeys(regime or ())),
+        seeds=seeds_of(seeds) if seeds else (),
+        device=device,
+        settings=tuple(settings or ()),
+    )
+    if resume:
+        _nothing_beside_resume(suite, asked == Overrides())
+    found = _suite_of(resume) if resume else read_suite(suite or "quick", asked)
+    store = _store(data_dir)
+    if dry_run:
+        return _plan(found, store, as_json=as_json)
+    from fedbench import runner  # noqa: PLC0415
+    from fedbench.doctor import cores  # noqa: PLC0415
+
+    _writable(resume or out)
+    start = partial(runner.run, found, out=out, resume=resume, jobs=jobs or cores(), store=store)
+    done = _watched(start, resume)
+    return _ended(done, runner.failures(done), as_json=as_json)
+
+
+@app.command("list")
+def list_(
+    kind: Annotated[
+        str | None,
+        typer.Argument(
+            help="datasets, partitioners, generators, strategies, codecs, metrics, attacks or "
+            "suites. Default: all."
+        ),
+    ] = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Say which plug-ins and suites there are."""
+    from fedbench import terminal  # noqa: PLC0415
+
+    kinds = terminal.kinds()
+    if kind is not None:
+        _one_of("KIND", kind, list(kinds))
+        kinds = {kind: kinds[kind]}
+    found = {name: summaries() for name, summaries in kinds.items()}
+    typer.echo(_json(found) if as_json else terminal.named_lists(found))
+
+
+@data.command("list")
+def data_list(*, as_json: AsJson = False) -> None:
+    """Say which datasets there are, and under which licences."""
+    from fedbench import terminal  # noqa: PLC0415
+
+    found = terminal.datasets()
+    typer.echo(_json(found) if as_json else terminal.table(found))
+
+
+@data.command()
+def describe(
+    name: Annotated[str, typer.Argument(help="A dataset (`fedbench data list`).")],
+    data_dir: DataDir = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Say what is publicly known about a dataset: licence, columns, tasks."""
+    from fedbench import terminal  # noqa: PLC0415
+
+    found = terminal.description(name, _store(data_dir))
+    typer.echo(_json(found) if as_json else terminal.described(found))
+
+
+@data.command()
+def check(
+    name: Annotated[str, typer.Argument(help="A dataset (`fedbench data list`).")],
+    data_dir: DataDir = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Load a dataset and compare every record with its schema."""
+    from fedbench import terminal  # noqa: PLC0415
+
+    found = terminal.contents(name, _store(data_dir))
+    counts = ", ".join(f"{count:,} {what}" for what, count in found.items() if count)
+    typer.echo(_json({name: found}) if as_json else f"{name}: {counts}; all fit the schema.")
+
+
+@app.command()
+def report(
+    run: Annotated[Path, typer.Argument(help="The folder that `fedbench run` made.")],
+) -> None:
+    """Render the report of a run again."""
+    from fedbench.report import write  # noqa: PLC0415
+    from fedbench.results import RunDir  # noqa: PLC0415
+
+    typer.echo(write(RunDir.open(run)))
+
+
+@app.command()
+def doctor(
+    data_dir: DataDir = None,
+    out: Annotated[Path, typer.Option(help="Where runs would be written.")] = Path("runs"),
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Say what fedbench would run on: versions, threads, memory, data."""
+    from fedbench import terminal  # noqa: PLC0415
+    from fedbench.doctor import examine  # noqa: PLC0415
+
+    found = examine(_store(data_dir), out)
+    typer.echo(_json(found) if as_json else terminal.examined(found))
+
+
+def _watched(start: Callable[..., RunDir], resume: Path | None) -> RunDir:
+    """Start a run and show what it does; say how to go on when it is interrupted."""
+    from fedbench.progress import watching  # noqa: PLC0415
+
+    place = [str(resume)] if resume else []
+    try:
+        with watching(sys.stderr) as show:
+
+            def observe(event: Event) -> None:
+                if event.kind == "plan":
+                    place[:] = [event.note]
+                show(event)
+
+            return start(observe=observe)
+    except KeyboardInterrupt:
+        advice = f" Go on with `fedbench run --resume {place[0]}`." if place else ""
+        raise typer.Exit(_say(f"interrupted.{advice}", INTERRUPTED)) from None
+
+
+def _ended(done: RunDir, failures: Sequence[str], *, as_json: bool) -> None:
+    from fedbench import terminal  # noqa: PLC0415
+
+    page = done.path / "report.html"
+    if as_json:
+        facts = {"run": str(done.path), "report": str(page), "failures": list(failures)}
+        typer.echo(_json(facts))
+    else:
+        typer.echo(f"{terminal.primary(done)}\n\nReport: {page}")
+    if failures:
+        listed = "".join(f"\n  {line}" for line in failures)
+        typer.echo(f"fedbench: {len(failures)} failed:{listed}", err=True)
+        raise typer.Exit(FAILED)
+
+
+def _plan(suite: Suite, store: DataStore, *, as_json: bool) -> None:
+    from dataclasses import asdict  # noqa: PLC0415
+
+    from fedbench import runner, terminal  # noqa: PLC0415
+
+    plan = runner.plan(suite, store)
+    typer.echo(_json(asdict(plan)) if as_json else terminal.planned(plan))
+
+
+def _suite_of(resume: Path) -> Suite:
+    from fedbench.results import RunDir  # noqa: PLC0415
+    from fedbench.runner import suite_of_run  # noqa: PLC0415
+
+    return suite_of_run(RunDir.open(resume))
+
+
+def _nothing_beside_resume(suite: str | None, as_written: bool) -> None:  # noqa: FBT001
+    if suite is not None or not as_written:
+        raise SpecError(
+            "--resume finishes a run as it was started: leave out the suite and all that "
+            "narrows or changes it."
+        )
+
+
+def _store(data_dir: Path | None) -> DataStore:
+    from fedbench.data import DataStore  # noqa: PLC0415
+
+    if data_dir is not None and not data_dir.is_dir():
+        raise SpecError(f"--data-dir: there is no folder {str(data_dir)!r}.")
+    return DataStore(data_dir) if data_dir else DataStore.default()
+
+
+def _one_of(what: str, name: str, known: Sequence[str]) -> None:
+    if name not in known:
+        from fedbench.tables import hint  # noqa: PLC0415
+
+        raise SpecError(
+            f"{what} {name!r} does not exist.{hint(name, known)} There is: {', '.join(known)}."
+        )
+
+
+def _writable(folder: Path) -> None:
+    """Find out before hours of work whether there is a place for its results."""
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise SpecError(f"--out {str(folder)!r}: {str(there)!r} is no folder that can be written.")
+
+
+def _json(found: object) -> str:
+    return json.dumps(found, indent=2, ensure_ascii=False)
+
+
+def _say(message: str, status: int) -> int:
+    """Say one thing in one line and return the status."""
+    typer.echo(f"fedbench: {' '.join(message.split())}", err=True)
+    return status
+
+
+def _path(error: Any) -> str:
+    return error.ctx.command_path if error.ctx else "fedbench"
+
+
+def _crashed(error: Exception, *, debug: bool) -> int:
+    """Tell of a mistake of ours, and keep the traceback for whoever mends it."""
+    if debug:
+        traceback.print_exception(error)
+        where = "above"
+    else:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="fedbench-", suffix=".log", delete=False, encoding="utf-8"
+        ) as file:
+            traceback.print_exception(error, file=file)
+        where = f"in {file.name}"
+    what = f"{type(error).__name__}: {error}"
+    return _say(f"this should not happen: {what}. The traceback is {where}.", FAILED)

@@ -1,0 +1,62 @@
+"""From the cells' measures to one table of results."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from fedbench.metric import Anchors
+from fedbench.results import ROW, CellDir, RunDir, frame, read_json, sorted_rows, write_parquet
+from fedbench.summaries import derived, finished
+
+__all__ = ["collect"]
+
+Row = dict[str, Any]
+
+
+def collect(run: RunDir, cells: Sequence[CellDir], score_ids: Mapping[str, Sequence[str]]) -> None:
+    """Write ``results.parquet`` and ``timings.parquet`` from these cells.
+
+    Only measures of this suite (``score_ids`` per train id) are taken, so that a run resumed
+    with fewer metrics does not show old ones.
+    """
+    raw: list[Row] = []
+    patients: dict[tuple[Any, ...], Mapping[str, int]] = {}
+    timings = []
+    for cell in cells:
+        facts = cell.facts()
+        base = facts["row"]
+        patients[base["dataset"], base["scenario"], base["seed"]] = facts["patients"]
+        timings.append({"cell": cell.path.name, **read_json(cell.path / "timings.json")})
+        if facts["status"] == "done":
+            for score_id in score_ids[facts["train_id"]]:
+                raw += _rows(cell, score_id)
+        else:
+            raw.append({**base, "status": facts["status"], "reason": facts["reason"]})
+    measured = [row for row in raw if "name" in row]
+    rows = [*raw, *derived(measured, patients)]
+    table = frame([{k: v for k, v in row.items() if k in ROW} for row in finished(rows)])
+    write_parquet(run.path / "results.parquet", sorted_rows(table))
+    write_parquet(run.path / "timings.parquet", pd.DataFrame(timings))
+
+
+def _rows(cell: CellDir, score_id: str) -> list[Row]:
+    table = pd.read_parquet(cell.path / "measures" / f"{score_id}.parquet")
+    rows = []
+    for record in table.to_dict("records"):
+        row = {str(k): v for k, v in record.items() if not _empty(v)}
+        floor, ceiling = row.pop("anchor_floor", ""), row.pop("anchor_ceiling", "")
+        row["anchors"] = Anchors(floor or None, ceiling or None)
+        for name in ("task", "column", "secret", "level", "group", "model", "site", "weak"):
+            row.setdefault(name, "")
+        rows.append(row)
+    return rows
+
+
+def _empty(value: Any) -> bool:
+    if isinstance(value, np.ndarray | list):
+        return False
+    return value is None or value is pd.NA or (isinstance(value, float) and np.isnan(value))

@@ -1,0 +1,80 @@
+"""What a run runs on: versions, machine, and the code that trained a model."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import subprocess
+import sys
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+__all__ = ["SOURCES", "describe", "source_digest", "versions"]
+
+PACKAGES = ("torch", "numpy", "flwr", "scipy", "scikit-learn", "lifelines", "pandas", "pyarrow")
+
+TRAINING = (
+    "data encoding generator partition privacy regimes seeds strategy summary training "
+    "validation world federation/client federation/door federation/server federation/sites"
+).split()
+"""The modules that decide what a model learns."""
+
+SOURCES: dict[str, str] = {}
+"""What ``source_digest`` found, by module."""
+
+
+def describe() -> dict[str, Any]:
+    """Return the machine and the versions, without anything that names a person or path."""
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processor": platform.machine(),
+        "cores": os.cpu_count(),
+        "versions": versions(),
+        "git": _git(),
+    }
+
+
+@lru_cache(maxsize=1)
+def versions() -> dict[str, str]:
+    """Return the versions of what results depend on."""
+    found = {}
+    for name in ("fedbench-ehr", *PACKAGES):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def source_digest(module: str) -> str:
+    """Return a digest of the code that trains the generator defined in ``module``.
+
+    Read once per run: workers are told what the parent found, so that a file edited while a
+    run is under way does not split it in two.
+    """
+    if module not in SOURCES:
+        SOURCES[module] = _digest_of(module)
+    return SOURCES[module]
+
+
+def _digest_of(module: str) -> str:
+    here = Path(__file__).parent
+    plugin = sys.modules[module].__file__
+    files = [*(here / f"{name}.py" for name in TRAINING), Path(str(plugin))]
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:12]
+
+
+def _git() -> str:
+    """Return the commit of the checkout this package runs from, if it is one."""
+    here = Path(__file__).parent
+    if not (here.parent / ".git").exists():
+        return ""
+    asked = ["git", "-C", str(here), "describe", "--always", "--dirty"]
+    try:
+        return subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603
+    except (OSError, subprocess.CalledProcessError):
+        return ""

@@ -1,0 +1,40 @@
+"""Dealing challenges to attackers, and scoring what they guess.
+
+The truth stays in a ``Challenge``; the attacker gets its ``public`` half and a ``Sight``.
+Patients are compared with patients of the same hospital, and only then is anything combined:
+pooled raw scores would tell hospitals apart, not members.
+"""
+
+from fedbench.games.blind import STRICT, blind_baseline, distrust
+from fedbench.games.controls import must_catch, must_stay_silent
+from fedbench.games.dealing import (
+    Challenge,
+    SplitControl,
+    attribute_challenges,
+    membership_challenge,
+    show,
+    split_control,
+)
+from fedbench.games.inference import play_attribute
+from fedbench.games.membership import ALPHAS, WORST, play_membership
+from fedbench.games.scoring import FEW, Scored
+
+__all__ = [
+    "ALPHAS",
+    "FEW",
+    "STRICT",
+    "WORST",
+    "Challenge",
+    "Scored",
+    "SplitControl",
+    "attribute_challenges",
+    "blind_baseline",
+    "distrust",
+    "membership_challenge",
+    "must_catch",
+    "must_stay_silent",
+    "play_attribute",
+    "play_membership",
+    "show",
+    "split_control",
+]

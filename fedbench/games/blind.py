@@ -1,0 +1,102 @@
+"""Would any attack succeed, release or no release?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedbench.attack import plain_columns
+from fedbench.data import Schema
+from fedbench.games.dealing import Challenge
+from fedbench.games.scoring import Ranked, Site, auc_of, counts_of, sites_of
+from fedbench.metric import Measure, Refusal
+from fedbench.seeds import Rng, Seeds
+
+__all__ = ["STRICT", "blind_baseline", "distrust"]
+
+STRICT = 0.001
+"""The level at which a control or a baseline silences what it controls."""
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+Ints = NDArray[np.int64]
+
+
+def blind_baseline(
+    schema: Schema, challenge: Challenge, seeds: Seeds, folds: int = 3
+) -> Measure | Refusal:
+    """Tell members from others without looking at the release: it should be guessing.
+
+    A model is trained on the *truth* of some clusters and judges the others. If it succeeds,
+    the two classes differ for reasons that no generator is to blame for, and every attack
+    would look successful (Das, Zhang and Tramèr 2024, https://arxiv.org/abs/2406.16201).
+    Limits are at the level ``STRICT``; ask ``distrust`` what they mean.
+    """
+    sites = sites_of(challenge, seeds.child("bootstrap"))
+    sites = [site for site in sites if min(site.n) > 1]
+    fold = _folds(sites, folds, seeds.child("folds").rng(), len(challenge.truth))
+    for held in range(folds):
+        if len(np.unique(challenge.truth[(fold >= 0) & (fold != held)])) < 2:
+            return Refusal(reason="Too few patients to train a blind baseline.", part="blind")
+    records = _with_site(schema, challenge)
+    scores = np.zeros(len(challenge.truth))
+    for held in range(folds):
+        learn, judge = (fold >= 0) & (fold != held), fold == held
+        if judge.any():
+            rng = seeds.child("blind", held).rng()
+            scores[judge] = _tell_apart(records[learn], challenge.truth[learn], rng, records[judge])
+    ranked = [Ranked(site, scores[site.rows]) for site in sites]
+    row = auc_of(ranked, 1 - STRICT)
+    facts = {**counts_of(sites, challenge), **row.facts, "verdict": _words(row)}
+    return replace(row, part="blind", facts=facts)
+
+
+def _words(row: Measure) -> str:
+    if row.low > 0.5:
+        return "members differ from the others even without the release"
+    return "no difference between members and others that an attack could mistake for a leak"
+
+
+def distrust(blind: Measure | Refusal) -> str:
+    """Return why membership claims about this challenge would be worthless, or nothing."""
+    if isinstance(blind, Refusal) or not blind.low > 0.5:
+        return ""
+    return (
+        f"Members and others differ even for a model that never saw the release (AUC "
+        f"{blind.value:.3f}, {blind.low:.3f} to {blind.high:.3f} at level {STRICT:g}), so no "
+        "success could be put down to the release. Draw the control from the same patients."
+    )
+
+
+def _folds(sites: Sequence[Site], folds: int, rng: Rng, n: int) -> Ints:
+    """Deal whole clusters to folds, evenly within site and class; -1 for sites left out."""
+    fold = np.full(n, -1)
+    for site in sites:
+        for side in (True, False):
+            rows, clusters = site.rows[site.truth == side], site.clusters[site.truth == side]
+            names, owner = np.unique(clusters, return_inverse=True)
+            fold[rows] = rng.permutation(np.arange(len(names)) % folds)[owner]
+    return fold
+
+
+def _with_site(schema: Schema, challenge: Challenge) -> Floats:
+    known = [f for f in schema.features if f.name in challenge.public.targets]
+    number = np.unique(challenge.sites.astype(str), return_inverse=True)[1]
+    return np.column_stack([plain_columns(challenge.public.targets, known), number])
+
+
+def _tell_apart(records: Floats, truth: Bools, rng: Rng, asked: Floats) -> Floats:
+    from sklearn.ensemble import HistGradientBoostingClassifier  # noqa: PLC0415
+    from threadpoolctl import threadpool_limits  # noqa: PLC0415
+
+    model = HistGradientBoostingClassifier(
+        max_iter=40,
+        max_leaf_nodes=8,
+        early_stopping=False,
+        random_state=int(rng.integers(2**31)),
+    )
+    with threadpool_limits(1):
+        return np.asarray(model.fit(records, truth).predict_proba(asked)[:, 1])

@@ -1,0 +1,54 @@
+"""Controls first: an audit speaks only after these have."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fedbench.games.blind import STRICT
+from fedbench.games.scoring import Scored
+from fedbench.metric import Measure, Refusal
+
+__all__ = ["must_catch", "must_stay_silent"]
+
+
+def must_catch(measures: Sequence[Scored]) -> str:
+    """Return why the attack did not catch a verbatim copy of the members, or nothing."""
+    for name, row in _pooled(measures).items():
+        if isinstance(row, Refusal):
+            if name == "auc":
+                return f"The copy control could not be played: {row.reason}"
+        elif name == "auc" and not row.low > 0.9:
+            return f"A verbatim copy was not caught: AUC {row.value:.3f} ({row.low:.3f} to 1)."
+        elif name.startswith("leak") and not row.high >= 0.99:
+            return (
+                f"A verbatim copy gives all members away, yet {name} is "
+                f"{row.value:.3f} ({row.low:.3f} to {row.high:.3f})."
+            )
+    return ""
+
+
+def must_stay_silent(measures: Sequence[Scored], n_attacks: int) -> str:
+    """Return what the attack claims to see where nothing can be, or nothing.
+
+    Every p-value of an independent release is held against ``STRICT``, shared between the
+    attacks and their rows (Bonferroni), so that honest audits are not silenced by chance.
+    """
+    rows = {n: r for n, r in _pooled(measures).items() if isinstance(r, Measure)}
+    tested = {n: float(r.facts["p_value"]) for n, r in rows.items() if "p_value" in r.facts}
+    level = STRICT / max(n_attacks * len(tested), 1)
+    name = min(tested, key=lambda n: tested[n], default="")
+    if not name or tested[name] >= level:
+        return ""
+    return (
+        f"An independent release looks like a leak: {name} is {rows[name].value:.3f} "
+        f"(p = {tested[name]:.1g}, below {level:.1g})."
+    )
+
+
+def _pooled(measures: Sequence[Scored]) -> dict[str, Measure | Refusal]:
+    """Rows about everybody by part and secret; TPR says what the leak share says."""
+    return {
+        f"{each.measure.part} {each.measure.key.secret}".strip(): each.measure
+        for each in measures
+        if not each.site and not each.measure.part.startswith("tpr")
+    }

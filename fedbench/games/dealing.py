@@ -1,0 +1,208 @@
+"""Dealing challenges: who is asked about, and what stays hidden."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import special
+
+from fedbench.attack import Attack, Knowledge, PublicChallenge, Sight, levels_of
+from fedbench.data import Cohort, Feature, Schema
+from fedbench.errors import ContractError
+from fedbench.seeds import Rng
+
+__all__ = [
+    "Challenge",
+    "SplitControl",
+    "attribute_challenges",
+    "membership_challenge",
+    "show",
+    "split_control",
+]
+
+Bools = NDArray[np.bool_]
+Ints = NDArray[np.int64]
+Objects = NDArray[np.object_]
+
+
+@dataclass(frozen=True)
+class Challenge:
+    """What is asked, and the truth about it.
+
+    ``truth`` says who is a member; ``answers`` is the level of the secret in the attribute
+    game. ``patients`` and ``clusters`` are for the harness alone.
+    """
+
+    public: PublicChallenge
+    truth: Bools
+    patients: Objects
+    clusters: Objects
+    twins_removed: int
+    answers: Ints = field(default_factory=lambda: np.empty(0, np.int64))
+
+    @property
+    def sites(self) -> Objects:
+        """The hospital of every target."""
+        return self.public.sites
+
+
+def show(attack: Attack, schema: Schema, held: Mapping[Knowledge, Any]) -> Sight:
+    """Return what this attack declared, out of what there is, and nothing else."""
+    return Sight(schema, attack.knows, {k: v for k, v in held.items() if k in attack.knows})
+
+
+@dataclass(frozen=True)
+class _Lineup:
+    """Members and others as one patient table, in an order that depends on names alone."""
+
+    table: pd.DataFrame
+    sites: Objects
+    truth: Bools
+    clusters: Objects
+    twins: int = 0
+
+    @classmethod
+    def of(
+        cls, schema: Schema, members: Mapping[str, Cohort], others: Mapping[str, Cohort]
+    ) -> _Lineup:
+        pieces = [
+            (site, truth, cohort)
+            for truth, side in ((True, members), (False, others))
+            for site, cohort in side.items()
+            if len(cohort)
+        ]
+        if not pieces:
+            raise ContractError("A challenge needs patients; there are none.")
+        if any(cohort.schema != schema for _, _, cohort in pieces):
+            raise ContractError(f"All patients must be described by the schema {schema.name!r}.")
+        lineup = cls(
+            pd.concat([cohort.table for _, _, cohort in pieces]),
+            np.concatenate([np.full(len(c), site, dtype=object) for site, _, c in pieces]),
+            np.concatenate([np.full(len(c), truth) for _, truth, c in pieces]),
+            np.concatenate([c.clusters.astype(str).astype(object) for _, _, c in pieces]),
+        )
+        if lineup.table.index.has_duplicates:
+            raise ContractError("A patient is dealt twice to one challenge.")
+        patients = lineup.table.index.to_numpy(dtype=str)
+        return lineup.take(np.lexsort((patients, lineup.sites.astype(str)))).without_twins()
+
+    def take(self, rows: Ints | Bools) -> _Lineup:
+        return _Lineup(
+            self.table.iloc[rows],
+            self.sites[rows],
+            self.truth[rows],
+            self.clusters[rows],
+            self.twins,
+        )
+
+    def without_twins(self) -> _Lineup:
+        """Leave out records that somebody in the other class has as well: unanswerable."""
+        looks = pd.util.hash_pandas_object(self.table, index=False).to_numpy()
+        twin = np.isin(looks, np.intersect1d(looks[self.truth], looks[~self.truth]))
+        return replace(self.take(~twin), twins=int(twin.sum()))
+
+    def ask(self, rng: Rng, secret: Feature | None = None, hide: Sequence[str] = ()) -> Challenge:
+        """Shuffle, and hide who is who."""
+        order = rng.permutation(len(self.truth))
+        mixed = self.take(order)
+        targets = mixed.table.drop(columns=list(hide)).reset_index(drop=True)
+        game, name = ("attribute", secret.name) if secret else ("membership", "")
+        return Challenge(
+            PublicChallenge(game, targets, mixed.sites, name),  # type: ignore[arg-type]
+            mixed.truth,
+            mixed.table.index.to_numpy(dtype=object),
+            mixed.clusters,
+            self.twins,
+            levels_of(mixed.table, secret) if secret else np.empty(0, np.int64),
+        )
+
+
+def membership_challenge(
+    schema: Schema, members: Mapping[str, Cohort], nonmembers: Mapping[str, Cohort], rng: Rng
+) -> Challenge:
+    """Mix members with others of the same hospitals, without exact twins.
+
+    Args:
+        schema: of all these cohorts.
+        members: the training records of each site.
+        nonmembers: other patients of each site, never trained on.
+        rng: shuffles; no number depends on the order.
+
+    Raises:
+        ContractError: nobody is there, somebody twice, or somebody described otherwise.
+    """
+    return _Lineup.of(schema, members, nonmembers).ask(rng)
+
+
+def attribute_challenges(
+    schema: Schema,
+    members: Mapping[str, Cohort],
+    nonmembers: Mapping[str, Cohort],
+    rng: Rng,
+    secrets: int = 3,
+) -> list[Challenge]:
+    """Ask for sensitive categories, the most uncertain first, at most ``secrets`` of them.
+
+    Sensitive numbers are not asked for. Of a source seen in several windows one is asked for,
+    and the others are hidden, like all that is described within the secret's levels.
+    Patients without the secret are left out. Nothing sensitive in the schema: no challenge.
+    """
+    lineup = _Lineup.of(schema, members, nonmembers)
+    best: dict[tuple[str, ...], tuple[float, Feature]] = {}
+    for feature in schema.features:
+        if "sensitive" in feature.column.roles and feature.column.kind == "category":
+            found = (_entropy(levels_of(lineup.table, feature)), feature)
+            source = (feature.part, feature.system, feature.source)
+            best[source] = max(best.get(source, found), found, key=lambda pair: pair[0])
+    chosen = sorted(best.values(), key=lambda pair: (-pair[0], pair[1].name))[:secrets]
+    return [_ask_for(lineup, schema, secret, rng) for _, secret in chosen]
+
+
+def _ask_for(lineup: _Lineup, schema: Schema, secret: Feature, rng: Rng) -> Challenge:
+    hide = [other.name for other in schema.features if _tells(other, secret)]
+    return lineup.take(levels_of(lineup.table, secret) >= 0).ask(rng, secret, hide)
+
+
+def _tells(other: Feature, secret: Feature) -> bool:
+    same = (other.part, other.system, other.source) == (secret.part, secret.system, secret.source)
+    return same or other.given == secret.name
+
+
+def _entropy(levels: Ints) -> float:
+    """Shannon entropy of what is not missing."""
+    share = np.bincount(levels[levels >= 0]) / max(int((levels >= 0).sum()), 1)
+    return float(special.entr(share).sum())
+
+
+@dataclass(frozen=True)
+class SplitControl:
+    """The control part in two: one half plays an independent release."""
+
+    release: Mapping[str, Cohort]
+    nonmembers: Mapping[str, Cohort]
+    note: str
+
+
+def split_control(control: Mapping[str, Cohort], rng: Rng) -> SplitControl:
+    """Halve every site's control patients, whole clusters, for want of reference patients."""
+    release, rest = {}, {}
+    for site in sorted(control):
+        cohort = control[site]
+        names, owner = np.unique(cohort.clusters.astype(str), return_inverse=True)
+        first = (rng.permutation(len(names)) % 2 == 0)[owner]
+        release[site] = cohort.take(cohort.patients[first])
+        rest[site] = cohort.take(cohort.patients[~first])
+    before, after = (sum(map(len, part.values())) for part in (control, rest))
+    note = (
+        f"There are no reference patients, so half of the control played the independent "
+        f"release: the null control compared with {after:,} others instead of {before:,} and "
+        f"would miss leaks smaller than {math.sqrt(before / max(after, 1)):.1f} times what the "
+        "audit finds."
+    )
+    return SplitControl(release, rest, note)

@@ -1,0 +1,194 @@
+"""Was this patient trained on?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from scipy import stats as distributions
+
+from fedbench import stats
+from fedbench.attack import Attack, Guess, Sight
+from fedbench.games.blind import distrust
+from fedbench.games.dealing import Challenge
+from fedbench.games.scoring import (
+    FEW,
+    B,
+    Ranked,
+    Scored,
+    auc_of,
+    check_guess,
+    counts_of,
+    sites_of,
+)
+from fedbench.metric import Measure, Refusal
+from fedbench.seeds import Rng, Seeds
+from fedbench.stats import Interval
+
+__all__ = ["ALPHAS", "WORST", "play_membership"]
+
+ALPHAS = (0.1, 0.01, 0.001)
+"""False positive rates at which members are counted."""
+
+WORST = "worst"
+"""What stands for the site that fares worst, where a site's name would."""
+
+_USELESS_AUC, _USELESS_LEAK = 0.65, 0.2
+"""Where less than this would have gone unnoticed, an attack that found nothing said nothing."""
+
+
+def play_membership(
+    attack: Attack,
+    sight: Sight,
+    challenge: Challenge,
+    seeds: Seeds,
+    blind: Measure | Refusal | None = None,
+) -> tuple[Guess, list[Scored]]:
+    """Let an attack guess who was a member, and score it.
+
+    Args:
+        attack: plays the membership game.
+        sight: see ``show``.
+        challenge: see ``membership_challenge``.
+        seeds: the attack draws from ``guess``, intervals from ``bootstrap``; give every cell of
+            a dataset and seed the same ones, so that replicates can be subtracted.
+        blind: see ``blind_baseline``; if it tells members from others, every row is refused.
+
+    Returns:
+        The guess and its rows: ``auc`` for everybody, each site and the worst one; ``tpr@…``
+        and ``leak@…`` for everybody. Sites with fewer than two of a class are left out of all.
+
+    Raises:
+        ContractError: the guess is not one finite score per target.
+    """
+    guess = attack.guess(sight, challenge.public, seeds.child("guess").rng())
+    check_guess(attack, guess, (len(challenge.truth),))
+    reason = distrust(blind) if blind else ""
+    if reason:
+        return guess, [Scored("", Refusal(reason=reason, part=part)) for part in _parts()]
+    bootstrap = seeds.child("bootstrap")
+    ranked = [Ranked(site, guess.scores[site.rows]) for site in sites_of(challenge, bootstrap)]
+    usable = [each for each in ranked if min(each.site.n) > 1]
+    counts = counts_of([each.site for each in usable], challenge)
+    rows = [Scored("", _everybody(usable, counts))]
+    rows += [Scored(each.site.name, _alone(each)) for each in ranked]
+    rows += [Scored(WORST, _worst(usable))]
+    for alpha in ALPHAS:
+        rng = bootstrap.child("tpr", alpha).rng()
+        rows += [Scored("", row) for row in _low_fpr(usable, alpha, counts, rng)]
+    return guess, rows
+
+
+def _parts() -> list[str]:
+    return ["auc", *(f"{part}@{_percent(a)}" for a in ALPHAS for part in ("tpr", "leak"))]
+
+
+def _percent(alpha: float) -> str:
+    return f"{100 * alpha:g}%"
+
+
+def _everybody(ranked: Sequence[Ranked], counts: Mapping[str, Any]) -> Measure | Refusal:
+    if not ranked:
+        reason = "No site has two members and two others to tell apart."
+        return Refusal(reason=reason, part="auc", facts=counts)
+    row = auc_of(ranked)
+    detectable = stats.detectable_auc(counts["n_members"], counts["n_nonmembers"])
+    words = _auc_words(row, detectable)
+    return replace(row, facts={**counts, **row.facts, "detectable": detectable, "verdict": words})
+
+
+def _alone(ranked: Ranked) -> Measure | Refusal:
+    n1, n0 = ranked.site.n
+    found = f"{n1} members and {n0} others"
+    if min(n1, n0) < 2:
+        return Refusal(reason=f"{found}: left out, two of each are needed.", part="auc")
+    counts = {"n_members": n1, "n_nonmembers": n0}
+    row = _everybody([ranked], counts)
+    if min(n1, n0) < FEW and isinstance(row, Measure):
+        return replace(row, weak=f"{found}; a row of its own needs {FEW} of each.")
+    return row
+
+
+def _auc_words(found: Measure, detectable: float) -> str:
+    if found.low > 0.5:
+        return (
+            f"members are recognised: AUC {found.value:.3f} ({found.low:.3f} to {found.high:.3f})"
+        )
+    if found.high < 0.5:
+        return "members are recognised the wrong way round: they score lower than others"
+    if math.isnan(detectable):
+        return "nothing can be said: no AUC below 1 would have been noticed"
+    if detectable > _USELESS_AUC:
+        return f"nothing can be said: only an AUC above {detectable:.2f} would have been noticed"
+    return f"not detectable; an AUC of {detectable:.3f} would have been"
+
+
+def _worst(ranked: Sequence[Ranked]) -> Measure | Refusal:
+    """The site whose members are easiest to recognise, among those with rows of their own."""
+    ranked = [each for each in ranked if min(each.site.n) >= FEW]
+    if not ranked:
+        return Refusal(reason=f"No site has {FEW} members and {FEW} others.", part="auc")
+    rows = [row for each in ranked if isinstance(row := _alone(each), Measure)]
+    draws = np.array([row.replicates for row in rows])
+    found = stats.worst(draws, [row.value for row in rows], "lower")
+    at = int(np.argmax([row.value for row in rows]))
+    # At AUC 0 or 1 a bootstrap does not move; the site's own exact limits do not forget that.
+    return Measure(
+        value=found.value,
+        low=float(np.fmin(found.low, rows[at].low)),
+        high=float(np.fmax(found.high, rows[at].high)),
+        n=rows[at].n,
+        part="auc",
+        replicates=stats.recentre(found.value, draws.max(axis=0)),
+        facts={"verdict": f"the worst of {len(rows)} sites is {ranked[at].site.name}"},
+    )
+
+
+def _low_fpr(
+    ranked: Sequence[Ranked], alpha: float, counts: Mapping[str, Any], rng: Rng
+) -> list[Measure | Refusal]:
+    names = [f"{part}@{_percent(alpha)}" for part in ("tpr", "leak")]
+    try:
+        found = stats.tpr_at_fpr([each.placed for each in ranked], alpha, rng, B)
+    except stats.TooFew as error:
+        twins = counts["twins_removed"]
+        reason = f"{error} {twins} exact twins were left out." if twins else str(error)
+        return [Refusal(reason=reason, part=name, facts=counts) for name in names]
+    detectable = stats.detectable_leak(found.n_members, found.n_nonmembers, alpha)
+    facts = {
+        **counts,
+        "p_value": _leak_p(found, alpha),
+        "detectable": detectable,
+        "verdict": _leak_words(found.leak, detectable, alpha),
+    }
+    n = found.n_members + found.n_nonmembers
+    return [
+        Measure(value=i.value, low=i.low, high=i.high, n=n, part=name, facts=facts)
+        for name, i in zip(names, (found.tpr, found.leak), strict=True)
+    ]
+
+
+def _leak_p(found: stats.LowFpr, alpha: float) -> float:
+    """Chance of so many members before as many others are accused, if all are alike.
+
+    Members placed before the k-th other are beta-binomial (Pólya's urn); exact for one site,
+    too large with ties.
+    """
+    n1, n0 = found.n_members, found.n_nonmembers
+    k = math.floor(alpha * n0 + 1e-9)
+    return float(distributions.betabinom.sf(round(found.tpr.value * n1) - 1, n1, k, n0 - k + 1))
+
+
+def _leak_words(leak: Interval, detectable: float, alpha: float) -> str:
+    if leak.low > 0:
+        return (
+            f"members are recognised: {leak.value:.1%} of records are given away "
+            f"({leak.low:.1%} to {leak.high:.1%}) while {_percent(alpha)} of others are accused"
+        )
+    if math.isnan(detectable) or detectable > _USELESS_LEAK:
+        seen = "no leak" if math.isnan(detectable) else f"only a leak above {detectable:.0%}"
+        return f"nothing can be said: {seen} would have been noticed"
+    return f"not detectable; a leak of {detectable:.1%} of records would have been"

@@ -1,0 +1,130 @@
+"""How different are the hospitals that patients were dealt to?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from fedbench.data import Cohort, Feature
+from fedbench.partition import Partition
+
+__all__ = ["Index", "indices"]
+
+Floats = NDArray[np.float64]
+
+GROUPS = 10
+"""Numbers are compared in this many groups of equal size in the pool, and one for missing."""
+
+
+@dataclass(frozen=True)
+class Index:
+    """One number about one site, or about all of them where ``site`` is empty."""
+
+    site: str
+    name: str
+    value: float
+
+
+def indices(cohort: Cohort, partition: Partition) -> list[Index]:
+    """Return how unequal the sites are in size, outcome and everything else.
+
+    Per site:
+
+    * ``patients`` and ``share`` of all patients,
+    * ``event rate``, where there is an outcome,
+    * ``divergence``: Jensen-Shannon divergence (base 2, 0 to 1) between the site and the
+      pool, its own patients included, averaged over the columns of the patient table,
+    * ``divergence by chance``: about what patients drawn at random would show. A small site
+      always looks different; compare it with this before calling it so.
+
+    For all sites: ``largest label divergence`` (of the event), ``size gini`` (0: all equal)
+    and ``size ratio`` (largest to smallest).
+    """
+    names = list(partition.patients)
+    site = pd.Categorical(partition.site_of(cohort.patients), categories=names).codes.astype(
+        np.intp
+    )
+    size = np.bincount(site, minlength=len(names)).astype(np.float64)
+    found = [
+        *_each("patients", names, size),
+        *_each("share", names, size / size.sum()),
+        *_each("divergence", names, *_divergences(cohort, site, size)),
+        *_sizes(size),
+    ]
+    if cohort.schema.outcome:
+        rate = np.bincount(site, weights=cohort.event, minlength=len(names)) / size
+        label = _shares(cohort.event.astype(np.intp), 2, site, len(names))
+        found += [
+            *_each("event rate", names, rate),
+            Index("", "largest label divergence", float(_divergence(label, size).max())),
+        ]
+    return found
+
+
+def _each(name: str, sites: list[str], *values: Floats) -> Iterator[Index]:
+    for label, row in zip((name, f"{name} by chance"), values, strict=False):
+        for site, value in zip(sites, row, strict=True):
+            yield Index(site, label, float(value))
+
+
+def _sizes(size: Floats) -> Iterator[Index]:
+    n = len(size)
+    rank = 2 * np.arange(1, n + 1) - n - 1
+    yield Index("", "size gini", float((rank * np.sort(size)).sum() / (n * size.sum())))
+    yield Index("", "size ratio", float(size.max() / size.min()))
+
+
+def _divergences(cohort: Cohort, site: NDArray[np.intp], size: Floats) -> tuple[Floats, Floats]:
+    """Return the mean over columns, seen and expected by chance, for every site."""
+    seen, chance = [], []
+    for feature in cohort.schema.features:
+        groups, n = _grouped(cohort.table[feature.name], feature)
+        shares = _shares(groups, n, site, len(size))
+        seen.append(_divergence(shares, size))
+        chance.append(_by_chance(int((shares.sum(axis=0) > 0).sum()), size))
+    return np.mean(seen, axis=0), np.mean(chance, axis=0)
+
+
+def _grouped(values: pd.Series, feature: Feature) -> tuple[NDArray[np.intp], int]:
+    """Return a group for every patient, and how many groups there are; missing is the last."""
+    if feature.column.kind == "category":
+        groups, n = values.cat.codes.to_numpy(), len(feature.column.levels)
+    else:
+        number = values.to_numpy(dtype=np.float64)
+        known = number[~np.isnan(number)]
+        cuts = np.unique(np.quantile(known, np.arange(1, GROUPS) / GROUPS)) if len(known) else known
+        groups, n = np.searchsorted(cuts, number, side="right"), len(cuts) + 1
+        groups = np.where(np.isnan(number), -1, groups)
+    return np.where(groups < 0, n, groups).astype(np.intp), n + 1
+
+
+def _shares(groups: NDArray[np.intp], n: int, site: NDArray[np.intp], sites: int) -> Floats:
+    """Return the distribution over groups at every site, shape (sites, groups)."""
+    counts = np.bincount(site * n + groups, minlength=sites * n).reshape(sites, n)
+    return np.asarray(counts / counts.sum(axis=1, keepdims=True), dtype=np.float64)
+
+
+def _divergence(shares: Floats, size: Floats) -> Floats:
+    pool = (size / size.sum()) @ shares
+    middle = (shares + pool) / 2
+    return (_information(shares, middle) + _information(pool[None, :], middle)) / 2
+
+
+def _information(p: Floats, q: Floats) -> Floats:
+    """Kullback-Leibler divergence in bits, row by row."""
+    p = np.broadcast_to(p, q.shape)
+    ratio = np.divide(p, q, out=np.ones_like(q), where=p > 0)
+    return np.asarray((p * np.log2(ratio)).sum(axis=1), dtype=np.float64)
+
+
+def _by_chance(groups: int, size: Floats) -> Floats:
+    """Return the expected divergence of a random subset, to second order.
+
+    For small differences it is chi-squared distance / (8 ln 2), and a site with n of N patients
+    has an expected distance of (groups - 1)(1/n - 1/N).
+    """
+    return np.asarray((groups - 1) * (1 / size - 1 / size.sum()) / (8 * np.log(2)))

@@ -1,0 +1,57 @@
+"""Large and small hospitals with the same kind of patients."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedbench.data import Cohort
+from fedbench.errors import SpecError
+from fedbench.partition import Partition, Partitioner
+from fedbench.partitioners._dealing import TRIES, Clusters, first_good, several, shuffled
+from fedbench.seeds import Rng
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quantity(Partitioner):
+    """Sites of unequal size; who goes where is chance.
+
+    ``shares`` says how the patients are divided, and so how many sites there are. Without it,
+    shares are drawn from a Dirichlet distribution: the smaller ``alpha``, the more unequal;
+    a draw that leaves a site with fewer than ``minimum`` patients is drawn again.
+
+    Raises:
+        SpecError: a site would have fewer than ``minimum`` patients.
+    """
+
+    sites: int = 4
+    alpha: float = 1.0
+    shares: tuple[float, ...] = ()
+    minimum: int = 10
+
+    def __post_init__(self) -> None:
+        several(self.sites, self.minimum)
+        if not self.alpha > 0:
+            raise SpecError(f"alpha must be above 0, found {self.alpha}.")
+        if self.shares and not (min(self.shares) > 0 and np.isfinite(sum(self.shares))):
+            raise SpecError(f"Every share must be above 0, found {list(self.shares)}.")
+
+    def deal(self, cohort: Cohort, rng: Rng) -> Partition:
+        clusters = Clusters(cohort)
+        sites = len(self.shares) or self.sites
+        return first_good(self._deals(clusters, rng), clusters, sites, self.minimum)
+
+    def _deals(self, clusters: Clusters, rng: Rng) -> Iterator[NDArray[np.intp]]:
+        order = shuffled(clusters, rng)
+        given = np.array(self.shares, dtype=np.float64)
+        for _ in range(1 if self.shares else TRIES):
+            shares = given / given.sum() if self.shares else self._drawn(rng)
+            site = np.empty(len(order), dtype=np.intp)
+            site[order] = clusters.cut(order, shares)
+            yield site
+
+    def _drawn(self, rng: Rng) -> NDArray[np.float64]:
+        return rng.dirichlet(np.full(self.sites, self.alpha))

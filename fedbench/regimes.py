@@ -1,0 +1,194 @@
+"""Regroupings of sites around the one training loop, and what each regime releases."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from flwr.app import RecordDict
+
+from fedbench.config import GeneratorChoice, Regime
+from fedbench.data import TABLES, Cohort
+from fedbench.errors import ContractError, DataError
+from fedbench.federation.door import record_of, size
+from fedbench.federation.inprocess import Trained, train
+from fedbench.federation.study import Study
+from fedbench.generator import Generator, Statistic
+from fedbench.kinds import GENERATORS
+from fedbench.world import World, renamed
+
+__all__ = ["Release", "Trainer"]
+
+LEDGER = ("phase", "round", "site", "way", "bytes")
+
+
+@dataclass(frozen=True)
+class Release:
+    """What a regime publishes: one model's records, or one per site, and what it cost.
+
+    ``records`` is keyed by the model's name: empty for a model of everybody. Each holds enough
+    for fidelity and for privacy, which use prefixes.
+    """
+
+    records: Mapping[str, Cohort]
+    ledger: pd.DataFrame
+    history: pd.DataFrame
+
+
+@dataclass
+class Trainer:
+    """Trains one generator in one world; regimes that need the same training share it."""
+
+    world: World
+    choice: GeneratorChoice
+    device: str
+    _trained: dict[str, Trained] = field(default_factory=dict)
+    _written: dict[str, Cohort] = field(default_factory=dict)
+
+    @property
+    def generator(self) -> Generator:
+        """The generator."""
+        return GENERATORS.build(self.choice.name, self.choice.settings)
+
+    def release(self, regime: Regime) -> Release:
+        """Return what ``regime`` publishes."""
+        match regime:
+            case "federated":
+                together = self.federated()
+                return Release(
+                    {"": self._sampled("federated", together)},
+                    pd.DataFrame(together.ledger, columns=list(LEDGER)),
+                    pd.DataFrame(together.history),
+                )
+            case "centralized":
+                pooled = self.centralized()
+                return Release(
+                    {"": self._sampled("centralized", pooled)}, self._pooling(), _history(pooled)
+                )
+            case "local":
+                alone = {site: self._sampled(site, self.alone(site)) for site in self.world.sites}
+                return Release(alone, _ledger([]), _histories(self._locals()))
+            case "mixture":
+                return Release({"": self._mixed()}, self._models(), _histories(self._locals()))
+
+    def federated(self) -> Trained:
+        """Train on all sites together."""
+        return self._train("federated", self.world.part("train"))
+
+    def centralized(self) -> Trained:
+        """Train on everybody's records in one place.
+
+        A generator fitted by sums has the same model either way (a test holds it to 1e-9), so
+        its federated training serves.
+        """
+        if isinstance(self.generator, Statistic):
+            return self.federated()
+        return self._train("centralized", {"all": self.world.train})
+
+    def alone(self, site: str) -> Trained:
+        """Train on one site's own records."""
+        return self._train(f"site {site}", {site: self.world.splits[site].train})
+
+    def _locals(self) -> Mapping[str, Trained]:
+        return {site: self.alone(site) for site in self.world.sites}
+
+    def _train(self, name: str, cohorts: Mapping[str, Cohort]) -> Trained:
+        if name not in self._trained:
+            self._trained[name] = train(self._study(tuple(cohorts)), cohorts)
+        return self._trained[name]
+
+    def _study(self, sites: tuple[str, ...]) -> Study:
+        world, scenario = self.world, self.world.scenario
+        return Study(
+            generator=self.choice.choice,
+            strategy=scenario.strategy,
+            codec=scenario.codec,
+            privacy=scenario.privacy,
+            dataset=world.dataset.choice,
+            parts=dict(world.dataset.parts),
+            sites=sites,
+            rounds=scenario.rounds,
+            participation=scenario.participation if len(sites) > 1 else 1.0,
+            seed=world.seed,
+            path=(world.dataset.name, scenario.name, self.choice.label),
+            device=self.device,
+        )
+
+    def _sampled(self, name: str, trained: Trained) -> Cohort:
+        """Draw once, enough for every use."""
+        if name not in self._written:
+            alone = name in self.world.splits
+            own = len(self.world.splits[name].train) if alone else len(self.world.train)
+            n = max(self.world.m, own)
+            seeds = self.world.seeds.child(self.world.scenario.name, self.choice.label, "sample")
+            try:
+                cohort = self.generator.sample(
+                    trained.state, trained.encoder, n, seeds.child(name if alone else "").rng()
+                )
+            except DataError as error:
+                raise ContractError(f"{self.choice.label} wrote bad records: {error}") from error
+            if len(cohort) != n:
+                raise ContractError(f"{self.choice.label} wrote {len(cohort)} records, not {n}.")
+            self._written[name] = cohort
+        return self._written[name]
+
+    def _mixed(self) -> Cohort:
+        """Take from every site's own records its share of patients, in random order."""
+        trains = {site: len(cohort) for site, cohort in self.world.part("train").items()}
+        total = max(self.world.m, sum(trains.values()))
+        shares = np.array([count / sum(trains.values()) * total for count in trains.values()])
+        counts = np.floor(shares).astype(int)
+        counts[np.argsort(counts - shares, kind="stable")[: total - counts.sum()]] += 1
+        seeds = self.world.seeds.child(self.world.scenario.name, self.choice.label, "mixture")
+        places = np.split(seeds.rng().permutation(total), np.cumsum(counts)[:-1])
+        drawn = []
+        for site, mine, count in zip(trains, places, counts, strict=True):
+            written = self._sampled(site, self.alone(site))
+            first = written.take(written.patients[:count])
+            names = np.array([f"s{i:0{len(str(total))}d}" for i in mine], dtype=object)
+            drawn.append(renamed(first, names))
+        return Cohort.union(drawn)
+
+    def _pooling(self) -> pd.DataFrame:
+        """Price centralizing as sending the training records, compressed."""
+        return _ledger(
+            [("records", site, _stored(cohort)) for site, cohort in self.world.part("train").items()]
+        )
+
+    def _models(self) -> pd.DataFrame:
+        """Price a mixture as sending every site's model and encoder once."""
+        sent = []
+        for site, trained in self._locals().items():
+            content = {"encoder": record_of(trained.encoder.counts)}
+            if trained.state:
+                content["model"] = record_of(trained.state)
+            sent.append(("models", site, size(RecordDict(content))))
+        return _ledger(sent)
+
+
+def _ledger(sent: Sequence[tuple[str, str, int]]) -> pd.DataFrame:
+    rows: list[tuple[Any, ...]] = [(phase, 0, site, "up", count) for phase, site, count in sent]
+    return pd.DataFrame(rows, columns=list(LEDGER))
+
+
+def _stored(cohort: Cohort) -> int:
+    total = 0
+    for name in TABLES:
+        table = getattr(cohort, name)
+        if len(table):
+            buffer = BytesIO()
+            table.to_parquet(buffer, index=False, compression="zstd")
+            total += buffer.tell()
+    return total
+
+
+def _history(trained: Trained) -> pd.DataFrame:
+    return pd.DataFrame(trained.history)
+
+
+def _histories(trained: Mapping[str, Trained]) -> pd.DataFrame:
+    return pd.concat([_history(one) for one in trained.values()], ignore_index=True)

@@ -1,0 +1,135 @@
+"""Do the attacks work, and do they keep quiet? Asked before anything is said about leaks."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from fedbench.report.numbers import Number
+from fedbench.report.words import interval, joined, seeds
+from fedbench.report.world import World
+
+__all__ = ["Check", "attack_names", "chance", "checks", "noticed"]
+
+SILENCE = 0.001
+"""The level at which all null controls of a world together may go off."""
+
+Outcome = Literal["passed", "failed", "refused", "not played"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One control of one attack."""
+
+    control: Literal["copy", "real", "blind"]
+    name: str
+    secret: str
+    outcome: Outcome
+    text: str
+
+    def plain(self) -> dict[str, Any]:
+        """Return it as JSON knows it."""
+        return asdict(self)
+
+
+def attack_names(world: World) -> list[tuple[str, str]]:
+    """Return every attack's main measure, with the secret it is after, if any."""
+    secrets = world.numbers.where(name="attribute.advantage").values("secret")
+    return [
+        *((f"{attack}.auc", "") for attack in world.attacks),
+        *(("attribute.advantage", secret) for secret in secrets),
+    ]
+
+
+def chance(name: str) -> float:
+    """Return what an attack reaches by guessing."""
+    return 0.5 if name.endswith(".auc") else 0.0
+
+
+def noticed(found: Number) -> bool:
+    """Whether an attack did better than guessing: its interval lies above chance."""
+    return found.low is not None and found.low > chance(found["name"])
+
+
+def checks(world: World) -> list[Check]:
+    """Play every control of every attack in words."""
+    names = attack_names(world)
+    level = SILENCE / max(len(names), 1)
+    found = [check for name in names for check in (_copy(world, *name), _null(world, *name, level))]
+    return found + [check for attack in world.attacks if (check := _blind(world, attack))]
+
+
+def _control(world: World, generator: str, name: str, secret: str) -> Number | None:
+    found = world.numbers.where(
+        regime="control", label=generator, name=name, secret=secret, site="", level="", column=""
+    )
+    return found.best("target", ("pooled", "", "specialist", "generalist"))
+
+
+def _copy(world: World, name: str, secret: str) -> Check:
+    found = _control(world, "copy", name, secret)
+    if found is None or not found.done:
+        return _unheard("copy", name, secret, found)
+    passed = noticed(found)
+    said = "was caught" if passed else "was NOT caught: this attack finds nothing here"
+    return Check(
+        control="copy",
+        name=name,
+        secret=secret,
+        outcome="passed" if passed else "failed",
+        text=f"The copy of the training records {said}: {_shown(found)}.",
+    )
+
+
+def _null(world: World, name: str, secret: str, level: float) -> Check:
+    found = _control(world, "real", name, secret)
+    if found is None or not found.done:
+        return _unheard("real", name, secret, found)
+    fired = noticed(found) if found.p_min is None else found.p_min < level
+    said = "went off, though it should not: this attack accuses without cause" if fired else "was silent"
+    return Check(
+        control="real",
+        name=name,
+        secret=secret,
+        outcome="failed" if fired else "passed",
+        text=f"The null control (records that no generator saw) {said}: {_shown(found)}.",
+    )
+
+
+def _blind(world: World, attack: str) -> Check | None:
+    found = world.own.where(name=f"{attack}.blind", label=world.lead, site="").all
+    there = next((n for n in found if n.done), None)
+    if there is None:
+        return None
+    sees = there.low is not None and there.low > 0.5
+    said = (
+        "can already tell members from others, so that not all success is leakage"
+        if sees
+        else "can only guess, as it should be"
+    )
+    return Check(
+        control="blind",
+        name=f"{attack}.blind",
+        secret="",
+        outcome="failed" if sees else "passed",
+        text=f"An attacker who looks at no released record {said}: {_shown(there)}.",
+    )
+
+
+def _unheard(
+    control: Literal["copy", "real"], name: str, secret: str, found: Number | None
+) -> Check:
+    who = "The copy control" if control == "copy" else "The null control"
+    reasons = found.reasons if found is not None else ()
+    return Check(
+        control=control,
+        name=name,
+        secret=secret,
+        outcome="refused" if reasons else "not played",
+        text=f"{who} says nothing: {joined(reasons)}." if reasons else f"{who} was not played.",
+    )
+
+
+def _shown(found: Number) -> str:
+    what = "AUC" if found["name"].endswith((".auc", ".blind")) else "advantage"
+    return f"{what} {interval(found)}, {seeds(found)}"

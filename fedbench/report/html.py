@@ -1,0 +1,54 @@
+"""``report.html``: one file that needs nothing else and can be read to its end."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from fedbench.report import pictures
+from fedbench.report.words import joined, regime
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+__all__ = ["render"]
+
+Json = dict[str, Any]
+
+
+def render(report: Json) -> str:
+    """Return the page."""
+    from markupsafe import Markup  # noqa: PLC0415
+
+    drawn = [
+        {
+            kind: Markup(draw(world[kind], f"{kind}-{i}"))  # noqa: S704  (our own SVG)
+            for kind, draw in (("tradeoff", pictures.tradeoff), ("hospitals", pictures.hospitals))
+            if world[kind]
+        }
+        for i, world in enumerate(report["worlds"])
+    ]
+    return _template().render(report=report, pictures=drawn)
+
+
+@cache
+def _template() -> Template:
+    from jinja2 import Environment, StrictUndefined  # noqa: PLC0415
+
+    environment = Environment(
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {"joined": joined, "regime": regime, "people": _people}
+    text = (files("fedbench.report") / "template.html").read_text(encoding="utf-8")
+    return environment.from_string(text)
+
+
+def _people(found: int | list[int]) -> str:
+    """Return a number of patients, or a range of it, with thousands set apart."""
+    low, high = found if isinstance(found, list) else (found, found)
+    return f"{low:,}" if low == high else f"{low:,}\u2013{high:,}"

@@ -1,0 +1,241 @@
+"""From one row per seed to one number: what is averaged, and how far to trust the mean."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import pandas as pd
+from scipy import stats
+
+__all__ = ["ABOUT", "RULE", "Number", "Numbers", "across_seeds", "finite"]
+
+ABOUT = (
+    "dataset scenario strategy codec rounds budget generator label settings regime model site "
+    "target family name task column secret level group threat server_sees dp unit epsilon delta "
+    "better"
+).split()
+"""The columns that say what a number is about: rows that differ only by seed share them all."""
+
+LEVEL = 0.05
+_SHARES = ("auc", "auroc", "auprc", "brier", "c_index", "detection")
+
+RULE = (
+    "Each number is the mean over seeds. Its interval adds, in squares, the mean half-width "
+    "within a seed, which is not divided by the number of seeds because all seeds share the same "
+    "patients, and the spread between seeds (Student's t with one degree of freedom less than "
+    "there are seeds). It is therefore rather too wide than too narrow."
+)
+
+Limits = tuple[float | None, float | None, float | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Number:
+    """What all seeds together say about one thing, or why they say nothing.
+
+    ``seeds`` have a value, of ``asked``. ``noticed`` counts seeds with an (adjusted) p below
+    .05, ``None`` where nothing was tested; ``p_min`` is the smallest raw p. ``n`` is the
+    smallest over seeds and ``detectable`` the largest, so that no seed promised more.
+    """
+
+    about: Mapping[str, Any]
+    status: str
+    seeds: int
+    asked: int
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    n: int | None = None
+    n_members: int | None = None
+    n_nonmembers: int | None = None
+    noise_floor: float | None = None
+    floor: float | None = None
+    ceiling: float | None = None
+    normalized: float | None = None
+    normalized_low: float | None = None
+    normalized_high: float | None = None
+    detectable: float | None = None
+    p_min: float | None = None
+    noticed: int | None = None
+    verdicts: tuple[str, ...] = ()
+    reasons: tuple[str, ...] = ()
+
+    def __getitem__(self, column: str) -> Any:
+        return self.about.get(column, "")
+
+    @property
+    def done(self) -> bool:
+        """Whether there is a value."""
+        return self.value is not None
+
+    def plain(self) -> dict[str, Any]:
+        """Return it as JSON knows it, empty fields left out."""
+        own = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "about"}
+        own = {k: list(v) if isinstance(v, tuple) else v for k, v in own.items()}
+        return {**self.about, **{k: v for k, v in own.items() if v not in (None, [])}}
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """Numbers that can be asked for by what they are about."""
+
+    all: tuple[Number, ...] = field(default=())
+
+    def __iter__(self) -> Iterator[Number]:
+        return iter(self.all)
+
+    def __len__(self) -> int:
+        return len(self.all)
+
+    @classmethod
+    def of(cls, table: pd.DataFrame) -> Numbers:
+        """Summarize the rows of ``results.parquet`` over seeds, in a stable order."""
+        groups: dict[tuple[Any, ...], list[dict[str, Any]]] = defaultdict(list)
+        for record in table.to_dict("records"):
+            row = {str(name): _plain(value) for name, value in record.items()}
+            groups[tuple(row.get(name) or "" for name in ABOUT)].append(row)
+        ordered = sorted(groups.items(), key=lambda item: [str(part) for part in item[0]])
+        return cls(tuple(_summary(key, rows) for key, rows in ordered))
+
+    def where(self, **wanted: Any) -> Numbers:
+        """Return those for which every column has the wanted value, or is among several."""
+        several = {k: v if isinstance(v, tuple) else (v,) for k, v in wanted.items()}
+        return Numbers(tuple(n for n in self.all if all(n[k] in v for k, v in several.items())))
+
+    def best(self, column: str, order: Sequence[str]) -> Number | None:
+        """Return the first of them by ``order`` of a column, one with a value if there is any."""
+        rank = {value: place for place, value in enumerate(order)}
+        found = [n for n in self.all if n[column] in rank]
+        return min(found, key=lambda n: (not n.done, rank[n[column]]), default=None)
+
+    def values(self, column: str) -> list[str]:
+        """Return the distinct values of a column that are not empty, sorted."""
+        return sorted({str(n[column]) for n in self.all if n[column] != ""})
+
+
+def across_seeds(values: Sequence[float], lows: Sequence[float], highs: Sequence[float]) -> Limits:
+    """Return the mean over seeds with a conservative interval.
+
+    The half-width within a seed (its mean over seeds) is *not* divided by the number of seeds:
+    seeds re-deal and re-split the same patients, so their errors go together. The spread
+    between seeds is added in squares as t(.975, S - 1) s / sqrt(S). Where no seed has an
+    interval there is none: the spread alone would leave out the patients.
+    """
+    there = [i for i, value in enumerate(values) if math.isfinite(value)]
+    if not there:
+        return None, None, None
+    mean = math.fsum(values[i] for i in there) / len(there)
+    known = [i for i in there if math.isfinite(lows[i]) and math.isfinite(highs[i])]
+    if not known:
+        return mean, None, None
+    between = _between([values[i] for i in there])
+    down = math.fsum(values[i] - lows[i] for i in known) / len(known)
+    up = math.fsum(highs[i] - values[i] for i in known) / len(known)
+    return mean, mean - math.hypot(down, between), mean + math.hypot(up, between)
+
+
+def _between(values: Sequence[float]) -> float:
+    if len(values) < 2:
+        return 0.0
+    error = pd.Series(values, dtype=float).sem()
+    return float(stats.t.ppf(0.975, len(values) - 1) * error)
+
+
+def _summary(key: tuple[Any, ...], rows: Sequence[Mapping[str, Any]]) -> Number:
+    about = {name: value for name, value in zip(ABOUT, key, strict=True) if value != ""}
+    done = [row for row in rows if row.get("status") in ("done", "", None)]
+    value, low, high = across_seeds(
+        *([_float(row.get(name)) for row in done] for name in ("value", "low", "high"))
+    )
+    low, high = _inside(about, low, high)
+    return Number(
+        about=about,
+        status=_status(rows) if value is None else "done",
+        seeds=sum(math.isfinite(_float(row.get("value"))) for row in done),
+        asked=len({row.get("seed") for row in rows}),
+        value=value,
+        low=low,
+        high=high,
+        **_counts(done),
+        **_means(done),
+        **_tests(done),
+        verdicts=_texts(done, "verdict"),
+        reasons=_texts(rows, "reason"),
+    )
+
+
+def _status(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The gravest, as a failure must not hide behind a refusal."""
+    found = {row.get("status") for row in rows}
+    order = ("failed", "refused", "skipped", "not applicable")
+    return next((status for status in order if status in found), "refused")
+
+
+def _inside(
+    about: Mapping[str, Any], low: float | None, high: float | None
+) -> tuple[float | None, float | None]:
+    """Cut the interval of a share or an area to what is possible."""
+    name = str(about.get("name", ""))
+    share = name.rpartition(".")[2] in _SHARES or ".tpr@" in name
+    if not share or about.get("target") in ("gain", "tax") or low is None or high is None:
+        return low, high
+    return max(low, 0.0), min(high, 1.0)
+
+
+def _counts(rows: Sequence[Mapping[str, Any]]) -> dict[str, int | None]:
+    names = ("n", "n_members", "n_nonmembers")
+    found = {name: [int(row[name]) for row in rows if row.get(name) is not None] for name in names}
+    return {name: min(values, default=None) for name, values in found.items()}
+
+
+def _means(rows: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
+    """Anchors come from other cells of the same seed; their means belong to the mean."""
+    found = {}
+    for name in ("noise_floor", "floor", "ceiling"):
+        found[name] = across_seeds(_column(rows, name), *[[math.nan] * len(rows)] * 2)[0]
+    names = ("normalized", "normalized_low", "normalized_high")
+    return {**found, **dict(zip(names, across_seeds(*(_column(rows, n) for n in names)), strict=True))}
+
+
+def _tests(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    raw = [p for p in _column(rows, "p_value") if math.isfinite(p)]
+    adjusted = [p for p in _column(rows, "p_adjusted") if math.isfinite(p)] or raw
+    seen = [value for value in _column(rows, "detectable") if math.isfinite(value)]
+    return {
+        "p_min": min(raw, default=None),
+        "noticed": sum(p < LEVEL for p in adjusted) if adjusted else None,
+        "detectable": max(seen, default=None),
+    }
+
+
+def _column(rows: Sequence[Mapping[str, Any]], name: str) -> list[float]:
+    return [_float(row.get(name)) for row in rows]
+
+
+def _texts(rows: Sequence[Mapping[str, Any]], name: str) -> tuple[str, ...]:
+    return tuple(sorted({str(row[name]) for row in rows if row.get(name)}))
+
+
+def _plain(value: Any) -> Any:
+    """Return what pandas holds as Python knows it, None for nothing."""
+    return None if value is None or pd.isna(value) else getattr(value, "item", lambda: value)()
+
+
+def _float(value: Any) -> float:
+    return math.nan if value is None else float(value)
+
+
+def finite(value: Any) -> Any:
+    """Return a copy in which every number that JSON does not know is None."""
+    match value:
+        case float():
+            return value if math.isfinite(value) else None
+        case Mapping():
+            return {str(key): finite(item) for key, item in value.items()}
+        case list() | tuple():
+            return [finite(item) for item in value]
+    return value

@@ -1,0 +1,223 @@
+"""Pictures as SVG that sits inside a page: its text is text, its colours are the page's."""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["hospitals", "tradeoff"]
+
+Json = dict[str, Any]
+
+# Stand-ins that become the page's own colours, so that dark mode and print need no second picture.
+INK, QUIET, RULE, PAPER = "#010101", "#020202", "#030303", "#040404"
+SERIES = ("#0a0001", "#0a0002", "#0a0003", "#0a0004", "#0a0005", "#0a0006")
+MARKS = {"federated": "o", "centralized": "s", "local": "^", "mixture": "D", "control": "X"}
+SIDES = ("local", "federated", "centralized")
+
+STYLE = {
+    "svg.fonttype": "none",
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "text.parse_math": False,
+    "text.color": INK,
+    "axes.edgecolor": RULE,
+    "axes.facecolor": "none",
+    "axes.labelcolor": INK,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "figure.facecolor": "none",
+    "xtick.color": QUIET,
+    "ytick.color": QUIET,
+    "legend.frameon": False,
+}
+
+
+def tradeoff(found: Json, name: str) -> str:
+    """Return the picture of usefulness against leakage."""
+    from matplotlib.figure import Figure  # noqa: PLC0415
+
+    with _styled(name):
+        figure = Figure(figsize=(7.6, 4.2), layout="constrained")
+        axes = figure.add_subplot()
+        own = [point for point in found["points"] if point["regime"] != "control"]
+        labels = list(dict.fromkeys(point["generator"] for point in own))
+        for point in own:
+            _point(axes, point, SERIES[labels.index(point["generator"]) % len(SERIES)])
+        _frame(axes, found, own)
+        _legend(axes, labels, [r for r in MARKS if any(p["regime"] == r for p in own)])
+        return _svg(figure)
+
+
+def _point(axes: Axes, point: Json, color: str) -> None:
+    x, y = point["x"], point["y"]
+    axes.errorbar(
+        x["value"],
+        y["value"],
+        xerr=_reach(x),
+        yerr=_reach(y),
+        fmt=MARKS.get(point["regime"], "P"),
+        color=color,
+        markersize=7,
+        markeredgecolor=PAPER,
+        elinewidth=1,
+        alpha=0.95,
+    )
+
+
+def _reach(cell: Json) -> list[list[float]] | None:
+    if cell.get("low") is None or cell.get("high") is None:
+        return None
+    # An interval cut to what is possible may end a hair inside the mean.
+    down, up = cell["value"] - cell["low"], cell["high"] - cell["value"]
+    return [[max(down, 0.0)], [max(up, 0.0)]]
+
+
+def _frame(axes: Axes, found: Json, own: Sequence[Json]) -> None:
+    axes.set_xlabel(f"{found['x']['title']}  (further right: more leaks; 0.5 is guessing)")
+    axes.set_ylabel(found["y"]["title"] + (f", {found['y']['task']}" if found["y"]["task"] else ""))
+    right = max([p["x"].get("high") or p["x"]["value"] for p in own] + [0.55])
+    left = min([p["x"].get("low") or p["x"]["value"] for p in own] + [0.47])
+    axes.set_xlim(left - 0.01, right + 0.02)
+    axes.axvline(0.5, color=QUIET, linewidth=1, linestyle=(0, (4, 3)))
+    axes.annotate("guessing", (0.5, 1), xycoords=("data", "axes fraction"), xytext=(4, -2),
+                  textcoords="offset points", va="top", color=QUIET, fontsize=8)  # fmt: skip
+    if found["ceiling"] is not None:
+        axes.axhline(found["ceiling"], color=QUIET, linewidth=1, linestyle=(0, (1, 2)))
+        axes.annotate("real training records", (1, found["ceiling"]), va="bottom", ha="right",
+                      xycoords=("axes fraction", "data"), color=QUIET, fontsize=8)  # fmt: skip
+    _copy(axes, found, right + 0.02)
+    if found["better"] == "lower":
+        axes.invert_yaxis()
+    axes.grid(color=RULE, linewidth=0.6, alpha=0.6)
+    axes.set_axisbelow(True)
+
+
+def _copy(axes: Axes, found: Json, right: float) -> None:
+    """The copy lies far to the right; say where, instead of squeezing the others together."""
+    for point in found["points"]:
+        if point["regime"] == "control":
+            where = min(point["x"]["value"], right)
+            text = f"copy control: {point['x']['shown']}"
+            axes.annotate(f"{text} →" if where == right else text, (where, point["y"]["value"]),
+                          xytext=(-2, -12), textcoords="offset points", ha="right", va="top",
+                          color=INK, fontsize=8, annotation_clip=False)  # fmt: skip
+            axes.plot(where, point["y"]["value"], "X", color=INK, markersize=7, clip_on=False)
+
+
+def _legend(axes: Axes, labels: Sequence[str], regimes: Sequence[str]) -> None:
+    from matplotlib.lines import Line2D  # noqa: PLC0415
+
+    handles = [
+        Line2D([], [], marker="o", linestyle="", color=SERIES[i % len(SERIES)], label=label)
+        for i, label in enumerate(labels)
+    ]
+    handles += [
+        Line2D([], [], marker=MARKS[r], linestyle="", color=QUIET, label=r) for r in regimes
+    ]
+    axes.legend(handles=handles, loc="center left", bbox_to_anchor=(1.02, 0.5), labelspacing=0.7)
+
+
+def hospitals(found: Json, name: str) -> str:
+    """Return one measure for every hospital: one panel a generator, one row a hospital."""
+    from matplotlib.figure import Figure  # noqa: PLC0415
+
+    panels = found["panels"]
+    across = min(len(panels), 2)
+    down = -(-len(panels) // across)
+    rows = max(len(panel["rows"]) for panel in panels)
+    with _styled(name):
+        figure = Figure(
+            figsize=(4.4 * across + 0.8, down * (0.42 * rows + 0.9) + 0.5), layout="constrained"
+        )
+        grid = figure.subplots(down, across, sharex=True, sharey=True, squeeze=False).ravel()
+        for axes, panel in zip(grid, panels, strict=False):
+            _panel(axes, panel, found["regimes"])
+            axes.tick_params(labelbottom=True)
+        for axes in grid[len(panels) :]:
+            axes.set_visible(False)
+        for axes in grid[max(0, len(panels) - across) : len(panels)]:
+            axes.set_xlabel(f"{found['title']}  ({found['hint']})" if found["hint"] else found["title"])
+        _regimes(figure, found["regimes"])
+        return _svg(figure)
+
+
+def _panel(axes: Axes, panel: Json, regimes: Sequence[str]) -> None:
+    rows = panel["rows"]
+    axes.set_title(panel["generator"], loc="left", fontsize=10, color=INK)
+    axes.set_yticks(range(len(rows)), [row["site"] for row in rows])
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.tick_params(length=0)
+    axes.grid(axis="x", color=RULE, linewidth=0.6, alpha=0.6)
+    for place, row in enumerate(rows):
+        _site(axes, place, row, regimes)
+
+
+def _site(axes: Axes, place: int, row: Json, regimes: Sequence[str]) -> None:
+    silent = []
+    for i, (regime, cell) in enumerate(zip(regimes, row["cells"], strict=True)):
+        y = place + 0.22 * (i - (len(regimes) - 1) / 2)
+        if cell["status"] == "done":
+            axes.errorbar(cell["value"], y, xerr=_reach(cell), fmt=MARKS[regime],
+                          color=SERIES[SIDES.index(regime)], markersize=5.5, elinewidth=1.2)  # fmt: skip
+        else:
+            silent.append((regime, cell["status"]))
+    if silent:
+        kinds = sorted({status for _, status in silent})
+        who = "" if len(silent) == len(regimes) else f"{', '.join(r for r, _ in silent)} "
+        said = f"{who}{' / '.join('no number' if k == 'absent' else k for k in kinds)}"
+        axes.annotate(said, (1, place), xycoords=("axes fraction", "data"), ha="right", va="center",
+                      color=QUIET, fontsize=8, style="italic")  # fmt: skip
+
+
+def _regimes(figure: Figure, regimes: Sequence[str]) -> None:
+    from matplotlib.lines import Line2D  # noqa: PLC0415
+
+    handles = [
+        Line2D([], [], marker=MARKS[r], linestyle="", color=SERIES[SIDES.index(r)], label=r)
+        for r in regimes
+    ]
+    figure.legend(handles=handles, loc="outside upper left", ncols=len(handles))
+
+
+@contextmanager
+def _styled(name: str) -> Iterator[None]:
+    """Ids hang on a salt: the same picture the same bytes, two pictures of a page two names."""
+    import matplotlib as mpl  # noqa: PLC0415
+
+    with mpl.rc_context({**STYLE, "svg.hashsalt": name}), warnings.catch_warnings():
+        # Only widths are measured here; the reader's own fonts draw the text.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        yield
+
+
+def _svg(figure: Figure) -> str:
+    """Return the picture without what only a file of its own needs."""
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r'<g id="[^"]*">', "<g>", text)
+    text = re.sub(r'<svg [^>]*?viewBox="([^"]*)"[^>]*>',
+                  r'<svg viewBox="\1" xmlns:xlink="http://www.w3.org/1999/xlink" aria-hidden="true">',
+                  text, count=1, flags=re.DOTALL)  # fmt: skip
+    text = re.sub(r"font: ([^;\"']*?)'DejaVu Sans'[^;\"]*", r"font: \1var(--sans)", text)
+    return re.sub(r"#[0-9a-f]{6}", lambda found: _COLOURS.get(found[0], found[0]), text)
+
+
+_COLOURS = {
+    INK: "var(--ink)",
+    QUIET: "var(--quiet)",
+    RULE: "var(--rule)",
+    PAPER: "var(--paper)",
+    **{colour: f"var(--s{i})" for i, colour in enumerate(SERIES)},
+}

@@ -1,0 +1,246 @@
+"""Tables and the points of pictures, as plain values; how they look is decided elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from fedbench.report.controls import attack_names, noticed
+from fedbench.report.numbers import Number
+from fedbench.report.sentences import traffic, turned, verdict
+from fedbench.report.words import human_bytes, measure, number, percent, seeds, unit_of
+from fedbench.report.world import FLOOR, World
+
+__all__ = ["cell", "everything", "hospitals", "main", "overview", "tradeoff"]
+
+Json = dict[str, Any]
+
+CONTROLS = {
+    "copy": "real training records: ceiling; must be caught",
+    "real": "real records that no generator saw",
+    "uniform": "uniform noise: floor of single columns",
+}
+BEST = {"detection": "0.5 is best", "higher": "higher is better", "lower": "lower is better"}
+
+
+def cell(found: Number | None) -> Json:
+    """Return a number as it is shown: value, range and what to know about it."""
+    if found is None:
+        return {"status": "absent", "shown": "–", "range": "", "note": ""}
+    if found.value is None:
+        note = "; ".join(found.reasons)
+        return {"status": found.status, "shown": found.status, "range": "", "note": note}
+    show = percent if unit_of(found["name"]) == "share" else number
+    ends = [found.low, found.high]
+    known = None not in ends
+    return {
+        "status": "done",
+        "shown": show(found.value),
+        "range": " to ".join(show(end) for end in ends) if known else "",
+        "note": "" if found.seeds == found.asked else seeds(found),
+        "value": found.value,
+        "low": found.low,
+        "high": found.high,
+    }
+
+
+def _data(value: float | None, note: str = "") -> Json:
+    status = "absent" if value is None else "done"
+    shown = {"status": status, "shown": human_bytes(value), "range": "", "note": note}
+    return shown if value is None else {**shown, "value": value, "low": None, "high": None}
+
+
+# --- Generators and regimes -------------------------------------------------------------------
+
+
+def main(world: World) -> Json:
+    """Return generators and regimes by the primary measures, with floors and ceilings."""
+    columns = _columns(world)
+    rows = [
+        {"generator": label, "regime": regime, "role": _role(label), "cells": cells}
+        for label in world.labels
+        for regime in world.regimes
+        if any(c["status"] != "absent" for c in (cells := _row(world, label, regime, columns)))
+    ]
+    for name, role in CONTROLS.items():
+        cells = _row(world, name, "control", columns)
+        if any(c["status"] != "absent" for c in cells):
+            rows.append({"generator": name, "regime": "control", "role": role, "cells": cells})
+    return {"columns": [_head(world, *column) for column in columns], "rows": rows}
+
+
+def _role(label: str) -> str:
+    return "floor: knows single columns only" if label == FLOOR else ""
+
+
+def _columns(world: World) -> list[tuple[str, str]]:
+    there = world.numbers.values("name")
+    attacks = [f"{a}.{part}" for a in world.attacks for part in ("auc", "leak@1%")]
+    names = [
+        *(("associations",) if "associations" in there else (world.fidelity,)),
+        "detection",
+    ]
+    found = [(name, "") for name in names if name in there]
+    found += [world.utility] if world.utility[0] else []
+    found += [(name, "") for name in attacks if name in there]
+    return found + ([("communication.bytes", "")] if "communication.bytes" in there else [])
+
+
+def _head(world: World, name: str, task: str) -> Json:
+    if name == "communication.bytes":
+        return {"name": name, "task": "", "title": "sent per hospital", "hint": "both ways"}
+    better = next((n["better"] for n in world.numbers.where(name=name) if n["better"]), "")
+    hint = BEST.get(name) or BEST.get(better, "")
+    if name.endswith(".auc"):
+        hint = "0.5 is guessing"
+    if ".leak@" in name:
+        hint = "share of training patients"
+    return {"name": name, "task": task, "title": measure(name), "hint": hint}
+
+
+def _row(
+    world: World, label: str, regime: str, columns: Sequence[tuple[str, str]]
+) -> list[Json]:
+    return [
+        _data(traffic(world, label, regime).each)
+        if name == "communication.bytes"
+        else cell(world.pooled(label, regime, name, task))
+        for name, task in columns
+    ]
+
+
+# --- The four questions -----------------------------------------------------------------------
+
+
+def overview(world: World) -> list[Json]:
+    """Return the four answers for every generator, in cells."""
+    return [_answers(world, label) for label in world.labels]
+
+
+def _answers(world: World, label: str) -> Json:
+    name, task = world.score
+    gain = world.difference(label, "gain", name, task, "over local")
+    tax = world.difference(label, "tax", name, task)
+    return {
+        "generator": label,
+        "role": _role(label),
+        "gain": {**cell(gain), "verdict": verdict(gain)},
+        "tax": {**cell(turned(tax)), "verdict": verdict(turned(tax))},
+        "leaks": [_attack(world, label, *attack) for attack in attack_names(world)],
+        "sent": _data(traffic(world, label, world.main).each),
+    }
+
+
+def _attack(world: World, label: str, name: str, secret: str) -> Json:
+    found = world.numbers.where(
+        name=name, secret=secret, label=label, regime=world.main, site="", model="", level=""
+    ).best("target", ("pooled", "", "specialist", "generalist"))
+    said = "nothing can be said"
+    if found is not None and found.done:
+        said = "noticed" if noticed(found) else "not detectable by this attack"
+    return {"name": name, "secret": secret, **cell(found), "verdict": said}
+
+
+# --- Hospitals --------------------------------------------------------------------------------
+
+
+def hospitals(world: World) -> Json | None:
+    """Return one measure for every hospital, generator and regime; None where there is none."""
+    choice = next((c for c in _site_measures(world) if _any_site(world, *c)), None)
+    if choice is None:
+        return None
+    name, task = choice
+    regimes = [r for r in ("local", "federated", "centralized") if r in world.regimes]
+    panels = [
+        {
+            "generator": label,
+            "rows": [
+                {
+                    "site": site,
+                    "cells": [cell(world.at_site(label, r, site, name, task)) for r in regimes],
+                }
+                for site in world.sites
+            ],
+        }
+        for label in world.labels
+        if label != FLOOR or len(world.labels) == 1
+    ]
+    return {**_head(world, name, task), "regimes": regimes, "panels": panels}
+
+
+def _site_measures(world: World) -> list[tuple[str, str]]:
+    return [pair for pair in (world.utility, ("marginals", ""), (world.fidelity, "")) if pair[0]]
+
+
+def _any_site(world: World, name: str, task: str) -> bool:
+    found = [n for n in world.own.where(name=name, task=task) if n["site"] in world.sites]
+    return any(n.done and n["target"] not in ("gain", "tax") for n in found)
+
+
+# --- Fidelity against privacy -----------------------------------------------------------------
+
+
+def tradeoff(world: World) -> Json | None:
+    """Return the points of the picture of usefulness against leakage; None without an attack."""
+    name, task = world.score
+    if not world.attacks or not name:
+        return None
+    risk = f"{world.attacks[0]}.auc"
+    points = [
+        {"generator": label, "regime": regime, "x": x, "y": y}
+        for label, regime in [
+            *((label, regime) for label in world.labels for regime in world.regimes),
+            ("copy", "control"),
+        ]
+        if (x := cell(world.pooled(label, regime, risk)))["status"] == "done"
+        and (y := cell(world.pooled(label, regime, name, task)))["status"] == "done"
+    ]
+    if not any(point["regime"] != "control" for point in points):
+        return None
+    real = cell(world.pooled("copy", "control", name, task))
+    return {
+        "x": _head(world, risk, ""),
+        "y": _head(world, name, task),
+        "better": next((n["better"] for n in world.numbers.where(name=name) if n["better"]), ""),
+        "ceiling": real.get("value"),
+        "points": points,
+    }
+
+
+# --- All pooled numbers -----------------------------------------------------------------------
+
+
+def everything(world: World) -> list[Json]:
+    """Return every pooled number, per generator: measures by regimes."""
+    return [
+        table for label in world.labels if (table := _all_of(world, label))["rows"]
+    ]
+
+
+def _all_of(world: World, label: str) -> Json:
+    found = [
+        n
+        for n in world.own.where(label=label, site="", model="")
+        if n["name"] and n["target"] not in ("gain", "tax") and n["family"] != "communication"
+    ]
+    keys = sorted({tuple(n[k] for k in _KEY) for n in found}, key=lambda k: (_FAMILIES.find(k[0]), k))
+    rows = [
+        {
+            **dict(zip(_KEY, key, strict=True)),
+            "title": measure(key[1]),
+            "cells": [
+                cell(next((n for n in found if _is(n, key) and n["regime"] == regime), None))
+                for regime in world.regimes
+            ],
+        }
+        for key in keys
+    ]
+    return {"generator": label, "regimes": world.regimes, "rows": rows}
+
+
+_KEY = ("family", "name", "task", "column", "secret", "target", "level")
+_FAMILIES = "fidelity utility privacy fairness compute"
+
+
+def _is(found: Number, key: tuple[Any, ...]) -> bool:
+    return tuple(found[k] for k in _KEY) == key

@@ -1,0 +1,133 @@
+"""One dataset in one scenario: what the report tells a story about."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+from fedbench.report.numbers import Number, Numbers
+from fedbench.report.words import REGIMES
+
+__all__ = ["FLOOR", "World", "worlds"]
+
+FLOOR = "independent"
+"""The generator that knows single columns only: the floor of structure and utility."""
+
+UTILITY = ("utility.auroc", "utility.c_index", "utility.auprc", "utility.brier")
+FIDELITY = ("associations", "marginals", "detection", "missingness")
+
+# Where a pooled number is looked for; a local generator has no other than the mean over sites.
+_POOLED = (
+    ("pooled", ""),
+    ("", ""),
+    ("generalist", "patient-weighted"),
+    ("generalist", "unweighted"),
+    ("generalist", ""),
+)
+_SUMMARY = ("patient-weighted", "", "unweighted")
+
+
+@dataclass(frozen=True)
+class World:
+    """The numbers of one dataset in one scenario."""
+
+    dataset: str
+    scenario: str
+    numbers: Numbers
+
+    @cached_property
+    def own(self) -> Numbers:
+        """What generators were measured to do; controls left out."""
+        return Numbers(tuple(n for n in self.numbers if n["regime"] != "control" and n["label"]))
+
+    @cached_property
+    def labels(self) -> list[str]:
+        """Every generator, the floor first."""
+        return sorted(self.own.values("label"), key=lambda label: (label != FLOOR, label))
+
+    @cached_property
+    def regimes(self) -> list[str]:
+        """Every regime, in the order in which they are explained."""
+        found = self.own.values("regime")
+        return [r for r in REGIMES if r in found] + [r for r in found if r not in REGIMES]
+
+    @cached_property
+    def main(self) -> str:
+        """The regime that the sentences are about."""
+        return self.regimes[0] if self.regimes else "federated"
+
+    @cached_property
+    def utility(self) -> tuple[str, str]:
+        """The main measure of utility and its task; ("", "") where none was asked for."""
+        found = [n for n in self.own if n["name"] in UTILITY]
+        first = min(found, key=lambda n: (not n.done, UTILITY.index(n["name"]), n["task"]), default=None)
+        return ("", "") if first is None else (first["name"], first["task"])
+
+    @cached_property
+    def fidelity(self) -> str:
+        """The main measure of fidelity."""
+        return next((name for name in FIDELITY if self.own.where(name=name)), "")
+
+    @cached_property
+    def score(self) -> tuple[str, str]:
+        """What generators are compared by: utility, or fidelity where there is none."""
+        name, task = self.utility
+        done = any(n.done for n in self.own.where(name=name, task=task))
+        return (name, task) if name and done else (self.fidelity, "")
+
+    @cached_property
+    def lead(self) -> str:
+        """The generator that the sentences are about: the best by ``score``, the floor last."""
+        return min(self.labels, key=self._rank, default="")
+
+    @cached_property
+    def attacks(self) -> list[str]:
+        """Every membership attack."""
+        names = self.numbers.where(family="privacy").values("name")
+        return [n.removesuffix(".auc") for n in names if n.endswith(".auc") and "attribute" not in n]
+
+    @cached_property
+    def sites(self) -> list[str]:
+        """Every hospital that has a number of its own."""
+        return [site for site in self.numbers.values("site") if site != "worst"]
+
+    def pooled(self, label: str, regime: str, name: str, task: str = "") -> Number | None:
+        """Return the number on all hospitals' patients together."""
+        found = self.numbers.where(
+            label=label, regime=regime, name=name, task=task, site="", model="", column="", secret=""
+        )
+        for target, level in _POOLED:
+            if there := found.where(target=target, level=level).all:
+                return min(there, key=lambda n: not n.done)
+        return None
+
+    def at_site(self, label: str, regime: str, site: str, name: str, task: str) -> Number | None:
+        """Return the number on one hospital's own patients."""
+        found = self.own.where(
+            label=label, regime=regime, site=site, name=name, task=task, model=("", site),
+            level="", column="", secret="",
+        )  # fmt: skip
+        return found.best("target", ("specialist", "pooled", ""))
+
+    def difference(
+        self, label: str, target: str, name: str, task: str = "", group: str = ""
+    ) -> Number | None:
+        """Return a gain or a tax, the mean over hospitals."""
+        found = self.own.where(
+            label=label, target=target, name=name, task=task, site="", model="", column="",
+            secret="", group=(group, ""),
+        )  # fmt: skip
+        return found.best("level", _SUMMARY)
+
+    def _rank(self, label: str) -> tuple[bool, bool, float, str]:
+        found = self.pooled(label, self.main, *self.score)
+        value = None if found is None else found.value
+        sign = -1.0 if found is not None and found["better"] == "higher" else 1.0
+        return label == FLOOR, value is None, sign * (value or 0.0), label
+
+
+def worlds(numbers: Numbers) -> Iterator[World]:
+    """Yield every dataset with every scenario, sorted."""
+    for dataset, scenario in sorted({(n["dataset"], n["scenario"]) for n in numbers}):
+        yield World(dataset, scenario, numbers.where(dataset=dataset, scenario=scenario))

@@ -1,0 +1,134 @@
+"""Asking every metric about every pair of a model and a target."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from fedbench.errors import Refused, Unsupported
+from fedbench.metric import Anchors, Evidence, Measure, Metric, Refusal, View
+from fedbench.world import World
+
+__all__ = ["Answer", "Question", "answers", "pairs", "questions"]
+
+
+@dataclass(frozen=True)
+class Question:
+    """One model and one target; ``target`` is the word for their relation."""
+
+    model: str
+    site: str
+    target: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What was found for a question, ready to become a row."""
+
+    question: Question
+    name: str
+    family: str
+    better: str
+    version: int
+    found: Measure | Refusal
+    status: str = "done"
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    anchors: Anchors = Anchors()
+
+    def row(self) -> dict[str, Any]:
+        """Return the columns of a row that this answer fills, and its replicates."""
+        found = self.found
+        name = f"{self.name}.{found.part}" if found.part else self.name
+        row: dict[str, Any] = {
+            "model": self.question.model,
+            "site": self.question.site,
+            "target": self.question.target,
+            "name": name,
+            "family": self.family,
+            "better": self.better,
+            "metric_version": self.version,
+            "anchors": self.anchors,
+            **asdict(found.key),
+            **found.facts,
+            **self.facts,
+        }
+        if isinstance(found, Refusal):
+            return {**row, "status": self.status, "reason": found.reason, "weak": ""}
+        row |= {"value": found.value, "low": found.low, "high": found.high, "n": found.n}
+        if found.replicates is not None and not found.key.column:
+            row["replicates"] = np.asarray(found.replicates, dtype=np.float64)
+        return {**row, "status": "done", "reason": "", "weak": found.weak}
+
+
+def pairs(models: Sequence[str], sites: Sequence[str], *, per_site: bool) -> Iterator[Question]:
+    """Return what is asked of these models.
+
+    A model of everybody (empty name) is asked about the pooled patients and about each site's.
+    A site's own model is asked about its own patients (specialist) and about everybody's
+    (generalist).
+    """
+    for model in models:
+        if model:
+            yield Question(model, "", "generalist")
+            if per_site:
+                yield Question(model, model, "specialist")
+        else:
+            yield Question("", "", "pooled")
+            if per_site:
+                yield from (Question("", site, "specialist") for site in sites)
+
+
+def questions(metric: Metric, models: Sequence[str], sites: Sequence[str]) -> list[Question]:
+    """Return what this metric is asked; what crossed the wire belongs to no single model."""
+    if metric.family == "communication":
+        return list(pairs([""], sites, per_site=True))
+    return list(pairs(models, sites, per_site=metric.per_site))
+
+
+def answers(
+    world: World,
+    name: str,
+    metric: Metric,
+    views: Mapping[str, View],
+    ledger: pd.DataFrame | None,
+) -> Iterator[Answer]:
+    """Ask one metric about all models of a cell."""
+    empty = next(iter(views.values()))
+    for question in questions(metric, list(views), world.sites):
+        evidence = Evidence(
+            schema=world.schema,
+            encoder=world.encoder,
+            train=world.trained_on,
+            test=world.target(question.site),
+            synthetic=views.get(question.model, empty),
+            site=question.site,
+            ledger=ledger,
+        )
+        rng = world.seeds.child("score", name).rng()
+
+        def answer(found: Measure | Refusal, status: str, to: Question = question) -> Answer:
+            about = (name, metric.family, metric.better, metric.version)
+            return Answer(to, *about, found, status, anchors=metric.anchors)
+
+        for found, status in guarded(lambda e=evidence, r=rng: metric.measure(e, r)):  # type: ignore[misc]
+            yield answer(found, status)
+
+
+def guarded(
+    ask: Callable[[], Sequence[Measure | Refusal]],
+) -> Iterator[tuple[Measure | Refusal, str]]:
+    """Return what was found with its status; what goes wrong becomes a row with its reason."""
+    try:
+        for found in ask():
+            yield found, found.status if isinstance(found, Refusal) else "done"
+    except Unsupported as reason:
+        yield Refusal(reason=str(reason)), "skipped"
+    except Refused as reason:
+        yield Refusal(reason=str(reason)), "refused"
+    except Exception:  # noqa: BLE001  (the one place where a measure becomes failed)
+        yield Refusal(reason=traceback.format_exc(limit=8)), "failed"

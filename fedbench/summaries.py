@@ -1,0 +1,306 @@
+"""Gains, taxes, worst sites and anchored values: arithmetic on stored replicates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedbench.metric import Anchors
+from fedbench.stats import holm, percentile, worst
+
+__all__ = ["derived", "finished"]
+
+Row = dict[str, Any]
+Floats = NDArray[np.float64]
+
+KEY = ("name", "task", "column", "secret", "level", "group")
+"""What makes two rows answers to the same question."""
+
+WHERE = ("dataset", "scenario", "seed")
+
+SILENT = ("communication", "compute")
+
+
+@dataclass(frozen=True)
+class Number:
+    """A value with its replicates."""
+
+    value: float
+    replicates: Floats
+    n: int
+
+    @classmethod
+    def of(cls, row: Row) -> Number:
+        """Return the number of a row."""
+        return cls(row["value"], np.asarray(row["replicates"], dtype=float), int(row["n"]))
+
+    def minus(self, other: Number) -> Number:
+        """Return the paired difference."""
+        return Number(
+            self.value - other.value, self.replicates - other.replicates, min(self.n, other.n)
+        )
+
+    def times(self, factor: float) -> Number:
+        """Return a multiple."""
+        return Number(self.value * factor, self.replicates * factor, self.n)
+
+    @staticmethod
+    def mean(numbers: Sequence[Number], weights: Floats) -> Number:
+        """Return the weighted mean."""
+        share = weights / weights.sum()
+        return Number(
+            float(share @ [number.value for number in numbers]),
+            np.asarray(share @ np.array([number.replicates for number in numbers])),
+            sum(number.n for number in numbers),
+        )
+
+    def columns(self) -> Row:
+        """Return the columns of a row that hold this number."""
+        found = percentile(self.value, self.replicates)
+        return {
+            "value": self.value,
+            "low": found.low,
+            "high": found.high,
+            "n": self.n,
+            "replicates": self.replicates,
+        }
+
+
+def derived(rows: Sequence[Row], patients: Mapping[tuple[Any, ...], Mapping[str, int]]) -> list[Row]:
+    """Return the rows that follow from the raw ones.
+
+    Args:
+        rows: raw rows of all cells, with ``replicates`` where there are any.
+        patients: test patients per site, for every (dataset, scenario, seed).
+    """
+    found: list[Row] = []
+    for (world, _), mine in _grouped(rows, lambda r: (_where(r), r["label"])).items():
+        sizes = patients[world]
+        by_regime = _grouped(mine, lambda r: r["regime"])
+        for regime, raw in by_regime.items():
+            if regime != "control":
+                found += _over_sites(raw, sizes)
+        found += _gains(by_regime, sizes)
+        found += _taxes(by_regime)
+    return found
+
+
+def finished(rows: Sequence[Row]) -> list[Row]:
+    """Return rows with refusals of weak ones, anchors, normalized values and adjusted p."""
+    rows = [_refused_if_weak(dict(row)) for row in rows]
+    anchors = _Anchored(rows)
+    for row in rows:
+        if row["status"] == "done":
+            row |= anchors.columns(row)
+    for family in _grouped(rows, lambda r: (_where(r), r["regime"] == "control", r["family"])).values():
+        tested = [row for row in family if row.get("p_value") is not None]
+        adjusted = holm(np.array([row["p_value"] for row in tested], dtype=float))
+        for row, p in zip(tested, adjusted, strict=True):
+            row["p_adjusted"] = float(p)
+    return rows
+
+
+def _over_sites(raw: Sequence[Row], sizes: Mapping[str, int]) -> list[Row]:
+    """Means over sites and the worst site, for one cell."""
+    found = []
+    usable = [r for r in raw if r.get("replicates") is not None and r["family"] not in SILENT]
+    alone = [r for r in usable if r["target"] == "specialist" and r["site"] != "worst"]
+    across = [r for r in usable if r["target"] == "generalist"]
+    for target, rows in (("specialist", alone), ("generalist", across)):
+        for group in _grouped(rows, _key).values():
+            if target == "specialist" or group[0]["regime"] == "local":
+                found += _means(group, target, sizes)
+    for group in _grouped(alone, _key).values():
+        if group[0]["name"].startswith("dcr") and group[0]["regime"] != "local":
+            continue  # the attack named its worst site itself
+        found.append(_worst(group))
+    return found
+
+
+def _means(group: Sequence[Row], target: str, sizes: Mapping[str, int]) -> list[Row]:
+    numbers = [Number.of(row) for row in group]
+    weights = np.array([sizes[row["site"] or row["model"]] for row in group], dtype=float)
+    base = _blank(group[0]) | {"site": "", "model": "", "target": target}
+    return [
+        base | {"level": kind} | Number.mean(numbers, share).columns()
+        for kind, share in (("patient-weighted", weights), ("unweighted", np.ones(len(group))))
+    ]
+
+
+def _worst(group: Sequence[Row]) -> Row:
+    strong = [row for row in group if not row["weak"]]
+    base = _blank(group[0]) | {"site": "worst", "model": "", "target": "specialist"}
+    if len(strong) < 2:
+        reason = f"{len(strong)} sites have enough patients for a row; the worst of 2 is needed."
+        return base | {"status": "refused", "reason": reason}
+    replicates = np.array([row["replicates"] for row in strong], dtype=float)
+    values = np.array([row["value"] for row in strong])
+    better = group[0]["better"]
+    found = worst(replicates, values, better)
+    at = int(np.argmin(values) if better == "higher" else np.argmax(values))
+    return base | {
+        "value": found.value,
+        "low": found.low,
+        "high": found.high,
+        "n": strong[at]["n"],
+        "verdict": f"worst of {len(strong)}: {strong[at]['site']}",
+    }
+
+
+def _gains(by_regime: Mapping[str, Sequence[Row]], sizes: Mapping[str, int]) -> list[Row]:
+    """What federation improves on each site's own patients, positive is good."""
+    found = []
+    for other in ("local", "mixture"):
+        ours = _specialists(by_regime.get("federated", ()))
+        theirs = _specialists(by_regime.get(other, ()))
+        for key in ours:
+            shared = [site for site in ours[key] if site in theirs.get(key, {})]
+            if not shared or ours[key][shared[0]]["family"] == "privacy":
+                continue
+            sign = 1.0 if ours[key][shared[0]]["better"] == "higher" else -1.0
+            gains = {
+                site: Number.of(ours[key][site]).minus(Number.of(theirs[key][site])).times(sign)
+                for site in shared
+            }
+            base = _blank(ours[key][shared[0]]) | {"target": "gain", "model": ""}
+            words = f"over {other}"
+            found += [
+                base | {"site": site, "group": words, "weak": ours[key][site]["weak"]}
+                | gain.columns()
+                for site, gain in gains.items()
+            ]
+            weights = np.array([sizes[site] for site in shared], dtype=float)
+            for kind, share in (("unweighted", np.ones(len(shared))), ("patient-weighted", weights)):
+                mean = Number.mean(list(gains.values()), share)
+                found.append(base | {"site": "", "group": words, "level": kind} | mean.columns())
+    return found
+
+
+def _taxes(by_regime: Mapping[str, Sequence[Row]]) -> list[Row]:
+    """What federation costs against centralized, pooled patients, positive is worse."""
+    ours = _pooled(by_regime.get("federated", ()))
+    theirs = _pooled(by_regime.get("centralized", ()))
+    found = []
+    for key in ours:
+        if key not in theirs or ours[key]["family"] == "privacy":
+            continue
+        sign = 1.0 if ours[key]["better"] == "higher" else -1.0
+        tax = Number.of(theirs[key]).minus(Number.of(ours[key])).times(sign)
+        found.append(_blank(ours[key]) | {"target": "tax"} | tax.columns())
+    return found
+
+
+def _specialists(rows: Iterable[Row]) -> dict[tuple[Any, ...], dict[str, Row]]:
+    found: dict[tuple[Any, ...], dict[str, Row]] = {}
+    for row in rows:
+        if _numeric(row) and row["target"] == "specialist" and row["site"] != "worst":
+            found.setdefault(_key(row), {})[row["site"]] = row
+    return found
+
+
+def _pooled(rows: Iterable[Row]) -> dict[tuple[Any, ...], Row]:
+    return {_key(row): row for row in rows if _numeric(row) and row["target"] == "pooled"}
+
+
+def _numeric(row: Row) -> bool:
+    return (
+        row["status"] == "done"
+        and row.get("replicates") is not None
+        and row["family"] not in SILENT
+    )
+
+
+class _Anchored:
+    """The two ends of every scale, looked up in the rows of the controls."""
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self._controls: dict[tuple[Any, ...], Row] = {}
+        self._floors: dict[tuple[Any, ...], Row] = {}
+        for row in rows:
+            if row["status"] != "done" or row["target"] in ("gain", "tax"):
+                continue
+            place = (*_where(row), *_key(row), row["site"])
+            if row["regime"] == "control":
+                self._controls[row["generator"], *place] = row
+            elif row["generator"] == "independent" and row["target"] in ("pooled", "specialist"):
+                self._floors[row["regime"], *place] = row
+
+    def columns(self, row: Row) -> Row:
+        """Return floor, ceiling, noise floor and the normalized value of a row."""
+        if row["target"] in ("gain", "tax") or row["family"] in SILENT or row.get("column"):
+            return {}
+        place = (*_where(row), *_key(row), row["site"])
+        if row["family"] == "privacy":
+            return self._privacy(row, place)
+        anchors: Anchors = row["anchors"]
+        ceiling = self._controls.get(("copy", *place)) if anchors.ceiling else None
+        floor = None
+        if anchors.floor == "uniform":
+            floor = self._controls.get(("uniform", *place))
+        elif anchors.floor == "independent":
+            floor = self._floors.get((row["regime"], *place))
+        found: Row = {}
+        if floor:
+            found["floor"] = floor["value"]
+        if ceiling:
+            found |= {
+                "ceiling": ceiling["value"],
+                "noise_floor": (ceiling["high"] - ceiling["low"]) / 2,
+            }
+        if floor and ceiling:
+            found |= _normalized(row, floor, ceiling, found["noise_floor"])
+        return found
+
+    def _privacy(self, row: Row, place: tuple[Any, ...]) -> Row:
+        copy = self._controls.get(("copy", *place))
+        found: Row = {"ceiling": copy["value"]} if copy else {}
+        if row["name"].endswith(".auc") and not row["secret"]:
+            found["floor"] = 0.5
+        return found
+
+
+def _normalized(row: Row, floor: Row, ceiling: Row, noise: float) -> Row:
+    """Where a value lies between floor (0) and ceiling (1), if the two can be told apart."""
+    if not abs(ceiling["value"] - floor["value"]) > 3 * noise:
+        return {}
+    if any(r.get("replicates") is None for r in (row, floor, ceiling)):
+        return {}
+    value, low, high = (Number.of(r) for r in (row, floor, ceiling))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratios = (value.replicates - low.replicates) / (high.replicates - low.replicates)
+    point = (value.value - low.value) / (high.value - low.value)
+    found = percentile(point, ratios)
+    return {"normalized": point, "normalized_low": found.low, "normalized_high": found.high}
+
+
+def _refused_if_weak(row: Row) -> Row:
+    if row["status"] != "done" or not row.get("weak") or row["site"] == "":
+        return row
+    emptied = dict.fromkeys(("value", "low", "high", "replicates", "p_value", "detectable", "verdict"))
+    return row | emptied | {"status": "refused", "reason": row["weak"]}
+
+
+def _blank(row: Row) -> Row:
+    """Return a row about the same thing without its number."""
+    gone = ("value", "low", "high", "n", "replicates", "p_value", "detectable", "verdict")
+    keep = {k: v for k, v in row.items() if k not in (*gone, "n_members", "n_nonmembers", "twins_removed")}
+    return keep | {"status": "done", "reason": "", "weak": ""}
+
+
+def _where(row: Row) -> tuple[Any, ...]:
+    return tuple(row[name] for name in WHERE)
+
+
+def _key(row: Row) -> tuple[Any, ...]:
+    return tuple(row.get(name, "") for name in KEY)
+
+
+def _grouped(rows: Iterable[Row], by: Callable[[Row], Any]) -> dict[Any, list[Row]]:
+    groups: dict[Any, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(by(row), []).append(row)
+    return groups

@@ -1,0 +1,228 @@
+"""What commands print: facts as plain values, and those values as text."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from tabulate import tabulate
+
+from fedbench.config import bundled
+from fedbench.data import Column, DataStore
+from fedbench.errors import DataError
+from fedbench.kinds import DATASETS, KINDS
+from fedbench.plugin import plain
+from fedbench.progress import duration
+from fedbench.registry import Kind
+
+if TYPE_CHECKING:
+    from fedbench.runner import Plan
+
+__all__ = [
+    "contents",
+    "datasets",
+    "described",
+    "description",
+    "examined",
+    "kinds",
+    "named_lists",
+    "planned",
+    "size",
+    "table",
+]
+
+WIDE = 100
+
+
+def kinds() -> Mapping[str, Callable[[], Mapping[str, str]]]:
+    """Return everything that can be listed, with what tells its names and their meaning."""
+    known: dict[str, Kind[Any]] = {**KINDS}
+    return {**{name: kind.summaries for name, kind in known.items()}, "suites": _suites}
+
+
+def named_lists(found: Mapping[str, Mapping[str, str]]) -> str:
+    """Show names with what they mean, under the name of their kind."""
+    width = max((len(name) for names in found.values() for name in names), default=0)
+    blocks = [
+        "\n".join([kind, *(f"  {name:<{width}}  {text}".rstrip() for name, text in names.items())])
+        for kind, names in found.items()
+    ]
+    return "\n\n".join(blocks)
+
+
+def datasets() -> Sequence[Mapping[str, str]]:
+    """Return one line per dataset, without reading a record."""
+    return [
+        {
+            "name": name,
+            "title": (kind := DATASETS.find(name)).title,
+            "licence": kind.licence,
+            "records": "come with fedbench" if kind.embedded else "in a folder of yours",
+        }
+        for name in DATASETS.names()
+    ]
+
+
+def contents(name: str, store: DataStore) -> Mapping[str, int]:
+    """Return how much there is of a dataset, after checking every record.
+
+    Raises:
+        DataError: it is not there, or does not fit its schema.
+    """
+    cohort = DATASETS.build(name).load(store)
+    return {
+        "patients": len(cohort),
+        "hospitals": 0 if cohort.sites is None else len(set(cohort.sites)),
+        "visits": len(cohort.visits),
+        "diagnoses": len(cohort.codes),
+        "events": int(cohort.event.sum()) if len(cohort.outcome) else 0,
+    }
+
+
+def description(name: str, store: DataStore) -> Mapping[str, Any]:
+    """Return what is known about a dataset, and how much of it is here."""
+    dataset = DATASETS.build(name)
+    schema = dataset.schema
+    try:
+        here: Mapping[str, Any] = contents(name, store)
+    except DataError as error:
+        here = {"missing": str(error)}
+    return {
+        "name": name,
+        "title": dataset.title,
+        "about": type(dataset).describe(),
+        "licence": dataset.licence,
+        "citation": dataset.citation,
+        "records may be published": dataset.redistributable,
+        "clock": schema.clock,
+        "size": here,
+        "columns": [
+            *_columns("static", schema.static),
+            *_columns("visits", schema.visits),
+        ],
+        "codes": {name: len(known.codes) for name, known in schema.vocabularies.items()},
+        "outcome": schema.outcome.label if schema.outcome else None,
+        "tasks": {name: plain(asdict(task)) for name, task in schema.tasks.items()},
+        "cluster": schema.cluster,
+    }
+
+
+def described(found: Mapping[str, Any]) -> str:
+    """Show a description."""
+    size = found["size"]
+    here = size.get("missing") or ", ".join(
+        f"{count:,} {what}" for what, count in size.items() if count
+    )
+    head = [
+        (key, found[key])
+        for key in ("about", "licence", "citation", "clock", "outcome")
+        if found[key]
+    ]
+    tasks = [
+        (f"task {name}", f"{task['label']} ({task['kind']}, seen from day {task['index']:g})")
+        for name, task in found["tasks"].items()
+    ]
+    codes = [("codes", f"{count} of {system}") for system, count in found["codes"].items()]
+    return "\n\n".join(
+        [
+            f"{found['name']}: {found['title']}",
+            facts([*head, ("here", here), *codes, *tasks]),
+            table(found["columns"]),
+        ]
+    )
+
+
+def planned(plan: Plan) -> str:
+    """Show what a run would do."""
+    cells = "\n".join(f"  {label}" for label in plan.cells)
+    licences = "\n".join(
+        f"  {name}: {licence}. {citation}" for name, licence, citation in plan.licences
+    )
+    return (
+        f"{len(plan.cells)} cells in {plan.jobs} jobs\n{cells}\n\n"
+        f"Estimated: {duration(plan.seconds)} of one core, {size(plan.bytes)} on disk.\n\n"
+        f"Data\n{licences}"
+    )
+
+
+def examined(found: Mapping[str, Any]) -> str:
+    """Show what a doctor found."""
+    packages = ", ".join(f"{name} {version}" for name, version in found["packages"].items())
+    here = found["data"]
+    lines = [
+        ("python", found["python"]),
+        ("platform", found["platform"]),
+        ("packages", packages),
+        ("cores", found["cores"]),
+        ("torch", found.get("torch") or f"{found['threads']} threads"),
+        ("cuda", ", ".join(found["cuda"] or ()) or "none seen"),
+        ("memory", "{1} of {0} free".format(*map(size, found["memory"].values()))),
+        ("disk", f"{size(found['disk']['free'])} free at {found['disk']['folder']}"),
+        ("data folder", here["folder"] or "none: set FEDBENCH_DATA or give --data-dir"),
+        *((f"  {name}", f"ready, {count:,} patients") for name, count in here["ready"].items()),
+        *((f"  {name}", f"not ready: {why}") for name, why in here["not ready"].items()),
+    ]
+    return facts(lines)
+
+
+def facts(lines: Sequence[tuple[str, object]]) -> str:
+    """Show names with their values."""
+    width = max(len(name) for name, _ in lines) + 2
+    shown = [
+        textwrap.fill(
+            f"{name:<{width}}{value}",
+            width + WIDE,
+            subsequent_indent=" " * width,
+            break_on_hyphens=False,
+            break_long_words=False,
+        )
+        for name, value in lines
+    ]
+    return "\n".join(shown)
+
+
+def table(rows: Sequence[Mapping[str, object]]) -> str:
+    """Show rows that share their columns."""
+    return tabulate(
+        [dict(row) for row in rows],
+        headers="keys",
+        tablefmt="simple",
+        disable_numparse=True,
+        maxcolwidths=60,
+    )
+
+
+def size(count: float) -> str:
+    """Return an amount of data in words.
+
+    >>> size(999), size(2_500_000)
+    ('999 B', '2.5 MB')
+    """
+    step = min(int(math.log10(max(count, 1)) // 3), 4)
+    return f"{count / 1000**step:.{1 if step else 0}f} {('B', 'kB', 'MB', 'GB', 'TB')[step]}"
+
+
+def _suites() -> Mapping[str, str]:
+    """Return the bundled suites; the first line of each says what it is for."""
+    return {
+        name: path.read_text(encoding="utf-8").partition("\n")[0].lstrip("# ")
+        for name, path in bundled().items()
+    }
+
+
+def _columns(part: str, columns: Mapping[str, Column]) -> Sequence[Mapping[str, str]]:
+    return [
+        {
+            "column": name,
+            "table": part,
+            "kind": column.kind,
+            "values": ", ".join(column.levels) or f"{column.low:g} to {column.high:g}",
+            "unit": column.unit,
+            "meaning": column.label,
+            "role": ", ".join(sorted(column.roles)),
+        }
+        for name, column in columns.items()
+    ]

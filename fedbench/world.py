@@ -1,0 +1,201 @@
+"""One dataset dealt to its hospitals under one seed, with everything scores are held against."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from fedbench.config import DatasetChoice, Scenario
+from fedbench.data import TABLES, Cohort, Schema
+from fedbench.encoding import Encoder, summarize
+from fedbench.heterogeneity import indices
+from fedbench.kinds import PARTITIONERS
+from fedbench.metric import View
+from fedbench.partition import Partition, Parts, Split, split_site
+from fedbench.seeds import Seeds
+from fedbench.stats import poisson_weights
+
+__all__ = ["World", "uniform"]
+
+PARTS = ("train", "test", "control", "reference")
+
+
+@dataclass(frozen=True)
+class World:
+    """Every hospital with its four parts, and one ruler for all cells of this seed."""
+
+    dataset: DatasetChoice
+    scenario: Scenario
+    seed: int
+    cohort: Cohort
+    records: int
+    replicates: int
+    _views: dict[str, View] = field(default_factory=dict, repr=False)
+
+    @property
+    def schema(self) -> Schema:
+        """The public description of the data."""
+        return self.cohort.schema
+
+    @property
+    def seeds(self) -> Seeds:
+        """The streams of this dataset under this seed."""
+        return Seeds(self.seed).child("deal", self.dataset.name)
+
+    @cached_property
+    def partition(self) -> Partition:
+        """Which patient lives where."""
+        choice = self.scenario.partition
+        partitioner = PARTITIONERS.build(choice.name, choice.settings)
+        rng = self.seeds.child("partition", self.scenario.name).rng()
+        return partitioner.deal(self.cohort, rng).check(self.cohort)
+
+    @cached_property
+    def splits(self) -> Mapping[str, Split]:
+        """Each site's own split, by name."""
+        parts = Parts(**self.dataset.parts)
+        return {
+            site: split_site(self.cohort.take(patients), site, parts, self.seeds)
+            for site, patients in sorted(self.partition.patients.items())
+        }
+
+    @property
+    def sites(self) -> tuple[str, ...]:
+        """The names of the hospitals, sorted."""
+        return tuple(self.splits)
+
+    def part(self, name: str) -> Mapping[str, Cohort]:
+        """Return one part of every site: train, test, control or reference."""
+        return {site: getattr(split, name) for site, split in self.splits.items()}
+
+    @cached_property
+    def train(self) -> Cohort:
+        """All training records."""
+        return Cohort.union(list(self.part("train").values()))
+
+    @cached_property
+    def m(self) -> int:
+        """Records scored per model: what the suite asks for, but not more than were trained on.
+
+        The ceiling is real training records at the same n, so there must be that many.
+        """
+        return min(self.records, len(self.train))
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        """The evaluator's ruler: the pooled training records, the same for every cell."""
+        return Encoder(self.schema, summarize(self.train))
+
+    @cached_property
+    def everyone(self) -> View:
+        """All test patients under their bootstrap weights."""
+        test = Cohort.union(list(self.part("test").values()))
+        return View(test, self.weights_of(test))
+
+    def target(self, site: str) -> View:
+        """Return the test patients of one site, or everybody's for an empty name."""
+        if not site:
+            return self.everyone
+        if site not in self._views:
+            mine = np.isin(self.everyone.cohort.patients, self.splits[site].test.patients)
+            self._views[site] = self.everyone.at(mine)
+        return self._views[site]
+
+    @cached_property
+    def trained_on(self) -> View:
+        """All training records under their bootstrap weights."""
+        return View(self.train, self.weights_of(self.train))
+
+    def weights_of(self, cohort: Cohort) -> NDArray[np.uint8]:
+        """Return the weights of these patients: one draw per cluster of the whole dataset."""
+        known, all_weights = self._weights
+        return all_weights[:, np.searchsorted(known, cohort.clusters.astype(str))]
+
+    def synthetic(self, cohort: Cohort) -> View:
+        """Return synthetic records under bootstrap weights, the same in every cell."""
+        return View(cohort, self._synthetic_weights[:, : len(cohort)])
+
+    def table(self) -> pd.DataFrame:
+        """Return every patient with site, cluster and part."""
+        where = {
+            patient: (site, name)
+            for site, split in self.splits.items()
+            for name in PARTS
+            for patient in getattr(split, name).patients
+            if not (name == "control" and split.control is split.test)
+        }
+        known = [where[patient] for patient in self.cohort.patients]
+        return pd.DataFrame(
+            {
+                "patient": self.cohort.patients,
+                "site": [site for site, _ in known],
+                "cluster": self.cohort.clusters.astype(str),
+                "part": [part for _, part in known],
+            }
+        )
+
+    @cached_property
+    def heterogeneity(self) -> list[dict[str, Any]]:
+        """How the hospitals differ."""
+        return [dict(vars(row)) for row in indices(self.cohort, self.partition)]
+
+    @cached_property
+    def _weights(self) -> tuple[NDArray[np.str_], NDArray[np.uint8]]:
+        known = np.unique(self.cohort.clusters.astype(str))
+        rng = Seeds(self.seed).child("bootstrap", self.dataset.name).rng()
+        return known, poisson_weights(rng, len(known), self.replicates)
+
+    @cached_property
+    def _synthetic_weights(self) -> NDArray[np.uint8]:
+        rng = Seeds(self.seed).child("bootstrap", self.dataset.name, "synthetic").rng()
+        return poisson_weights(rng, self.m, self.replicates)
+
+
+def uniform(encoder: Encoder, n: int, rng: np.random.Generator) -> Cohort:
+    """Return patients whose every column is drawn uniformly over its public range.
+
+    Categories take each level, missing included where somebody misses it, equally often;
+    numbers are spread over their public bounds and never missing.
+    """
+    flat = {
+        name: np.where(counts > 0, 1.0, 0.0) if encoder_is_category(encoder, name) else _level(counts)
+        for name, counts in encoder.counts.items()
+    }
+    ruler = Encoder(encoder.schema, flat)
+    levels = np.column_stack(
+        [
+            rng.choice(np.flatnonzero(possible), size=n)
+            for possible in ruler.possible
+        ]
+    )
+    numbers = rng.standard_normal((n, len(ruler.numbers)))
+    return ruler.decode(numbers, np.zeros(numbers.shape, dtype=bool), levels)
+
+
+def encoder_is_category(encoder: Encoder, name: str) -> bool:
+    """Say whether a feature is a category."""
+    return encoder.schema.feature(name).column.kind == "category"
+
+
+def _level(counts: NDArray[np.float64]) -> NDArray[np.float64]:
+    even = np.ones_like(counts)
+    even[..., -1] = 0.0
+    return even
+
+
+def renamed(cohort: Cohort, names: NDArray[np.object_]) -> Cohort:
+    """Return the same records under new patient names, in the order of ``cohort.patients``."""
+    new = pd.Series(names, index=cohort.patients)
+
+    def under(table: pd.DataFrame) -> pd.DataFrame:
+        named = table.assign(patient=new.reindex(table["patient"]).to_numpy(dtype=object))
+        by = ["patient", "day"] if "day" in named else ["patient"]
+        return named.sort_values(by, kind="stable", ignore_index=True)
+
+    return Cohort(cohort.schema, *(under(getattr(cohort, name)) for name in TABLES))

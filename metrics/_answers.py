@@ -1,0 +1,161 @@
+"""How well a model foresees what happened to the patients of a target."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.special import expit
+
+from fedbench.data import Cohort, Task
+from fedbench.metric import Evidence, Key, Measure, Refusal, View
+from fedbench.metrics._draws import Floats, draws, measured
+from fedbench.metrics._models import Model, Unfit, learn
+from fedbench.stats import weighted_auc, weighted_concordance
+from fedbench.task import Problem
+
+__all__ = ["PARTS", "Question", "weighted_brier_skill", "weighted_precision"]
+
+PARTS: Mapping[str, tuple[str, ...]] = {
+    "classification": ("auroc", "auprc", "brier_skill"),
+    "survival": ("c_index",),
+}
+"""What is measured for each kind of task, the first being what counts most."""
+
+FEW_CASES = 10
+FEW_EVENTS = 20
+
+Weights = NDArray[np.uint8]
+Pose = Callable[[Cohort, Task], Problem]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """One task, asked with some set of predictors."""
+
+    name: str
+    task: Task
+    pose: Pose
+    penalty: float
+
+    @property
+    def key(self) -> Key:
+        """What the answers are about."""
+        return Key(task=self.name)
+
+    def answers(self, learner: View, evidence: Evidence) -> Sequence[Measure | Refusal]:
+        """Learn from ``learner``, once for all targets, and score the target's patients."""
+        problem = self._problem(evidence.test)
+        if reason := _unscorable(problem, self.task):
+            return self._refuse(f"{reason} of this target", "refused")
+        if not problem.predictors.shape[1]:
+            return self._refuse("these records have no such predictors", "not applicable")
+        model = learner.shared(
+            f"model: {self._label} {self.penalty!r}",
+            lambda: learn(self._problem(learner), self.task, self.penalty),
+        )
+        if isinstance(model, Unfit):
+            return self._refuse(model.reason, "refused")
+        return list(self._scored(model, problem, _weights(evidence.test, problem)))
+
+    @property
+    def _label(self) -> str:
+        return f"{self.pose.__module__}.{self.pose.__qualname__} {self.name}"
+
+    def _problem(self, view: View) -> Problem:
+        return view.shared(f"task: {self._label}", lambda: self.pose(view.cohort, self.task))
+
+    def _scored(self, model: Model, problem: Problem, weights: Weights) -> Iterator[Measure]:
+        scores, weak = model.scores(problem.predictors), _weakness(problem, self.task)
+        if self.task.kind == "survival":
+            rows = {"c_index": weighted_concordance(problem.time, problem.event, scores, weights)}
+        else:
+            rows = {
+                "auroc": weighted_auc(scores, problem.event, weights),
+                "auprc": weighted_precision(scores, problem.event, weights),
+                "brier_skill": weighted_brier_skill(expit(scores), problem.event, weights),
+            }
+        for part, found in rows.items():
+            least = -np.inf if part == "brier_skill" else 0.0
+            yield measured(
+                found, len(problem.event), part=part, key=self.key, least=least, weak=weak
+            )
+
+    def _refuse(self, reason: str, status: str) -> Sequence[Refusal]:
+        return [
+            Refusal(
+                reason=reason,
+                status="refused" if status == "refused" else "not applicable",
+                part=part,
+                key=self.key,
+            )
+            for part in PARTS[self.task.kind]
+        ]
+
+
+def weighted_precision(scores: Floats, positive: NDArray[np.bool_], weights: Weights) -> Floats:
+    """Average precision under each row of weights, patients with one score taken together.
+
+    The same as scikit-learn's ``average_precision_score``; NaN where no positive has weight.
+    """
+    order = np.argsort(-scores, kind="stable")
+    ranked, member = scores[order], positive[order]
+    ends = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))
+    found = np.empty(len(weights))
+    step = max(1, (1 << 20) // max(1, len(scores)))
+    for start, stop in pairwise([*range(0, len(weights), step), len(weights)]):
+        drawn = weights[start:stop][:, order]
+        called = drawn.cumsum(axis=1, dtype=np.float64)[:, ends]
+        right = (drawn * member).cumsum(axis=1, dtype=np.float64)[:, ends]
+        precision = np.divide(right, called, out=np.zeros_like(right), where=called > 0)
+        gained = np.diff(right, axis=1, prepend=0.0)
+        found[start:stop] = _ratio((precision * gained).sum(axis=1), right[:, -1])
+    return found
+
+
+def weighted_brier_skill(chances: Floats, positive: NDArray[np.bool_], weights: Weights) -> Floats:
+    """Share of the Brier score of "everyone has the target's base rate" that a model takes away.
+
+    1 is perfect, 0 no better than the base rate, below 0 worse (Kattan and Gerds 2018,
+    https://doi.org/10.1186/s41512-018-0029-2). The plain score depends on the base rate, and
+    lower would be better while all else in this metric is better when higher.
+    """
+    drawn = weights.astype(np.float64)
+    total = drawn.sum(axis=1)
+    rate = _ratio(drawn @ positive, total)
+    errors = _ratio(drawn @ (chances - positive) ** 2, total)
+    return 1 - _ratio(errors, rate * (1 - rate))
+
+
+def _weights(view: View, problem: Problem) -> Weights:
+    rows = pd.Index(view.cohort.patients).get_indexer(pd.Index(problem.patients))
+    return np.asarray(draws(view)[:, rows])
+
+
+def _unscorable(problem: Problem, task: Task) -> str:
+    events, others = int(problem.event.sum()), int((~problem.event).sum())
+    if not events:
+        return f"no event among the {others} test patients"
+    if task.kind == "classification" and not others:
+        return f"nobody without an event among the {events} test patients"
+    if task.kind == "survival" and (problem.time >= problem.time[problem.event].min()).sum() < 2:
+        return f"no two of the {events + others} test patients can be compared"
+    return ""
+
+
+def _weakness(problem: Problem, task: Task) -> str:
+    events, others = int(problem.event.sum()), int((~problem.event).sum())
+    if task.kind == "survival":
+        few = events < FEW_EVENTS
+        return f"{events} events; a row of its own needs {FEW_EVENTS}" if few else ""
+    few = min(events, others) < FEW_CASES
+    needed = f"a row of its own needs {FEW_CASES} of each"
+    return f"{events} with and {others} without the event; {needed}" if few else ""
+
+
+def _ratio(top: Floats, bottom: Floats) -> Floats:
+    return np.divide(top, bottom, out=np.full(top.shape, np.nan), where=bottom > 0)

@@ -1,0 +1,111 @@
+"""Numbers under bootstrap weights: the first row of all arrays is everyone counted once."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedbench.metric import Evidence, Key, Measure, Refusal, View
+from fedbench.stats import percentile, recentre
+
+__all__ = [
+    "Floats",
+    "Singles",
+    "draws",
+    "lacking",
+    "measured",
+    "pair_shares",
+    "shares",
+    "single_draws",
+    "totals",
+]
+
+Floats = NDArray[np.float64]
+Singles = NDArray[np.float32]
+
+_NUMBERS = 1 << 22  # a block of products holds this many, 16 MiB
+
+
+def draws(view: View) -> NDArray[np.uint8]:
+    """Return the weights ``(1 + B, n)``: everyone once, then the bootstrap's rows."""
+    return view.shared(
+        "metrics: draws",
+        lambda: np.concatenate([np.ones((1, len(view)), np.uint8), view.weights]),
+    )
+
+
+def single_draws(view: View) -> Singles:
+    """Return the same in single precision, for products; counts below 2**24 stay exact."""
+    return view.shared("metrics: single draws", lambda: draws(view).astype(np.float32))
+
+
+def totals(view: View) -> Floats:
+    """Return the weight of all patients, ``(1 + B, 1)``; NaN where nobody was drawn."""
+    found = draws(view).sum(axis=1, keepdims=True, dtype=np.float64)
+    return np.where(found > 0, found, math.nan)
+
+
+def shares(view: View, columns: Singles) -> Floats:
+    """Return the weighted mean of each column, ``(1 + B, k)``; exact for 0/1 columns."""
+    return np.asarray((single_draws(view) @ columns).astype(np.float64) / totals(view))
+
+
+def pair_shares(
+    view: View, columns: Singles, first: NDArray[np.int64], second: NDArray[np.int64]
+) -> Singles:
+    """Return the weighted mean of products of columns, ``(1 + B, pairs)``, in little memory.
+
+    Args:
+        view: the patients.
+        columns: one row per column, ``(k, n)``, so that a product reads memory in one go.
+        first: index of the one column of each pair.
+        second: index of the other.
+    """
+    weights, weight = single_draws(view), totals(view).astype(np.float32)
+    means = np.empty((len(weights), len(first)), np.float32)
+    step = max(1, _NUMBERS // max(1, len(view)))
+    for start in range(0, len(first), step):
+        block = slice(start, start + step)
+        means[:, block] = weights @ (columns[first[block]] * columns[second[block]]).T
+    means /= weight
+    return means
+
+
+def measured(  # noqa: PLR0913  (a number and all that goes with it)
+    rows: Floats,
+    n: int,
+    *,
+    part: str = "",
+    key: Key | None = None,
+    least: float = 0.0,
+    most: float = 1.0,
+    weak: str = "",
+) -> Measure:
+    """Return a measure from its value and replicates ``(1 + B,)``; it lies in [least, most].
+
+    A distance between two samples grows when they are resampled once more, so replicates are
+    shifted to have the value as their mean. What the interval covers is the expected value
+    at these numbers of real and synthetic patients, which is what the ceiling has too.
+    """
+    value = float(rows[0])
+    found = percentile(value, rows[1:])
+    return Measure(
+        value=value,
+        low=min(max(found.low, least), value),
+        high=max(min(found.high, most), value),
+        n=n,
+        part=part,
+        key=key or Key(),
+        replicates=recentre(value, rows[1:]),
+        weak=weak,
+    )
+
+
+def lacking(evidence: Evidence, least: int = 1) -> Refusal | None:
+    """Refuse where a side has fewer patients than ``least``."""
+    for view, name in ((evidence.test, "real test"), (evidence.synthetic, "synthetic")):
+        if len(view) < least:
+            return Refusal(reason=f"{len(view)} {name} patients; this needs at least {least}.")
+    return None

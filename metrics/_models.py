@@ -1,0 +1,127 @@
+"""Linear models of a task: learnt on one set of patients, scored on another."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from fedbench.data import Task
+from fedbench.metrics._cox import cox
+from fedbench.task import Problem
+
+__all__ = ["Model", "Unfit", "learn"]
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Unfit:
+    """Why there is no model."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Model:
+    """A linear predictor: log-odds of the event, or log-hazard up to a constant."""
+
+    preparation: Preparation
+    weights: Floats
+    intercept: float
+
+    def scores(self, predictors: pd.DataFrame) -> Floats:
+        """Return one score per patient; higher means the event, or an earlier one."""
+        return self.intercept + self.preparation(predictors) @ self.weights
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """Median-imputed, standardized predictors and their gaps, all fixed by who was learnt from.
+
+    What does not vary there is left out, and a gap tells something only where the learner saw
+    both gaps and values.
+    """
+
+    columns: pd.Index
+    median: Floats
+    gappy: Bools
+    middle: Floats
+    spread: Floats
+    varies: Bools
+
+    @classmethod
+    def of(cls, predictors: pd.DataFrame) -> Preparation:
+        """Learn from these patients how predictors are prepared."""
+        values = predictors.to_numpy(dtype=float)
+        missing = np.isnan(values)
+        there = ~missing.all(axis=0)
+        median = np.zeros(values.shape[1])
+        median[there] = np.nanmedian(values[:, there], axis=0)
+        gappy = missing.any(axis=0) & there
+        wide = _widened(values, median, gappy)
+        spread = wide.std(axis=0)
+        # The spread of a constant such as .1 is not quite 0.
+        varies = spread > 1e-9 * (1 + np.abs(wide).max(axis=0, initial=0))
+        return cls(predictors.columns, median, gappy, wide.mean(axis=0), spread, varies)
+
+    def __call__(self, predictors: pd.DataFrame) -> Floats:
+        """Return what a model is fed, ``(n, varying columns)``."""
+        values = predictors.reindex(columns=self.columns).to_numpy(dtype=float)
+        wide = _widened(values, self.median, self.gappy)[:, self.varies]
+        return (wide - self.middle[self.varies]) / self.spread[self.varies]
+
+
+def learn(problem: Problem, task: Task, penalty: float) -> Model | Unfit:
+    """Fit a ridge-penalized logistic or Cox regression.
+
+    ``penalty`` is lambda in: mean log-likelihood - lambda / 2 * squared weights of standardized
+    predictors; the same for both kinds.
+    """
+    events, others = int(problem.event.sum()), int((~problem.event).sum())
+    if events == 0:
+        return Unfit(f"no event among the {others} patients to learn from")
+    if others == 0 and task.kind == "classification":
+        return Unfit(f"nobody without an event among the {events} patients to learn from")
+    preparation = Preparation.of(problem.predictors)
+    if not preparation.varies.any():
+        return Unfit("no predictor varies among the patients to learn from")
+    prepared = preparation(problem.predictors)
+    fit = _logistic if task.kind == "classification" else _cox
+    found = fit(prepared, problem, penalty)
+    if isinstance(found, Unfit):
+        return found
+    weights, intercept = found
+    if not np.isfinite(weights).all() or not weights.any():
+        return Unfit(f"the {task.kind} model fitted to these patients is degenerate")
+    return Model(preparation, weights, intercept)
+
+
+def _widened(values: Floats, median: Floats, gappy: Bools) -> Floats:
+    missing = np.isnan(values)
+    return np.concatenate([np.where(missing, median, values), missing[:, gappy]], axis=1)
+
+
+def _logistic(prepared: Floats, problem: Problem, penalty: float) -> tuple[Floats, float] | Unfit:
+    from sklearn.exceptions import ConvergenceWarning  # noqa: PLC0415
+    from sklearn.linear_model import LogisticRegression  # noqa: PLC0415
+
+    model = LogisticRegression(C=1 / (penalty * len(prepared)), max_iter=1000)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ConvergenceWarning)
+        try:
+            model.fit(prepared, problem.event)
+        except ConvergenceWarning:
+            return Unfit("the logistic regression did not converge")
+    return np.asarray(model.coef_[0], dtype=np.float64), float(model.intercept_[0])
+
+
+def _cox(prepared: Floats, problem: Problem, penalty: float) -> tuple[Floats, float] | Unfit:
+    try:
+        return cox(prepared, problem.time, problem.event, penalty), 0.0
+    except (FloatingPointError, np.linalg.LinAlgError) as error:
+        return Unfit(f"the Cox regression failed: {error}")

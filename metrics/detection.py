@@ -1,0 +1,114 @@
+"""Can a classifier tell synthetic patients from real ones?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedbench.metric import Anchors, Evidence, Family, Measure, Metric, Refusal, View
+from fedbench.metrics._draws import Floats, draws, lacking, measured
+from fedbench.seeds import Rng
+from fedbench.stats import weighted_auc
+
+__all__ = ["Detection"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Detection(Metric):
+    """AUC of gradient boosting that tells synthetic from real test patients; .5 is best.
+
+    Equally many of both sides, at most ``records`` each, drawn by ``rng``. Every patient is
+    scored by a model that has not seen her; the AUC is taken within each fold, because scores
+    of different models cannot be ranked together without bias, and averaged. Replicates weigh
+    patients and refit nothing.
+
+    Lopez-Paz and Oquab 2017, https://arxiv.org/abs/1610.06545.
+    """
+
+    family: ClassVar[Family] = "fidelity"
+    better: ClassVar = "lower"
+    version: ClassVar[int] = 1
+    anchors: ClassVar[Anchors] = Anchors(floor="independent", ceiling="real")
+    per_site: ClassVar[bool] = False
+
+    records: int = 2000
+    folds: int = 3
+    trees: int = 40
+    leaves: int = 8
+
+    def __post_init__(self) -> None:
+        if self.folds < 2:
+            raise ValueError(f"folds is {self.folds}; expected at least 2")
+
+    def measure(self, evidence: Evidence, rng: Rng) -> Sequence[Measure | Refusal]:
+        if refusal := lacking(evidence, 10 * self.folds):
+            return [refusal]
+        size = min(self.records, len(evidence.test), len(evidence.synthetic))
+        real = _Sample.draw(evidence.test, size, self.folds, rng)
+        fake = _Sample.draw(evidence.synthetic, size, self.folds, rng)
+        seeds = rng.integers(2**31, size=self.folds)
+        rows = np.mean(
+            [self._areas(real, fake, fold, int(seed)) for fold, seed in enumerate(seeds)], axis=0
+        )
+        return [measured(rows, size)]
+
+    def _areas(self, real: _Sample, fake: _Sample, fold: int, seed: int) -> Floats:
+        """AUC among the patients of one fold, ``(1 + B,)``."""
+        rest = [side.columns[side.fold != fold] for side in (real, fake)]
+        mine = [side.columns[side.fold == fold] for side in (real, fake)]
+        weights = [side.weights[:, side.fold == fold] for side in (real, fake)]
+        scores = self._scores(rest, np.concatenate(mine), seed)
+        return weighted_auc(scores, _is_fake(mine), np.concatenate(weights, axis=1))
+
+    def _scores(self, known: Sequence[Floats], asked: Floats, seed: int) -> Floats:
+        from sklearn.ensemble import HistGradientBoostingClassifier  # noqa: PLC0415
+        from threadpoolctl import threadpool_limits  # noqa: PLC0415
+
+        model = HistGradientBoostingClassifier(
+            max_iter=self.trees,
+            max_leaf_nodes=self.leaves,
+            learning_rate=0.2,
+            max_bins=64,
+            early_stopping=False,
+            random_state=seed,
+        )
+        with threadpool_limits(1):
+            model.fit(np.concatenate(known), _is_fake(known))
+            return np.asarray(model.decision_function(asked), dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """Some patients of one side, with their folds and their weights in every draw."""
+
+    columns: Floats
+    weights: NDArray[np.uint8]
+    fold: NDArray[np.int64]
+
+    @classmethod
+    def draw(cls, view: View, size: int, folds: int, rng: Rng) -> _Sample:
+        rows = rng.permutation(len(view))[:size]
+        return cls(_columns(view)[rows], draws(view)[:, rows], np.arange(size) % folds)
+
+
+def _is_fake(sides: Sequence[Floats]) -> NDArray[np.bool_]:
+    return np.repeat([False, True], [len(side) for side in sides])
+
+
+def _columns(view: View) -> Floats:
+    """The patient table as numbers: levels by position, NaN where there is no value."""
+    return view.shared("detection", lambda: np.stack(list(_numbers(view)), axis=1))
+
+
+def _numbers(view: View) -> Iterator[Floats]:
+    for feature in view.cohort.schema.features:
+        column = view.table[feature.name]
+        if feature.column.kind != "category":
+            yield column.to_numpy(dtype=np.float64)
+        else:
+            codes = column.cat.codes.to_numpy()
+            yield np.where(codes < 0, np.nan, codes.astype(np.float64))

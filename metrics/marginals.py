@@ -1,0 +1,54 @@
+"""Do single columns look right?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from fedbench.metric import Anchors, Evidence, Family, Key, Measure, Metric, Refusal, View
+from fedbench.metrics._draws import Floats, lacking, measured, shares
+from fedbench.metrics._ruler import Ruler
+from fedbench.seeds import Rng
+
+__all__ = ["Marginals"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Marginals(Metric):
+    """Total-variation distance between real and synthetic columns, for each and on average.
+
+    Levels are those of ``Ruler``. A gap counts as a level, and so does a visit that did not take
+    place: it moves every column measured in its window, as it does for whoever uses the table.
+    For a category this is ``1 - TVComplement`` of SDMetrics.
+    """
+
+    family: ClassVar[Family] = "fidelity"
+    better: ClassVar = "lower"
+    version: ClassVar[int] = 1
+    anchors: ClassVar[Anchors] = Anchors(floor="uniform", ceiling="real")
+
+    bins: int = 20
+
+    def __post_init__(self) -> None:
+        if self.bins < 2:
+            raise ValueError(f"bins is {self.bins}; expected at least 2")
+
+    def measure(self, evidence: Evidence, rng: Rng) -> Sequence[Measure | Refusal]:
+        if refusal := lacking(evidence):
+            return [refusal]
+        ruler, n = Ruler(evidence.encoder, self.bins), len(evidence.test)
+        gaps = self._shares(evidence.test, ruler) - self._shares(evidence.synthetic, ruler)
+        distances = np.add.reduceat(np.abs(gaps), ruler.starts, axis=1) / 2
+        columns = [
+            measured(distances[:, j], n, key=Key(column=feature.name))
+            for j, feature in enumerate(ruler.features)
+        ]
+        return [measured(distances.mean(axis=1), n), *columns]
+
+    def _shares(self, view: View, ruler: Ruler) -> Floats:
+        return view.shared(
+            f"marginals {self.bins}", lambda: shares(view, ruler.indicators(view.table))
+        )
