@@ -333,8 +333,9 @@ def _tetrachoric(covariance: Floats, cuts: Floats) -> Floats:
         theta = angle[:, :, None] * (nodes + 1) / 2
         power = (a**2 + b**2 - 2 * a * b * np.sin(theta)) / (2 * np.cos(theta) ** 2)
         found = angle / 2 * (np.exp(-power) @ node_weights) / (2 * np.pi)
-        low, high = np.where(found < covariance, angle, low), np.where(
-            found < covariance, high, angle
+        low, high = (
+            np.where(found < covariance, angle, low),
+            np.where(found < covariance, high, angle),
         )
     return np.sin((low + high) / 2)
 

@@ -40,8 +40,10 @@ class Tvae(Neural):
 
     handles: ClassVar = frozenset(Part)
 
-    hidden: int = 128
-    latent: int = 32
+    batch: int = 64
+    learning_rate: float = 5e-3
+    hidden: int = 64
+    latent: int = 16
 
     def network(self, phase: Phase, encoder: Encoder) -> nn.Module:
         return _Autoencoder(encoder, self.hidden, self.latent)
@@ -79,8 +81,8 @@ class _Autoencoder(nn.Module):
         # Not a buffer, so that the parameters are all that is exchanged.
         self.owners = torch.as_tensor(_owners(encoder))
         width = 2 * self.numbers + len(self.owners)
-        self.encoder = _perceptron(width, hidden, 2 * latent)
-        self.decoder = _perceptron(latent, hidden, width)
+        self.encoder = _Perceptron(width, hidden, 2 * latent)
+        self.decoder = _Perceptron(latent, hidden, width)
         self.spread = nn.Parameter(torch.zeros(self.numbers))
 
     def encode(self, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -115,14 +117,23 @@ class _Autoencoder(nn.Module):
         )
 
 
-def _perceptron(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Linear(inputs, hidden),
-        nn.ReLU(),
-        nn.Linear(hidden, hidden),
-        nn.ReLU(),
-        nn.Linear(hidden, outputs),
-    )
+class _Perceptron(nn.Module):
+    """Two hidden layers, and a straight line past them that learns the linear part quickly."""
+
+    def __init__(self, inputs: int, hidden: int, outputs: int) -> None:
+        super().__init__()
+        self.curved = nn.Sequential(
+            nn.Linear(inputs, hidden),
+            nn.ReLU(),
+            nn.Linear(hidden, hidden),
+            nn.ReLU(),
+            nn.Linear(hidden, outputs),
+        )
+        self.straight = nn.Linear(inputs, outputs, bias=False)
+
+    def forward(self, values: Tensor) -> Tensor:
+        found: Tensor = self.curved(values) + self.straight(values)
+        return found
 
 
 def _owners(encoder: Encoder) -> NDArray[np.float32]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -31,10 +32,16 @@ class Release:
 
 @dataclass
 class Arena:
-    """The challenges of one world, dealt once and the same for every cell."""
+    """The challenges of one world, dealt once and the same for every cell.
+
+    ``others`` are the non-members and ``spare`` the attacker's reference patients, where they
+    are not the world's control and reference parts: in the null control.
+    """
 
     world: World
     secrets: int = 2
+    others: Mapping[str, Cohort] | None = None
+    spare: Mapping[str, Cohort] | None = None
     _dealt: dict[tuple[str, ...], list[Challenge]] = field(default_factory=dict)
     _blind: dict[tuple[str, ...], Measure | Refusal] = field(default_factory=dict)
 
@@ -58,16 +65,31 @@ class Arena:
             self._blind[sites] = games.blind_baseline(self.world.schema, challenge, seeds)
         return self._blind[sites]
 
+    @cached_property
+    def null(self) -> games.SplitControl:
+        """An independent release of real patients: half of the reference, or of the control."""
+        rng = self.world.seeds.child("null").rng()
+        reference = self.world.part("reference")
+        there = any(map(len, reference.values()))
+        return games.split_control(reference if there else self.world.part("control"), rng)
+
+    @cached_property
+    def for_null(self) -> Arena:
+        """The arena in which the independent release is attacked."""
+        if any(map(len, self.world.part("reference").values())):
+            return Arena(self.world, self.secrets, spare=self.null.nonmembers)
+        return Arena(self.world, self.secrets, others=self.null.nonmembers)
+
     def reference(self, sites: tuple[str, ...]) -> Cohort:
         """Return the attacker's own patients, of these sites."""
-        part = self.world.part("reference")
+        part = self.spare or self.world.part("reference")
         return Cohort.union([part[site] for site in sites])
 
     def _deal(self, game: str, sites: tuple[str, ...]) -> list[Challenge]:
         world = self.world
         members, others = (
             {site: part[site] for site in sites}
-            for part in (world.part("train"), world.part("control"))
+            for part in (world.part("train"), self.others or world.part("control"))
         )
         rng = world.seeds.child("challenge", game, *sites).rng()
         if game == "membership":

@@ -7,7 +7,7 @@ import resource
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -21,11 +21,12 @@ from fedbench.data import TABLES, Cohort, DataStore
 from fedbench.environment import source_digest, versions
 from fedbench.errors import Unsupported
 from fedbench.federation.study import Choice
+from fedbench.generator import Generator
 from fedbench.kinds import ATTACKS, DATASETS, GENERATORS, METRICS
-from fedbench.metric import View
+from fedbench.metric import Measure
 from fedbench.regimes import Trainer
 from fedbench.results import CellDir, RunDir, digest, write_parquet
-from fedbench.scoring import Answer, answers
+from fedbench.scoring import Answer, Question, answers
 from fedbench.world import World, renamed, uniform
 
 __all__ = ["Cell", "Job", "cells_of", "jobs_of", "label_of", "load", "perform"]
@@ -130,6 +131,16 @@ class _Work:
     def world(self) -> World:
         return self.place[0]
 
+    @property
+    def arena(self) -> Arena:
+        return self.place[1]
+
+    @cached_property
+    def plugin(self) -> Generator | None:
+        """The generator; none for controls."""
+        choice = self.job.generator
+        return GENERATORS.build(choice.name, choice.settings) if choice else None
+
     @cached_property
     def trainer(self) -> Trainer:
         assert self.job.generator is not None  # noqa: S101  (controls are not trained)
@@ -138,14 +149,12 @@ class _Work:
     def train_id(self, generator: str, regime: str) -> str:
         """Return the name of everything that decides what this cell's records are."""
         job, suite = self.job, self.suite
-        choice = job.generator
         trained: dict[str, Any] = {}
-        if choice:
-            plugin = GENERATORS.build(choice.name, choice.settings)
+        if job.generator and self.plugin:
             trained = {
-                "name": choice.name,
-                "settings": plugin.settings,
-                "source": source_digest(type(plugin).__module__),
+                "name": job.generator.name,
+                "settings": self.plugin.settings,
+                "source": source_digest(type(self.plugin).__module__),
                 "versions": {name: versions()[name] for name in ("torch", "numpy", "flwr")},
                 "device": device_of(suite),
                 "threads": suite.threads,
@@ -219,7 +228,7 @@ class Cell:
         }
         self.here.path.mkdir(parents=True, exist_ok=True)
         (self.here.path / "timings.json").write_text(json.dumps(timings))
-        self.here.finish({"status": status, "reason": reason, "row": self.base()} | self._facts())
+        self.here.finish({"status": status, "reason": reason, "row": self.base} | self._facts())
         return status
 
     def score_id(self, kind: str, choice: Choice) -> str:
@@ -229,14 +238,12 @@ class Cell:
         replicates = self.work.suite.replicates
         return digest(self.train_id, kind, choice.name, plugin.settings, version, replicates)
 
+    @cached_property
     def base(self) -> dict[str, Any]:
-        """Return the columns that all rows of this cell share."""
-        job, choice = self.work.job, self.work.job.generator
-        settings: Mapping[str, Any] = {}
-        source = ""
-        if choice:
-            plugin = GENERATORS.build(choice.name, choice.settings)
-            settings, source = plugin.settings, source_digest(type(plugin).__module__)
+        """The columns that all rows of this cell share."""
+        job, choice, plugin = self.work.job, self.work.job.generator, self.work.plugin
+        settings = plugin.settings if plugin else {}
+        source = source_digest(type(plugin).__module__) if plugin else ""
         several = self.regime == "federated"
         return {
             "train_id": self.train_id,
@@ -273,12 +280,9 @@ class Cell:
         }
 
     def _check_parts(self) -> None:
-        choice = self.work.job.generator
-        if choice is None:
-            return
-        handles = GENERATORS.find(choice.name).handles
-        if lacking := sorted(self.work.world.schema.parts - handles):
-            raise _NotApplicable(f"{choice.label} does not handle {', '.join(lacking)}.")
+        plugin = self.work.plugin
+        if plugin and (lacking := sorted(self.work.world.schema.parts - plugin.handles)):
+            raise _NotApplicable(f"{self.generator} does not handle {', '.join(lacking)}.")
 
     def _asked(self) -> list[tuple[str, Choice]]:
         """Return the metrics and attacks this cell is asked; controls only what anchors need."""
@@ -286,7 +290,8 @@ class Cell:
         metrics = [("metric", choice) for choice in suite.metrics]
         attacks = [("attack", choice) for choice in suite.attacks]
         if self.regime != "control":
-            return [*metrics, *attacks]
+            asked = [(k, c) for k, c in metrics if METRICS.find(c.name).needs_synthetic]
+            return [*asked, *attacks]
         scored = [
             (kind, c)
             for kind, c in metrics
@@ -315,16 +320,9 @@ class Cell:
             names = np.array([f"c{i:0{len(str(len(order)))}d}" for i in order], dtype=object)
             return renamed(world.train, names)
         if self.generator == "real":
-            return self._independent(seeds.rng())
+            return Cohort.union(list(self.work.arena.null.release.values()))
         return uniform(world.encoder, world.m, seeds.rng())
 
-    def _independent(self, rng: np.random.Generator) -> Cohort:
-        """Return real patients nobody trained on and nobody is asked about."""
-        world = self.work.world
-        reference = {s: c for s, c in world.part("reference").items() if len(c)}
-        if reference:
-            return Cohort.union(list(games.split_control(reference, rng).release.values()))
-        return Cohort.union(list(games.split_control(world.part("control"), rng).release.values()))
 
     def _write(
         self, models: Mapping[str, Cohort], ledger: pd.DataFrame | None, history: pd.DataFrame
@@ -380,23 +378,44 @@ class Cell:
                 found: Iterator[Answer] = answers(world, name, metric, views, ledger)
             else:
                 found = self._attacked(name, choice, models)
-            rows = [{**self.base(), "score_id": score_id, **answer.row()} for answer in found]
+            rows = [{**self.base, "score_id": score_id, **answer.row()} for answer in found]
             write_parquet(file, measures(rows))
 
     def _attacked(
         self, name: str, choice: Choice, models: Mapping[str, Cohort]
     ) -> Iterator[Answer]:
         world, arena = self.work.place
+        if self.generator == "real" and self.regime == "control":
+            arena = arena.for_null
         siege = Siege(arena, name, ATTACKS.build(choice.name, choice.settings))
         for model, cohort in models.items():
             sites = (model,) if model else world.sites
             trained = sum(len(world.splits[site].train) for site in sites)
             released = cohort.take(cohort.patients[:trained])
             target = "specialist" if model else "pooled"
-            yield from siege.answers(Release(model, released, sites), target)
+            found = list(siege.answers(Release(model, released, sites), target))
+            yield from found
+            if self.regime == "control":
+                yield self._judged(siege, found)
         if siege.guesses:
             file = self.here.path / f"guesses-{name}.parquet"
             write_parquet(file, pd.concat(siege.guesses, ignore_index=True))
+
+
+    def _judged(self, siege: Siege, found: Sequence[Answer]) -> Answer:
+        """Say whether an attack passes this control; if not, its claims are refused."""
+        scored = [games.Scored(answer.question.site, answer.found) for answer in found]
+        if self.generator == "copy":
+            reason, words = games.must_catch(scored), "the verbatim copy was caught"
+        else:
+            reason = games.must_stay_silent(scored, len(self.work.suite.attacks))
+            words = "nothing was claimed about an independent release"
+            words += f" ({self.work.arena.null.note})" if self.work.arena.null.note else ""
+        passed = 0.0 if reason else 1.0
+        judged = Measure(
+            value=passed, low=passed, high=passed, n=1, part="check", facts={"verdict": reason or words}
+        )
+        return replace(found[0], question=Question("", "", "pooled"), found=judged, status="done")
 
 
 class _NotApplicable(Exception):  # noqa: N818  (an outcome, not an error)

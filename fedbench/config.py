@@ -42,6 +42,7 @@ SETS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             "detection",
             "utility",
             "utilization",
+            "communication",
         )
     },
     "attacks": {"fast": ("dcr", "attribute")},

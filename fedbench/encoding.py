@@ -107,7 +107,7 @@ def summarize(cohort: Cohort) -> Mapping[str, Floats]:
             size = len(feature.column.levels)
             counts[feature.name] = np.bincount(np.where(codes < 0, size, codes), minlength=size + 1)
         else:
-            rows = _rows(schema, table, feature)[applies]
+            rows = _rows(table, feature)[applies]
             values = table[feature.name].to_numpy(dtype=float)[applies]
             cuts = edges(feature)
             bins = len(cuts) - 1
@@ -176,7 +176,7 @@ class Encoder:
             values = table[feature.name].to_numpy(dtype=float)
             applies[:, j] = _applies(table, feature)
             missing[:, j] = np.isnan(values) & applies[:, j]
-            scores = self._scores(feature, values, _rows(self.schema, table, feature))
+            scores = self._scores(feature, values, _rows(table, feature))
             numbers[:, j] = np.where(np.isnan(values), 0.0, scores)
         levels = np.empty((n, len(self.categories)), dtype=np.int64)
         levels_apply = np.empty(levels.shape, dtype=bool)
@@ -209,9 +209,7 @@ class Encoder:
         width = len(str(max(n - 1, 0)))
         patients = pd.Index([f"s{i:0{width}d}" for i in range(n)], name="patient", dtype=object)
         frame = pd.DataFrame({f.name: np.asarray(table[f.name]) for f in self.schema.features})
-        typed = {
-            f.name: pd.CategoricalDtype(list(f.column.levels)) for f in self.categories
-        }
+        typed = {f.name: pd.CategoricalDtype(list(f.column.levels)) for f in self.categories}
         return cohort_from_table(self.schema, frame.astype(typed).set_index(patients))
 
     def _scores(self, feature: Feature, values: Floats, rows: Ints) -> Floats:
@@ -255,7 +253,7 @@ def _applies(table: pd.DataFrame, feature: Feature) -> Bools:
     return table[feature.needs].notna().to_numpy()
 
 
-def _rows(schema: Schema, table: pd.DataFrame, feature: Feature) -> Ints:
+def _rows(table: pd.DataFrame, feature: Feature) -> Ints:
     if feature.given is None:
         return np.zeros(len(table), dtype=np.int64)
     return np.maximum(table[feature.given].cat.codes.to_numpy().astype(np.int64), 0)

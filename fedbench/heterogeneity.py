@@ -39,7 +39,8 @@ def indices(cohort: Cohort, partition: Partition) -> list[Index]:
     * ``divergence``: Jensen-Shannon divergence (base 2, 0 to 1) between the site and the
       pool, its own patients included, averaged over the columns of the patient table,
     * ``divergence by chance``: about what patients drawn at random would show. A small site
-      always looks different; compare it with this before calling it so.
+      always looks different; compare it with this before calling it so. Clusters of people who
+      are alike (matched sets) differ by somewhat more.
 
     For all sites: ``largest label divergence`` (of the event), ``size gini`` (0: all equal)
     and ``size ratio`` (largest to smallest).

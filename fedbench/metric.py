@@ -144,6 +144,8 @@ class Metric(Plugin):
     anchors: ClassVar[Anchors] = Anchors()
     per_site: ClassVar[bool] = True
     """Whether it can also be asked of one site's patients."""
+    needs_synthetic: ClassVar[bool] = True
+    """Whether it looks at synthetic records; if not, it is asked once per dataset and seed."""
 
     @abstractmethod
     def measure(self, evidence: Evidence, rng: Rng) -> Sequence[Measure | Refusal]:

@@ -61,9 +61,6 @@ class LowFpr:
     n_nonmembers: int
 
 
-# --- Replicates -------------------------------------------------------------------------------
-
-
 def poisson_weights(rng: np.random.Generator, n: int, b: int = 400) -> Counts:
     """Draw Poisson(1) bootstrap weights of shape (b, n).
 
@@ -120,8 +117,9 @@ def worst(
     are alike, and `value` keeps that bias (compare it with the worst site of real-vs-real).
     The limit on the far side comes from the replicates of the minimum, shifted to mean
     `value`. The limit towards the other sites must undo the bias: it is the smallest of
-    simultaneous upper limits (max-statistic bootstrap, https://doi.org/10.1214/12-AOS1014
-    section 1), if that lies further out. Without it five equal sites are covered 60 % of times.
+    simultaneous upper limits (the bootstrap of the largest deviation, Romano and Wolf 2005,
+    https://doi.org/10.1111/j.1468-0262.2005.00615.x), if that lies further out. Without it the
+    smallest true value of five equal sites is covered 65 % of the time, of twenty 3 %.
     """
     sign = 1.0 if better == "higher" else -1.0
     found = sign * np.asarray(values, float)
@@ -144,9 +142,6 @@ def _simultaneous_upper(values: Floats, draws: Floats, level: float) -> float:
     spread = centred.std(axis=1)
     scaled = -centred / np.where(spread > 0, spread, 1.0)[:, None]
     return float((values + np.quantile(scaled.max(axis=0), level) * spread).min())
-
-
-# --- Proportions ------------------------------------------------------------------------------
 
 
 def clopper_pearson(k: int, n: int, level: float = 0.95) -> Interval:
@@ -192,9 +187,6 @@ def inverse_variance(values: npt.ArrayLike, variances: npt.ArrayLike) -> Estimat
         raise ValueError(message)
     total = float((1 / spread).sum())
     return Estimate(float((found / spread).sum()) / total, 1 / total)
-
-
-# --- Area under the curve ---------------------------------------------------------------------
 
 
 def auc(scores: npt.ArrayLike, positive: npt.ArrayLike) -> float:
@@ -379,9 +371,6 @@ def _mover(parts: Sequence[tuple[Interval, int]]) -> Interval:
     return Interval(value, max(0.0, value - down), min(1.0, value + up))
 
 
-# --- True positives at few false positives ----------------------------------------------------
-
-
 def placements(scores: npt.ArrayLike, positive: npt.ArrayLike) -> Floats:
     """Share of the site's non-members that score higher than each record; small is suspicious.
 
@@ -553,9 +542,6 @@ def _critical_count(n1: int, n0: int, k: int, level: float) -> int:
     return int(np.count_nonzero(tail > level))
 
 
-# --- Many tests -------------------------------------------------------------------------------
-
-
 def permutation_p(statistic: float, null: npt.ArrayLike) -> float:
     """One-sided p-value (1 + #null >= statistic) / (1 + B), never 0.
 
@@ -574,9 +560,6 @@ def holm(p: npt.ArrayLike) -> Floats:
     steps = found[order] * np.arange(order.size, 0, -1)
     adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
     return adjusted
-
-
-# --- Follow-up times --------------------------------------------------------------------------
 
 
 def weighted_concordance(
@@ -627,9 +610,6 @@ def _wins(risks: Floats, others: Floats, later: Ints) -> npt.NDArray[np.float32]
     wins += 0.5 * (mine == others).astype(np.float32)
     wins *= np.arange(others.size) >= later[:, None]
     return wins
-
-
-# --- Common -----------------------------------------------------------------------------------
 
 
 def _labelled(scores: npt.ArrayLike, positive: npt.ArrayLike) -> Labelled:

@@ -91,12 +91,17 @@ def derived(rows: Sequence[Row], patients: Mapping[tuple[Any, ...], Mapping[str,
 
 def finished(rows: Sequence[Row]) -> list[Row]:
     """Return rows with refusals of weak ones, anchors, normalized values and adjusted p."""
-    rows = [_refused_if_weak(dict(row)) for row in rows]
+    failed = {
+        (*_where(row), _attack(row)): row["verdict"]
+        for row in rows
+        if row.get("name", "").endswith(".check") and row.get("value") == 0.0 and _control(row)
+    }
+    rows = [_distrusted(_refused_if_weak(dict(row)), failed) for row in rows]
     anchors = _Anchored(rows)
     for row in rows:
         if row["status"] == "done":
             row |= anchors.columns(row)
-    for family in _grouped(rows, lambda r: (_where(r), r["regime"] == "control", r["family"])).values():
+    for family in _grouped(rows, lambda r: (_where(r), _control(r), r.get("family"))).values():
         tested = [row for row in family if row.get("p_value") is not None]
         adjusted = holm(np.array([row["p_value"] for row in tested], dtype=float))
         for row, p in zip(tested, adjusted, strict=True):
@@ -280,8 +285,30 @@ def _normalized(row: Row, floor: Row, ceiling: Row, noise: float) -> Row:
 def _refused_if_weak(row: Row) -> Row:
     if row["status"] != "done" or not row.get("weak") or row["site"] == "":
         return row
-    emptied = dict.fromkeys(("value", "low", "high", "replicates", "p_value", "detectable", "verdict"))
-    return row | emptied | {"status": "refused", "reason": row["weak"]}
+    return _emptied(row, row["weak"])
+
+
+def _distrusted(row: Row, failed: Mapping[tuple[Any, ...], str]) -> Row:
+    """Refuse what an attack claims where it failed one of its controls."""
+    if row["status"] != "done" or row["family"] != "privacy" or _control(row):
+        return row
+    reason = failed.get((*_where(row), _attack(row)))
+    return _emptied(row, f"The attack failed a control. {reason}") if reason else row
+
+
+def _attack(row: Row) -> str:
+    return str(row["name"]).partition(".")[0]
+
+
+def _control(row: Row) -> bool:
+    return bool(row["regime"] == "control")
+
+
+def _emptied(row: Row, reason: str) -> Row:
+    emptied = dict.fromkeys(
+        ("value", "low", "high", "replicates", "p_value", "detectable", "verdict")
+    )
+    return row | emptied | {"status": "refused", "reason": reason}
 
 
 def _blank(row: Row) -> Row:

@@ -17,6 +17,7 @@ from fedbench.kinds import DATASETS, KINDS
 from fedbench.plugin import plain
 from fedbench.progress import duration
 from fedbench.registry import Kind
+from fedbench.results import RunDir, read_json
 
 if TYPE_CHECKING:
     from fedbench.runner import Plan
@@ -30,6 +31,7 @@ __all__ = [
     "kinds",
     "named_lists",
     "planned",
+    "primary",
     "size",
     "table",
 ]
@@ -148,6 +150,15 @@ def planned(plan: Plan) -> str:
     )
 
 
+def primary(run: RunDir) -> str:
+    """Show the main table of every world of a run, each number with its range."""
+    report = read_json(run.path / "report.json")
+    return "\n\n".join(
+        f"{world['dataset']} · {world['scenario']}\n{_main(world['main'])}"
+        for world in report["worlds"]
+    )
+
+
 def examined(found: Mapping[str, Any]) -> str:
     """Show what a doctor found."""
     packages = ", ".join(f"{name} {version}" for name, version in found["packages"].items())
@@ -203,6 +214,20 @@ def size(count: float) -> str:
     """
     step = min(int(math.log10(max(count, 1)) // 3), 4)
     return f"{count / 1000**step:.{1 if step else 0}f} {('B', 'kB', 'MB', 'GB', 'TB')[step]}"
+
+
+def _main(found: Mapping[str, Any]) -> str:
+    heads = ["generator", "regime", *(f"{c['title']}\n{c['hint']}" for c in found["columns"])]
+    rows = [
+        [row["generator"], row["regime"], *(_cell(cell) for cell in row["cells"])]
+        for row in found["rows"]
+    ]
+    return tabulate(rows, headers=heads, tablefmt="simple", disable_numparse=True)
+
+
+def _cell(found: Mapping[str, Any]) -> str:
+    spread = f" ({found['range']})" if found["range"] else ""
+    return f"{found['shown']}{spread}"
 
 
 def _suites() -> Mapping[str, str]:

@@ -158,8 +158,7 @@ class Neural(Generator):
 
     def _fit(self, network: nn.Module, phase: Phase, site: Site, local: Local, rng: Rng) -> int:
         trainers = [
-            _Trainer.of(network, name, prefixes, self)
-            for name, prefixes in self.objectives.items()
+            _Trainer.of(network, name, prefixes, self) for name, prefixes in self.objectives.items()
         ]
         pull = _Pull.of(network, local.correction.proximal)
         steps = 0

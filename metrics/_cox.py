@@ -112,7 +112,9 @@ class _Risk:
 
     def _at_risk(self, amounts: Floats) -> Floats:
         """Sum of amounts over those at risk at each event, ``(events, k)``."""
-        dead = np.concatenate([np.zeros((1, amounts.shape[1])), amounts[self.events].cumsum(axis=0)])
+        dead = np.concatenate(
+            [np.zeros((1, amounts.shape[1])), amounts[self.events].cumsum(axis=0)]
+        )
         end = np.searchsorted(self.tied, self.tied, "right")
         tied = dead[end] - dead[self.tied]
         return np.asarray(amounts.cumsum(axis=0)[self.last] - self.share[:, None] * tied)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
 from fedbench.metric import Anchors, Evidence, Family, Key, Measure, Metric, Refusal, View
-from fedbench.metrics._draws import Floats, lacking, measured, shares
+from fedbench.metrics._draws import Floats, lacking, measured, shares, unfolded
 from fedbench.metrics._ruler import Ruler
 from fedbench.seeds import Rng
 
@@ -41,12 +41,16 @@ class Marginals(Metric):
             return [refusal]
         ruler, n = Ruler(evidence.encoder, self.bins), len(evidence.test)
         gaps = self._shares(evidence.test, ruler) - self._shares(evidence.synthetic, ruler)
+        return [self._overall(gaps, ruler, n), *self._columns(gaps, ruler, n)]
+
+    def _overall(self, gaps: Floats, ruler: Ruler, n: int) -> Measure:
         distances = np.add.reduceat(np.abs(gaps), ruler.starts, axis=1) / 2
-        columns = [
-            measured(distances[:, j], n, key=Key(column=feature.name))
-            for j, feature in enumerate(ruler.features)
-        ]
-        return [measured(distances.mean(axis=1), n), *columns]
+        return measured(distances.mean(axis=1), n)
+
+    def _columns(self, gaps: Floats, ruler: Ruler, n: int) -> Iterator[Measure]:
+        distances = np.add.reduceat(unfolded(gaps), ruler.starts, axis=1) / 2
+        for column, feature in zip(distances.T, ruler.features, strict=True):
+            yield measured(column, n, key=Key(column=feature.name))
 
     def _shares(self, view: View, ruler: Ruler) -> Floats:
         return view.shared(

@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from fedbench.metric import Anchors, Evidence, Family, Measure, Metric, Refusal, View
-from fedbench.metrics._draws import Floats, lacking, measured, pair_shares, shares
+from fedbench.metrics._draws import Floats, lacking, measured, pair_shares, shares, unfolded
 from fedbench.metrics._encoded import gaps, records
 from fedbench.seeds import Rng
 
@@ -68,4 +68,4 @@ def _compared(real: Floats, fake: Floats, n: int, part: str) -> Measure | Refusa
         columns = "column" if part == "rates" else "two columns"
         reason = f"no {columns} with a gap in the training records"
         return Refusal(reason=reason, status="not applicable", part=part)
-    return measured(np.abs(real - fake).mean(axis=1), n, part=part)
+    return measured(unfolded(real - fake).mean(axis=1), n, part=part)

@@ -25,6 +25,7 @@ class Utilization(Metric):
     family: ClassVar[Family] = "utility"
     better: ClassVar = "higher"
     version: ClassVar[int] = 1
+    needs_synthetic: ClassVar[bool] = False
 
     penalty: float = 0.01
 

@@ -12,7 +12,8 @@ import pandas as pd
 from fedbench.errors import RunError
 from fedbench.report import facts, silent, tables
 from fedbench.report.controls import checks
-from fedbench.report.numbers import RULE, Numbers, finite
+from fedbench.report.notes import CAVEATS, READING
+from fedbench.report.numbers import Numbers, finite
 from fedbench.report.sentences import headline
 from fedbench.report.words import measure
 from fedbench.report.world import World, worlds
@@ -23,42 +24,6 @@ __all__ = ["VERSION", "build", "validate"]
 VERSION = 1
 
 Json = dict[str, Any]
-
-CAVEATS = (
-    RULE,
-    "An interval covers chance in which patients were tested and, over seeds, in how patients "
-    "were dealt, split and trained on. It does not cover that other hospitals are different.",
-    "Only summaries of visits are modelled: per patient and time window the last value measured, "
-    "the day of the last visit and whether a code was ever recorded. How a course unfolds from "
-    "visit to visit is not in the synthetic records, and nothing here speaks about it.",
-    "Hospitals with few patients or few events have wide intervals, or no number of their own; "
-    "means over hospitals still use them.",
-    "“Could not be recognized” means: not by this attack, with this many patients. Membership was "
-    "attacked in one kind of way only, by the distance to released records. Other attacks, and "
-    "attackers who know more, may see what this one does not.",
-    "An attribute attack counts only how much better it does for training patients than for "
-    "others; what can be inferred about anybody is medicine, and is not counted as a leak.",
-    "“No difference could be shown” does not mean that there is none. What would probably have "
-    "been seen is 1.43 times the half-width of the interval (a power of 80 %).",
-    "Sentences are about the generator that scores best here; that it was picked by its score "
-    "flatters it a little.",
-    "Amounts of data are measured as the size of serialized protobuf messages, without transport "
-    "overhead; 1 MB is a million bytes.",
-)
-
-READING = (
-    "A value stands above its range, the 95 % interval. Where the range of an attack holds the "
-    "value of guessing, or that of a gain holds 0, chance alone may have made it.",
-    "Federated, centralized, local and mixture differ only in who trains with whom; patients, "
-    "split and generator are the same.",
-    "A local generator is scored on the pooled patients in the main table (the mean over "
-    "hospitals, weighted by patients) and on its own hospital's patients in the picture of "
-    "hospitals.",
-    "The floor is what a generator reaches that knows single columns only; the ceiling is what "
-    "the real training records reach when they are scored as if they were synthetic.",
-    "Refused means that there were too few patients to say anything; not applicable, that the "
-    "question makes no sense there; failed, that something broke.",
-)
 
 
 def build(run: RunDir) -> Json:
@@ -97,7 +62,9 @@ def validate(report: Json) -> None:
 
     error = jsonschema.exceptions.best_match(_validator().iter_errors(report))
     if error is not None:
-        raise RunError(f"report.json does not fit its schema at {error.json_path}: {error.message}.")
+        raise RunError(
+            f"report.json does not fit its schema at {error.json_path}: {error.message}."
+        )
 
 
 @cache

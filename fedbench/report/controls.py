@@ -86,7 +86,11 @@ def _null(world: World, name: str, secret: str, level: float) -> Check:
     if found is None or not found.done:
         return _unheard("real", name, secret, found)
     fired = noticed(found) if found.p_min is None else found.p_min < level
-    said = "went off, though it should not: this attack accuses without cause" if fired else "was silent"
+    said = (
+        "went off, though it should not: this attack accuses without cause"
+        if fired
+        else "was silent"
+    )
     return Check(
         control="real",
         name=name,

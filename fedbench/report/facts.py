@@ -80,14 +80,21 @@ def _source(name: str, settings: Mapping[str, Any]) -> Json:
 
 
 def _setting(scenario: Mapping[str, Any]) -> str:
-    parts = []
-    for kind in ("partition", "strategy"):
-        if isinstance(choice := scenario.get(kind), Mapping):
-            inner = ", ".join(f"{k} = {v}" for k, v in dict(choice.get("settings", {})).items())
-            parts.append(f"{kind} {choice.get('name', '')}{f' ({inner})' if inner else ''}")
-    if "rounds" in scenario:
-        parts.append(f"{scenario['rounds']} rounds")
-    return ", ".join(parts)
+    parts = [
+        f"{kind} {_choice(scenario[kind])}"
+        for kind in ("partition", "strategy")
+        if kind in scenario
+    ]
+    return ", ".join(parts + ([f"{scenario['rounds']} rounds"] if "rounds" in scenario else []))
+
+
+def _choice(found: Any) -> str:
+    """Say a plug-in as a suite has it: a name, or a table with a name and settings."""
+    if not isinstance(found, Mapping):
+        return str(found)
+    settings = {k: v for k, v in found.items() if k not in ("name", "settings")}
+    inner = ", ".join(f"{k} = {v}" for k, v in {**found.get("settings", {}), **settings}.items())
+    return f"{found.get('name', '')}{f' ({inner})' if inner else ''}"
 
 
 def _sizes(run: RunDir, world: World, trains: Mapping[str, int]) -> Json:
@@ -102,7 +109,10 @@ def _sizes(run: RunDir, world: World, trains: Mapping[str, int]) -> Json:
 
 def _hospital(site: str, tables: list[pd.DataFrame]) -> Json:
     mine = [table[table["site"] == site] for table in tables]
-    parts = {"patients": [len(m) for m in mine], "train": [int((m["part"] == "train").sum()) for m in mine]}
+    parts = {
+        "patients": [len(m) for m in mine],
+        "train": [int((m["part"] == "train").sum()) for m in mine],
+    }
     return {name: [min(values), max(values)] for name, values in parts.items()}
 
 

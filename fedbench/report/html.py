@@ -7,7 +7,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from fedbench.report import pictures
-from fedbench.report.words import joined, regime
+from fedbench.report.words import people, regime
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -19,11 +19,9 @@ Json = dict[str, Any]
 
 def render(report: Json) -> str:
     """Return the page."""
-    from markupsafe import Markup  # noqa: PLC0415
-
     drawn = [
         {
-            kind: Markup(draw(world[kind], f"{kind}-{i}"))  # noqa: S704  (our own SVG)
+            kind: draw(world[kind], f"{kind}-{i}")
             for kind, draw in (("tradeoff", pictures.tradeoff), ("hospitals", pictures.hospitals))
             if world[kind]
         }
@@ -43,12 +41,6 @@ def _template() -> Template:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"joined": joined, "regime": regime, "people": _people}
+    environment.filters |= {"regime": regime, "people": people}
     text = (files("fedbench.report") / "template.html").read_text(encoding="utf-8")
     return environment.from_string(text)
-
-
-def _people(found: int | list[int]) -> str:
-    """Return a number of patients, or a range of it, with thousands set apart."""
-    low, high = found if isinstance(found, list) else (found, found)
-    return f"{low:,}" if low == high else f"{low:,}\u2013{high:,}"

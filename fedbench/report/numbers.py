@@ -13,11 +13,12 @@ from scipy import stats
 
 __all__ = ["ABOUT", "RULE", "Number", "Numbers", "across_seeds", "finite"]
 
-ABOUT = (
-    "dataset scenario strategy codec rounds budget generator label settings regime model site "
-    "target family name task column secret level group threat server_sees dp unit epsilon delta "
-    "better"
-).split()
+_WORDS = """
+    dataset scenario strategy codec rounds budget generator label settings regime model site
+    target family name task column secret level group threat server_sees dp unit epsilon delta
+    better
+"""
+ABOUT: tuple[str, ...] = tuple(_WORDS.split())
 """The columns that say what a number is about: rows that differ only by seed share them all."""
 
 LEVEL = 0.05
@@ -186,19 +187,22 @@ def _inside(
     return max(low, 0.0), min(high, 1.0)
 
 
-def _counts(rows: Sequence[Mapping[str, Any]]) -> dict[str, int | None]:
+def _counts(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     names = ("n", "n_members", "n_nonmembers")
     found = {name: [int(row[name]) for row in rows if row.get(name) is not None] for name in names}
     return {name: min(values, default=None) for name, values in found.items()}
 
 
-def _means(rows: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
+def _means(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Anchors come from other cells of the same seed; their means belong to the mean."""
     found = {}
     for name in ("noise_floor", "floor", "ceiling"):
         found[name] = across_seeds(_column(rows, name), *[[math.nan] * len(rows)] * 2)[0]
     names = ("normalized", "normalized_low", "normalized_high")
-    return {**found, **dict(zip(names, across_seeds(*(_column(rows, n) for n in names)), strict=True))}
+    return {
+        **found,
+        **dict(zip(names, across_seeds(*(_column(rows, n) for n in names)), strict=True)),
+    }
 
 
 def _tests(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

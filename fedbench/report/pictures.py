@@ -23,7 +23,7 @@ SERIES = ("#0a0001", "#0a0002", "#0a0003", "#0a0004", "#0a0005", "#0a0006")
 MARKS = {"federated": "o", "centralized": "s", "local": "^", "mixture": "D", "control": "X"}
 SIDES = ("local", "federated", "centralized")
 
-STYLE = {
+STYLE: Any = {
     "svg.fonttype": "none",
     "font.family": "DejaVu Sans",
     "font.size": 9,
@@ -145,7 +145,9 @@ def hospitals(found: Json, name: str) -> str:
         for axes in grid[len(panels) :]:
             axes.set_visible(False)
         for axes in grid[max(0, len(panels) - across) : len(panels)]:
-            axes.set_xlabel(f"{found['title']}  ({found['hint']})" if found["hint"] else found["title"])
+            axes.set_xlabel(
+                f"{found['title']}  ({found['hint']})" if found["hint"] else found["title"]
+            )
         _regimes(figure, found["regimes"])
         return _svg(figure)
 
@@ -166,8 +168,9 @@ def _site(axes: Axes, place: int, row: Json, regimes: Sequence[str]) -> None:
     for i, (regime, cell) in enumerate(zip(regimes, row["cells"], strict=True)):
         y = place + 0.22 * (i - (len(regimes) - 1) / 2)
         if cell["status"] == "done":
-            axes.errorbar(cell["value"], y, xerr=_reach(cell), fmt=MARKS[regime],
-                          color=SERIES[SIDES.index(regime)], markersize=5.5, elinewidth=1.2)  # fmt: skip
+            color = SERIES[SIDES.index(regime)]
+            axes.errorbar(cell["value"], y, xerr=_reach(cell), fmt=MARKS[regime], color=color,
+                          markersize=5.5, elinewidth=1.2)  # fmt: skip
         else:
             silent.append((regime, cell["status"]))
     if silent:
@@ -206,14 +209,16 @@ def _svg(figure: Figure) -> str:
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    text = re.sub(r'<g id="[^"]*">', "<g>", text)
-    text = re.sub(r'<svg [^>]*?viewBox="([^"]*)"[^>]*>',
-                  r'<svg viewBox="\1" xmlns:xlink="http://www.w3.org/1999/xlink" aria-hidden="true">',
-                  text, count=1, flags=re.DOTALL)  # fmt: skip
+    used = set(re.findall(r'#([\w-]+)[")]', text))
+    text = re.sub(r' id="([^"]*)"', lambda found: found[0] if found[1] in used else "", text)
+    box = re.search(r'viewBox="[^"]*"', text)
+    head = f'<svg {box[0] if box else ""} {_LINKS} aria-hidden="true">'
+    text = head + text[text.index(">") + 1 :]
     text = re.sub(r"font: ([^;\"']*?)'DejaVu Sans'[^;\"]*", r"font: \1var(--sans)", text)
     return re.sub(r"#[0-9a-f]{6}", lambda found: _COLOURS.get(found[0], found[0]), text)
 
 
+_LINKS = 'xmlns:xlink="http://www.w3.org/1999/xlink"'
 _COLOURS = {
     INK: "var(--ink)",
     QUIET: "var(--quiet)",

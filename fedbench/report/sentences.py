@@ -24,6 +24,7 @@ from fedbench.report.world import World
 __all__ = ["Sentence", "Traffic", "headline", "traffic", "turned", "verdict"]
 
 Topic = Literal["gain", "tax", "leak", "sent"]
+Target = Literal["gain", "tax"]
 
 TITLES: dict[Topic, str] = {
     "gain": "What training together gained",
@@ -31,6 +32,13 @@ TITLES: dict[Topic, str] = {
     "leak": "What leaked",
     "sent": "What was sent",
 }
+
+
+AGAINST: dict[Target, str] = {
+    "gain": " than with generators that each hospital trained alone",
+    "tax": " than with a generator trained on all records in one place",
+}
+_UNRECORDED = "no such comparison was recorded"
 
 
 @dataclass(frozen=True)
@@ -72,20 +80,16 @@ def verdict(found: Number | None) -> str:
 def _gain(world: World, label: str) -> str:
     if missing := [r for r in ("federated", "local") if r not in world.regimes]:
         return _nothing("a gain", [f"the run has no {joined(missing)} regime"])
-    against = "than with generators that each hospital trained alone"
-    return _differences(world, label, "gain", "a gain", "training together", against)
+    return _differences(world, label, "gain")
 
 
 def _tax(world: World, label: str) -> str:
     if missing := [r for r in ("federated", "centralized") if r not in world.regimes]:
         return _nothing("this cost", [f"the run has no {joined(missing)} regime"])
-    against = "than with a generator trained on all records in one place"
-    return _differences(world, label, "tax", "this cost", "training together", against)
+    return _differences(world, label, "tax")
 
 
-def _differences(  # noqa: PLR0913  (two nouns and a verb, so that two questions share a grammar)
-    world: World, label: str, target: str, noun: str, who: str, against: str
-) -> str:
+def _differences(world: World, label: str, target: Target) -> str:
     group = "over local" if target == "gain" else ""
     asked = [world.utility, (world.fidelity, "")]
     found = [
@@ -93,27 +97,28 @@ def _differences(  # noqa: PLR0913  (two nouns and a verb, so that two questions
     ]
     if not any(n is not None and n.done for _, n in found):
         reasons = sorted({r for _, n in found if n is not None for r in n.reasons})
-        return _nothing(noun, reasons or ["no such comparison was recorded"])
-    texts = [_difference(name, n, who, against) for name, n in found]
-    return " ".join([texts[0], *(_second(text) for text in texts[1:])])
+        noun = "a gain" if target == "gain" else "this cost"
+        return _nothing(noun, reasons or [_UNRECORDED])
+    against = [AGAINST[target], *[""] * len(found)]
+    return " ".join(_difference(*pair, said) for pair, said in zip(found, against, strict=False))
 
 
-def _difference(name: str, found: Number | None, who: str, against: str) -> str:
+def _difference(name: str, found: Number | None, against: str) -> str:
     what = measure(name)
     if found is None or found.value is None:
-        reasons = found.reasons if found is not None else ()
-        return _nothing(f"the {what}", reasons or ["no such comparison was recorded"])
-    good = turned(found) or found
-    scope = f"{'mean over hospitals, ' if found['target'] == 'gain' else ''}{seeds(found)}"
-    if found.low is None or found.high is None:
-        return f"With {who} the {what} was {change(good)} {against}; how sure that is, is not known."
-    if verdict(found) == "no difference shown":
-        seen = number(detectable_change(found))
-        return (
-            f"No difference could be shown in {what}: with {who} it was {change(good)} {against} "
-            f"({scope}). A difference of {seen} or more would probably have been seen."
+        return _nothing(
+            f"the {what}", (found.reasons if found is not None else ()) or [_UNRECORDED]
         )
-    return f"With {who} the {what} was {change(good)} {against} ({scope})."
+    moved = change(turned(found) or found)
+    if found.low is None or found.high is None:
+        return f"The {what} was {moved}{against}; how sure that is, is not known."
+    scope = f"{'mean over hospitals, ' if found['target'] == 'gain' else ''}{seeds(found)}"
+    if verdict(found) != "no difference shown":
+        return f"The {what} was {moved}{against} ({scope})."
+    return (
+        f"No difference could be shown in {what}: it was {moved}{against} ({scope}); a difference "
+        f"of {number(detectable_change(found))} or more would probably have been seen."
+    )
 
 
 def turned(found: Number | None) -> Number | None:
@@ -125,21 +130,11 @@ def turned(found: Number | None) -> Number | None:
     return Number(**{**vars(found), "value": -found.value, "low": low, "high": high})
 
 
-def _second(text: str) -> str:
-    """Drop what the first sentence has already explained."""
-    for said in (" than with generators that each hospital trained alone",
-                 " than with a generator trained on all records in one place"):  # fmt: skip
-        text = text.replace(said, "")
-    return text
-
-
 # --- Leaks ------------------------------------------------------------------------------------
 
 
 def _membership(world: World, label: str, played: Sequence[Check]) -> str:
-    found = [
-        (attack, world.pooled(label, world.main, f"{attack}.auc")) for attack in world.attacks
-    ]
+    found = [(attack, world.pooled(label, world.main, f"{attack}.auc")) for attack in world.attacks]
     if not found:
         return _nothing("whether training patients can be recognized", ["no such attack was run"])
     return " ".join(_member(world, label, attack, n, played) for attack, n in found)

@@ -31,7 +31,7 @@ def groups(table: pd.DataFrame) -> list[Json]:
     """
     found: dict[tuple[str, ...], list[Json]] = defaultdict(list)
     for record in table[table["status"].isin(ORDER)].to_dict("records"):
-        row = {str(key): value for key, value in record.items()}
+        row: Json = {str(key): value for key, value in record.items()}
         masked = re.sub(r"\d+(\.\d+)?", "…", row["reason"])
         key = (row["status"], row["dataset"], row["scenario"], row["family"], row["name"], masked)
         found[key].append(row)

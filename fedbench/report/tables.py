@@ -8,7 +8,7 @@ from typing import Any
 from fedbench.report.controls import attack_names, noticed
 from fedbench.report.numbers import Number
 from fedbench.report.sentences import traffic, turned, verdict
-from fedbench.report.words import human_bytes, measure, number, percent, seeds, unit_of
+from fedbench.report.words import NONE, human_bytes, measure, number, percent, seeds, unit_of
 from fedbench.report.world import FLOOR, World
 
 __all__ = ["cell", "everything", "hospitals", "main", "overview", "tradeoff"]
@@ -26,7 +26,7 @@ BEST = {"detection": "0.5 is best", "higher": "higher is better", "lower": "lowe
 def cell(found: Number | None) -> Json:
     """Return a number as it is shown: value, range and what to know about it."""
     if found is None:
-        return {"status": "absent", "shown": "–", "range": "", "note": ""}
+        return {"status": "absent", "shown": NONE, "range": "", "note": ""}
     if found.value is None:
         note = "; ".join(found.reasons)
         return {"status": found.status, "shown": found.status, "range": "", "note": note}
@@ -57,16 +57,17 @@ def main(world: World) -> Json:
     """Return generators and regimes by the primary measures, with floors and ceilings."""
     columns = _columns(world)
     rows = [
-        {"generator": label, "regime": regime, "role": _role(label), "cells": cells}
-        for label in world.labels
-        for regime in world.regimes
-        if any(c["status"] != "absent" for c in (cells := _row(world, label, regime, columns)))
+        {"generator": label, "regime": regime, "role": role}
+        for label, regime, role in [
+            *((label, r, _role(label)) for label in world.labels for r in world.regimes),
+            *((name, "control", role) for name, role in CONTROLS.items()),
+        ]
     ]
-    for name, role in CONTROLS.items():
-        cells = _row(world, name, "control", columns)
-        if any(c["status"] != "absent" for c in cells):
-            rows.append({"generator": name, "regime": "control", "role": role, "cells": cells})
-    return {"columns": [_head(world, *column) for column in columns], "rows": rows}
+    full = [{**row, "cells": _row(world, row["generator"], row["regime"], columns)} for row in rows]
+    return {
+        "columns": [_head(world, *column) for column in columns],
+        "rows": [row for row in full if any(c["status"] != "absent" for c in row["cells"])],
+    }
 
 
 def _role(label: str) -> str:
@@ -98,9 +99,7 @@ def _head(world: World, name: str, task: str) -> Json:
     return {"name": name, "task": task, "title": measure(name), "hint": hint}
 
 
-def _row(
-    world: World, label: str, regime: str, columns: Sequence[tuple[str, str]]
-) -> list[Json]:
+def _row(world: World, label: str, regime: str, columns: Sequence[tuple[str, str]]) -> list[Json]:
     return [
         _data(traffic(world, label, regime).each)
         if name == "communication.bytes"
@@ -212,9 +211,7 @@ def tradeoff(world: World) -> Json | None:
 
 def everything(world: World) -> list[Json]:
     """Return every pooled number, per generator: measures by regimes."""
-    return [
-        table for label in world.labels if (table := _all_of(world, label))["rows"]
-    ]
+    return [table for label in world.labels if (table := _all_of(world, label))["rows"]]
 
 
 def _all_of(world: World, label: str) -> Json:
@@ -223,7 +220,9 @@ def _all_of(world: World, label: str) -> Json:
         for n in world.own.where(label=label, site="", model="")
         if n["name"] and n["target"] not in ("gain", "tax") and n["family"] != "communication"
     ]
-    keys = sorted({tuple(n[k] for k in _KEY) for n in found}, key=lambda k: (_FAMILIES.find(k[0]), k))
+    keys = sorted(
+        {tuple(n[k] for k in _KEY) for n in found}, key=lambda k: (_FAMILIES.find(k[0]), k)
+    )
     rows = [
         {
             **dict(zip(_KEY, key, strict=True)),

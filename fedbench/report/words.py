@@ -8,6 +8,7 @@ from typing import Any
 from fedbench.report.numbers import Number
 
 __all__ = [
+    "NONE",
     "REGIMES",
     "change",
     "detectable_change",
@@ -16,11 +17,15 @@ __all__ = [
     "joined",
     "measure",
     "number",
+    "people",
     "percent",
     "regime",
     "seeds",
     "unit_of",
 ]
+
+NONE = "\N{EN DASH}"
+"""Stands where there is no number."""
 
 REGIMES = ("federated", "centralized", "local", "mixture")
 
@@ -73,14 +78,16 @@ def regime(name: str) -> str:
 def number(value: float | None, digits: int = 3) -> str:
     """Return a number with a true minus sign, or a dash for none."""
     if value is None:
-        return "–"
+        return NONE
     text = f"{value:.{digits}f}"
-    return (text[1:] if float(text) == 0 and text.startswith("-") else text).replace("-", "−")
+    return (text[1:] if float(text) == 0 and text.startswith("-") else text).replace(
+        "-", "\N{MINUS SIGN}"
+    )
 
 
 def percent(value: float | None) -> str:
     """Return a share in percent."""
-    return "–" if value is None else f"{number(100 * value, 1)} %"
+    return NONE if value is None else f"{number(100 * value, 1)} %"
 
 
 def unit_of(name: str) -> str:
@@ -123,10 +130,14 @@ def detectable_change(found: Number) -> float | None:
 def human_bytes(value: float | None) -> str:
     """Return an amount of data in decimal units: 1 MB is a million bytes."""
     if value is None:
-        return "–"
+        return NONE
     for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if value >= 0.9995 * size:
-            return f"{value / size:.3g} {unit}" if value < 999.5 * size else f"{value / size:,.0f} {unit}"
+            return (
+                f"{value / size:.3g} {unit}"
+                if value < 999.5 * size
+                else f"{value / size:,.0f} {unit}"
+            )
     return f"{value:.0f} bytes"
 
 
@@ -134,6 +145,12 @@ def seeds(found: Number) -> str:
     """Return how many seeds a number stands on."""
     of = f" of {found.asked}" if found.seeds != found.asked else ""
     return f"{found.seeds}{of} seed{'' if found.seeds == 1 and not of else 's'}"
+
+
+def people(found: int | Sequence[int]) -> str:
+    """Return a number of patients, or a range of it, with thousands set apart."""
+    low, high = (found, found) if isinstance(found, int) else found
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
 def joined(parts: Sequence[Any]) -> str:

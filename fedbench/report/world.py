@@ -61,7 +61,9 @@ class World:
     def utility(self) -> tuple[str, str]:
         """The main measure of utility and its task; ("", "") where none was asked for."""
         found = [n for n in self.own if n["name"] in UTILITY]
-        first = min(found, key=lambda n: (not n.done, UTILITY.index(n["name"]), n["task"]), default=None)
+        first = min(
+            found, key=lambda n: (not n.done, UTILITY.index(n["name"]), n["task"]), default=None
+        )
         return ("", "") if first is None else (first["name"], first["task"])
 
     @cached_property
@@ -85,7 +87,9 @@ class World:
     def attacks(self) -> list[str]:
         """Every membership attack."""
         names = self.numbers.where(family="privacy").values("name")
-        return [n.removesuffix(".auc") for n in names if n.endswith(".auc") and "attribute" not in n]
+        return [
+            n.removesuffix(".auc") for n in names if n.endswith(".auc") and "attribute" not in n
+        ]
 
     @cached_property
     def sites(self) -> list[str]:
@@ -95,7 +99,14 @@ class World:
     def pooled(self, label: str, regime: str, name: str, task: str = "") -> Number | None:
         """Return the number on all hospitals' patients together."""
         found = self.numbers.where(
-            label=label, regime=regime, name=name, task=task, site="", model="", column="", secret=""
+            label=label,
+            regime=regime,
+            name=name,
+            task=task,
+            site="",
+            model="",
+            column="",
+            secret="",
         )
         for target, level in _POOLED:
             if there := found.where(target=target, level=level).all:

@@ -47,9 +47,6 @@ def coverage(truth: float, intervals: Sequence[stats.Interval]) -> float:
     return float(np.mean([each.low <= truth <= each.high for each in intervals]))
 
 
-# --- Replicates
-
-
 def test_poisson_weights_have_mean_and_variance_one() -> None:
     weights = stats.poisson_weights(np.random.default_rng(0), 1000, 300)
     assert weights.shape == (300, 1000)
@@ -69,9 +66,6 @@ def test_a_percentile_interval_needs_half_of_the_replicates() -> None:
     assert math.isnan(stats.percentile(0.5, [0.4, np.nan, np.nan]).high)
     assert math.isnan(stats.percentile(0.5, []).low)
     assert math.isnan(stats.percentile(math.nan, [0.4, 0.6]).low)
-
-
-# --- AUC
 
 
 @FEW
@@ -234,9 +228,6 @@ def test_the_detectable_auc_is_found_with_the_stated_power() -> None:
     assert math.isnan(stats.detectable_auc(1, 1))
 
 
-# --- TPR at low FPR
-
-
 @FEW
 @given(LABELLED)
 def test_placements_are_mid_ranks_among_non_members(labelled: stats.Labelled) -> None:
@@ -304,7 +295,6 @@ def test_a_copy_is_found_whole_and_its_interval_has_a_width() -> None:
         (1, 0.01, [(1000, 2000)]),
         (0, 0.01, [(1000, 1000)]),
         (3, 0.01, [(300, 1000)]),
-        (1, 0.01, [(300, 500)] * 4),
     ],
 )
 def test_the_bootstrap_covers_the_tpr(d: float, alpha: float, sizes: list[tuple[int, int]]) -> None:
@@ -329,17 +319,16 @@ def test_a_narrow_attack_on_one_of_three_sites_is_covered() -> None:
     assert coverage(truth, [each.tpr for each in found]) >= 0.93
 
 
-@pytest.mark.parametrize(("f", "sizes"), [(0.1, [(1000, 2000)]), (0.1, [(100, 150)] * 10)])
-@pytest.mark.parametrize("alpha", [0.1, 0.01])
-def test_the_leak_share_covers_the_planted_leak(
-    f: float, sizes: list[tuple[int, int]], alpha: float
-) -> None:
+@pytest.mark.parametrize(
+    ("alpha", "sizes"), [(0.1, [(1000, 2000)]), (0.01, [(500, 2000)]), (0.01, [(100, 150)] * 8)]
+)
+def test_the_leak_share_covers_the_planted_leak(alpha: float, sizes: list[tuple[int, int]]) -> None:
     rng = np.random.default_rng(42)
     found = [
-        stats.tpr_at_fpr([placed(leaky_site(rng, f, *n)) for n in sizes], alpha, rng, 200).leak
+        stats.tpr_at_fpr([placed(leaky_site(rng, 0.1, *n)) for n in sizes], alpha, rng, 200).leak
         for _ in range(400)
     ]
-    assert coverage(f, found) >= 0.925
+    assert coverage(0.1, found) >= 0.925
 
 
 def test_too_few_non_members_are_refused_and_not_interpolated() -> None:
@@ -350,9 +339,9 @@ def test_too_few_non_members_are_refused_and_not_interpolated() -> None:
         stats.tpr_at_fpr([placed(normal_site(rng, 0, 50, 1930))], 0.001, rng)
     with pytest.raises(stats.TooFew, match=r"sites with members and at least 100 of them; 0 are"):
         stats.tpr_at_fpr([placed(normal_site(rng, 0, 9, 90)) for _ in range(20)], 0.01, rng)
-    with pytest.raises(stats.TooFew, match=r"1,620 are there, but worth 170 spread"):
-        lopsided = normal_site(rng, 0, 500, 120), normal_site(rng, 0, 100, 1500)
-        stats.tpr_at_fpr([placed(site) for site in lopsided], 0.01, rng)
+    lopsided = [placed(normal_site(rng, 0, *n)) for n in [(500, 120), (100, 1500)]]
+    with pytest.raises(stats.TooFew, match=r"1,620 are there, but worth 172 spread"):
+        stats.tpr_at_fpr(lopsided, 0.01, rng)
     with pytest.raises(stats.TooFew, match="0 are there"):
         stats.tpr_at_fpr([], 0.1, rng)
     with pytest.raises(ValueError, match="non-members of the same site"):
@@ -380,9 +369,6 @@ def test_the_detectable_leak_shrinks_with_members_and_is_refused_with_the_row() 
     assert math.isnan(stats.detectable_leak(1, 1000, 0.1))
 
 
-# --- Many tests
-
-
 def test_holm_by_hand() -> None:
     adjusted = stats.holm([0.01, np.nan, 0.04, 0.03, 0.005])
     np.testing.assert_allclose(adjusted, [0.03, np.nan, 0.06, 0.06, 0.02])
@@ -393,9 +379,6 @@ def test_holm_by_hand() -> None:
 def test_a_permutation_p_value_is_never_zero() -> None:
     assert stats.permutation_p(5.0, np.arange(5)) == pytest.approx(1 / 6)
     assert stats.permutation_p(4.0, np.arange(5)) == pytest.approx(2 / 6)
-
-
-# --- Concordance
 
 
 @FEW
@@ -418,9 +401,6 @@ def test_concordance_equals_lifelines_on_repeated_patients(seed: int, n: int) ->
 
 def test_concordance_without_events_is_nan() -> None:
     assert np.isnan(stats.weighted_concordance([1, 2], [0, 0], [1, 2], np.ones((3, 2)))).all()
-
-
-# --- Sites and proportions
 
 
 @pytest.mark.parametrize("truth", [np.zeros(5), np.array([0, 5, 5, 5, 5]), np.arange(5) / 2])

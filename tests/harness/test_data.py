@@ -1,0 +1,116 @@
+"""Cohorts: parts of them, unions of them, files of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fedbench.data import (
+    TABLES,
+    Cohort,
+    Column,
+    DataStore,
+    Part,
+    read_cohort,
+    write_cohort,
+)
+from fedbench.errors import DataError
+
+
+@given(n=st.integers(2, 25), seed=st.integers(0, 2**32 - 1), data=st.data())
+@settings(max_examples=12, deadline=None)
+def test_parts_put_together_are_the_whole(
+    made_up: Any, n: int, seed: int, data: st.DataObject
+) -> None:
+    cohort = made_up(n, seed)
+    chosen = np.array(data.draw(st.lists(st.booleans(), min_size=n, max_size=n)))
+    parts = [cohort.take(cohort.patients[side]) for side in (chosen, ~chosen) if side.any()]
+    again = Cohort.union(parts[::-1])
+    for name in TABLES:
+        pd.testing.assert_frame_equal(getattr(again, name), getattr(cohort, name))
+    assert again.fingerprint == cohort.fingerprint
+
+
+def test_taking_patients_takes_all_their_rows(made_up: Any) -> None:
+    cohort = made_up(30, 0)
+    some = cohort.take(cohort.patients[3:9])
+    assert list(some.patients) == list(cohort.patients[3:9])
+    for name in TABLES:
+        table = getattr(cohort, name)
+        mine = table[table["patient"].isin(some.patients)].reset_index(drop=True)
+        pd.testing.assert_frame_equal(getattr(some, name), mine)
+    pd.testing.assert_frame_equal(some.table, cohort.table.loc[list(some.patients)])
+
+
+def test_a_patient_keeps_a_key_at_every_site(made_up: Any) -> None:
+    cohort = made_up(30, 0)
+    some = cohort.take(cohort.patients[10:])
+    assert (some.keys == cohort.keys[10:]).all()
+    assert len(np.unique(cohort.keys)) == 30
+
+
+def test_a_changed_cell_changes_the_fingerprint(hospital_tables: Any) -> None:
+    tables = hospital_tables(20, 0)
+    before = tables.cohort().fingerprint
+    tables.visits.loc[0, "sodium"] = 123.0
+    assert tables.cohort().fingerprint != before
+
+
+def test_a_folder_holds_a_cohort(made_up: Any, tmp_path: Path) -> None:
+    cohort = made_up(25, 0)
+    extra = np.array(["train"] * 25, dtype=object)
+    write_cohort(cohort, tmp_path / "records", part=extra)
+    again = read_cohort(cohort.schema, tmp_path / "records")
+    assert again.fingerprint == cohort.fingerprint
+    assert "part" in pd.read_parquet(tmp_path / "records" / "static.parquet")
+
+
+def test_a_folder_without_patients_is_no_cohort(made_up: Any, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"There is no static.parquet in"):
+        read_cohort(made_up(2, 0).schema, tmp_path)
+
+
+def test_a_schema_says_what_there_is(made_up: Any) -> None:
+    schema = made_up(2, 0).schema
+    assert schema.site == "hospital"
+    assert schema.parts == frozenset(Part)
+    names = [feature.name for feature in schema.features]
+    assert len(set(names)) == len(names)
+    assert "hospital" not in names
+    assert schema.feature("time").given == "event"
+    assert (schema.feature("day@late").column.low, schema.feature("day@late").column.high) == (
+        1,
+        200,
+    )
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"kind": "category"}, "distinct levels"),
+        ({"kind": "category", "levels": ("a", "a")}, "distinct levels"),
+        ({"kind": "number"}, "finite public bounds"),
+        ({"kind": "number", "low": 2, "high": 1}, "finite public bounds"),
+        ({"kind": "number", "low": 0, "high": 1, "log": True}, "low > 0"),
+    ],
+)
+def test_a_column_must_be_describable(wrong: dict[str, Any], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        Column(**wrong)
+
+
+def test_a_store_says_where_it_looked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("FEDBENCH_DATA", raising=False)
+    with pytest.raises(DataError, match="no data folder is set"):
+        DataStore.default().folder("eicu_demo")
+    monkeypatch.setenv("FEDBENCH_DATA", str(tmp_path))
+    with pytest.raises(DataError, match="There is no folder 'eicu_demo'"):
+        DataStore.default().folder("eicu_demo")
+    (tmp_path / "eicu_demo").mkdir()
+    assert DataStore.default().folder("eicu_demo") == tmp_path / "eicu_demo"

@@ -1,0 +1,516 @@
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fedbench.attack import Attack, Game, Guess, Knowledge, PublicChallenge, Sight
+from fedbench.attacks.attribute import Attribute
+from fedbench.attacks.dcr import Dcr
+from fedbench.data import Cohort, Column, DataStore, Schema, Vocabulary, Window
+from fedbench.datasets.nafld import Nafld
+from fedbench.errors import ContractError
+from fedbench.games import (
+    Scored,
+    attribute_challenges,
+    blind_baseline,
+    distrust,
+    membership_challenge,
+    must_catch,
+    must_stay_silent,
+    play_attribute,
+    play_membership,
+    show,
+    split_control,
+)
+from fedbench.metric import Measure, Refusal
+from fedbench.seeds import Rng, Seeds
+from fedbench.stats import auc
+
+SCHEMA = Schema(
+    name="toy",
+    clock="none",
+    static={
+        **{f"lab{i}": Column(kind="number", low=-50, high=50) for i in range(4)},
+        "ward": Column(kind="category", levels=("a", "b", "c")),
+        "hiv": Column(kind="category", levels=("no", "yes"), roles=frozenset(["sensitive"])),
+    },
+)
+DCR = Dcr()
+LEARNER = Attribute(trees=15)
+
+
+def people(n: int, rng: Rng, prefix: str = "p", centre: float = 0.0) -> Cohort:
+    health = rng.normal(size=n)
+    labs = {f"lab{i}": centre + 0.5 * health + rng.normal(size=n) for i in range(4)}
+    columns = {
+        "patient": [f"{prefix}{i:05}" for i in range(n)],
+        **labs,
+        "ward": rng.choice(np.array(["a", "b", "c", None], dtype=object), n),
+        "hiv": np.where(health + rng.normal(size=n) > 0.5, "yes", "no"),
+    }
+    return Cohort.of_tables(SCHEMA, pd.DataFrame(columns))
+
+
+def cut(cohort: Cohort, *sizes: int) -> list[Cohort]:
+    """The first so many patients, the next so many, and so on."""
+    ends = np.cumsum([0, *sizes])
+    return [cohort.take(cohort.patients[start:end]) for start, end in itertools.pairwise(ends)]
+
+
+def rows_of(
+    released: Cohort,
+    members: dict[str, Cohort],
+    others: dict[str, Cohort],
+    seed: int = 0,
+    attack: Attack = DCR,
+) -> list[Scored]:
+    seeds = Seeds(seed)
+    schema = released.schema
+    challenge = membership_challenge(schema, members, others, seeds.child("deal").rng())
+    sight = show(attack, schema, {Knowledge.SYNTHETIC: released})
+    return play_membership(attack, sight, challenge, seeds)[1]
+
+
+def row(rows: Sequence[Scored], part: str, site: str = "") -> Measure:
+    found = answer(rows, part, site)
+    assert isinstance(found, Measure), found
+    return found
+
+
+def answer(rows: Sequence[Scored], part: str, site: str = "") -> Measure | Refusal:
+    return next(r.measure for r in rows if r.measure.part == part and r.site == site)
+
+
+# --- Membership -------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def nafld() -> Cohort:
+    cohort = Nafld().load(DataStore.default())
+    sets = np.unique(cohort.clusters.astype(str))
+    rng = np.random.default_rng(0)
+    return cohort.take(
+        cohort.patients[np.isin(cohort.clusters.astype(str), rng.permutation(sets)[:700])]
+    )
+
+
+@pytest.fixture(scope="module")
+def hospitals(nafld: Cohort) -> tuple[dict[str, Cohort], dict[str, Cohort], Cohort]:
+    """Members and others of two hospitals, and an independent release; matched sets whole."""
+    names, owner = np.unique(nafld.clusters.astype(str), return_inverse=True)
+    part = np.random.default_rng(1).permutation(np.arange(len(names)) % 10)[owner]
+    members = {f"s{k}": nafld.take(nafld.patients[part == k]) for k in (0, 1)}
+    others = {f"s{k}": nafld.take(nafld.patients[np.isin(part, [k + 2, k + 4])]) for k in (0, 1)}
+    return members, others, nafld.take(nafld.patients[part >= 6])
+
+
+def test_a_copy_of_real_patients_is_caught(
+    hospitals: tuple[dict[str, Cohort], dict[str, Cohort], Cohort],
+) -> None:
+    members, others, _ = hospitals
+    rows = rows_of(Cohort.union(list(members.values())), members, others)
+    assert row(rows, "auc").value >= 0.97
+    assert row(rows, "tpr@1%").value >= 0.85
+    assert row(rows, "leak@1%").high > 0.99
+    assert row(rows, "auc", "worst").low > 0.9
+    assert "members are recognised" in row(rows, "auc").facts["verdict"]
+    assert must_catch(rows) == ""
+    assert "looks like a leak" in must_stay_silent(rows, 1)
+
+
+def test_other_real_patients_are_not_taken_for_a_leak(
+    hospitals: tuple[dict[str, Cohort], dict[str, Cohort], Cohort],
+) -> None:
+    members, others, independent = hospitals
+    rows = rows_of(independent, members, others)
+    assert row(rows, "auc").low < 0.5 < row(rows, "auc").high
+    assert "private" not in row(rows, "auc").facts["verdict"]
+    assert must_stay_silent(rows, 1) == ""
+    assert "was not caught" in must_catch(rows)
+
+
+def test_one_patient_in_ten_leaked_is_found_to_be_one_in_ten() -> None:
+    covered = 0
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        members, others, more = cut(people(780, rng), 200, 400, 180)
+        released = Cohort.union([members.take(members.patients[:20]), more])
+        leak = row(rows_of(released, {"a": members}, {"a": others}, seed), "leak@10%")
+        covered += leak.low <= 0.1 <= leak.high
+    assert covered >= 90
+
+
+def test_false_alarms_are_as_rare_as_they_claim() -> None:
+    missed = alarms = small_p = leaks = 0
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        members, others, released = cut(people(400, rng), 100, 150, 150)
+        rows = rows_of(
+            released,
+            dict(zip("ab", cut(members, 60, 40), strict=True)),
+            dict(zip("ab", cut(others, 70, 80), strict=True)),
+            seed,
+        )
+        found = row(rows, "auc")
+        missed += not found.low <= 0.5 <= found.high
+        alarms += found.low > 0.5
+        small_p += found.facts["p_value"] < 0.05
+        leaks += row(rows, "leak@10%").low > 0
+    assert missed <= 14
+    assert max(alarms, leaks) <= 10
+    assert small_p <= 16
+
+
+def test_twins_are_left_out_and_counted() -> None:
+    members, others, same = cut(people(60, np.random.default_rng(0)), 20, 30, 3)
+    renamed = same.static.assign(patient=["t1", "t2", "t3"])
+    challenge = membership_challenge(
+        SCHEMA,
+        {"a": Cohort.union([members, same])},
+        {"a": others, "b": Cohort.of_tables(SCHEMA, renamed)},
+        np.random.default_rng(0),
+    )
+    assert challenge.twins_removed == 6
+    assert sorted(challenge.patients) == sorted([*members.patients, *others.patients])
+
+
+def test_the_challenge_gives_nothing_away() -> None:
+    members, others = cut(people(60, np.random.default_rng(0)), 20, 40)
+    challenge = membership_challenge(
+        SCHEMA, {"a": members}, {"a": others}, np.random.default_rng(1)
+    )
+    public = challenge.public
+    assert public.targets.index.equals(pd.RangeIndex(60))
+    assert list(public.targets) == [feature.name for feature in SCHEMA.features]
+    assert 5 < challenge.truth[:30].sum() < 15
+    back = public.targets.set_axis(challenge.patients).loc[members.patients]
+    assert (back["lab0"].to_numpy() == members.table["lab0"].to_numpy()).all()
+
+
+def test_the_order_of_targets_changes_nothing() -> None:
+    rng = np.random.default_rng(0)
+    members, others, released = cut(people(600, rng), 100, 300, 200)
+    sites = {"a": members}, {"a": others}
+    sight = show(DCR, SCHEMA, {Knowledge.SYNTHETIC: released})
+    first, second = (
+        play_membership(
+            DCR,
+            sight,
+            membership_challenge(SCHEMA, *sites, np.random.default_rng(order)),
+            Seeds(0),
+        )[1]
+        for order in (0, 1)
+    )
+    for one, other in zip(first, second, strict=True):
+        assert one.site == other.site
+        if isinstance(one.measure, Measure) and isinstance(other.measure, Measure):
+            assert replace(one.measure, replicates=None) == replace(other.measure, replicates=None)
+            np.testing.assert_array_equal(one.measure.replicates, other.measure.replicates)
+        else:
+            assert one == other
+
+
+def test_hospitals_that_differ_do_not_look_like_members() -> None:
+    # The release resembles hospital a, where most members live: pooled scores would "find" them.
+    rng = np.random.default_rng(1)
+    near, far = people(900, rng, "n"), people(600, rng, "f", centre=6)
+    a_members, a_others, released = cut(near, 300, 150, 450)
+    b_members, b_others = cut(far, 100, 500)
+    members, others = {"a": a_members, "b": b_members}, {"a": a_others, "b": b_others}
+    challenge = membership_challenge(SCHEMA, members, others, rng)
+    sight = show(DCR, SCHEMA, {Knowledge.SYNTHETIC: released})
+    guess, rows = play_membership(DCR, sight, challenge, Seeds(0))
+    assert auc(guess.scores, challenge.truth) > 0.7
+    found = row(rows, "auc")
+    assert found.low < 0.5 < found.high
+    assert row(rows, "leak@10%").low < 0.0
+
+
+def test_a_leak_is_found_where_pooled_scores_would_hide_it() -> None:
+    # Patients of hospital a are all alike, so that everybody there is close to the release:
+    # closer than members of b are to their own slightly changed records.
+    rng = np.random.default_rng(0)
+    labs = [name for name in SCHEMA.static if name.startswith("lab")]
+    alike = people(800, rng, "n").static
+    alike[labs] *= 0.02
+    a_members, a_others, more = cut(Cohort.of_tables(SCHEMA, alike), 60, 440, 300)
+    b_members, b_others = cut(people(300, rng, "f"), 240, 60)
+    rough = b_members.static.copy()
+    rough[labs] += rng.normal(0, 0.2, (len(rough), len(labs)))
+    released = Cohort.union([more, Cohort.of_tables(SCHEMA, rough)])
+    members, others = {"a": a_members, "b": b_members}, {"a": a_others, "b": b_others}
+    challenge = membership_challenge(SCHEMA, members, others, rng)
+    sight = show(DCR, SCHEMA, {Knowledge.SYNTHETIC: released})
+    guess, rows = play_membership(DCR, sight, challenge, Seeds(0))
+    assert auc(guess.scores, challenge.truth) < 0.45
+    assert row(rows, "auc").low > 0.5
+    assert row(rows, "auc", "b").low > 0.7
+    assert row(rows, "auc", "worst").value == row(rows, "auc", "b").value
+
+
+def test_too_few_patients_are_refused_not_guessed() -> None:
+    rng = np.random.default_rng(0)
+    members, others, released, lonely = cut(people(200, rng), 20, 60, 100, 1)
+    rows = rows_of(released, {"a": members, "b": lonely}, {"a": others})
+    for part in ("tpr@10%", "leak@10%", "tpr@1%", "leak@0.1%"):
+        refused = answer(rows, part)
+        assert isinstance(refused, Refusal)
+        assert "non-members" in refused.reason
+    alone = answer(rows, "auc", "b")
+    assert isinstance(alone, Refusal)
+    assert "1 members and 0 others" in alone.reason
+    assert row(rows, "auc").facts["n_members"] == 20
+    assert "nothing can be said" in row(rows, "auc").facts["verdict"]
+
+
+def test_a_small_hospital_has_a_weak_row_that_gains_can_use() -> None:
+    rng = np.random.default_rng(0)
+    members, others, released = cut(people(100, rng), 5, 60, 30)
+    rows = rows_of(released, {"a": members}, {"a": others})
+    weak = row(rows, "auc", "a")
+    assert "5 members" in weak.weak
+    assert weak.replicates is not None
+    assert isinstance(answer(rows, "auc", "worst"), Refusal)
+
+
+def test_replicates_belong_to_patients_not_to_the_release() -> None:
+    rng = np.random.default_rng(0)
+    members, others, one, two = cut(people(700, rng), 150, 250, 150, 150)
+    first, second = (
+        row(rows_of(released, {"a": members}, {"a": others}), "auc") for released in (one, two)
+    )
+    again = row(rows_of(one, {"a": members}, {"a": others}), "auc")
+    assert first.replicates is not None
+    assert second.replicates is not None
+    np.testing.assert_array_equal(first.replicates, again.replicates)
+    assert np.corrcoef(first.replicates, second.replicates)[0, 1] > 0.2
+    assert abs(first.replicates.mean() - first.value) < 1e-9
+
+
+@dataclass(frozen=True, kw_only=True)
+class Nosy(Attack):
+    """Looks at what it did not declare."""
+
+    game: ClassVar[Game] = "membership"
+    knows: ClassVar[frozenset[Knowledge]] = frozenset()
+    version: ClassVar[int] = 1
+
+    def guess(self, sight: Sight, challenge: PublicChallenge, rng: Rng) -> Guess:
+        return Guess(np.zeros(len(sight.synthetic)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sloppy(Attack):
+    """Answers with nonsense."""
+
+    game: ClassVar[Game] = "membership"
+    knows: ClassVar[frozenset[Knowledge]] = frozenset()
+    version: ClassVar[int] = 1
+    rows: int = 0
+
+    def guess(self, sight: Sight, challenge: PublicChallenge, rng: Rng) -> Guess:
+        return Guess(np.full(self.rows or len(challenge.targets), np.nan))
+
+
+@pytest.mark.parametrize(
+    ("attack", "message"),
+    [(Nosy(), "without declaring"), (Sloppy(), "60 not finite"), (Sloppy(rows=3), r"shape \(3,\)")],
+)
+def test_attacks_that_break_the_rules_are_named(attack: Attack, message: str) -> None:
+    members, others, released = cut(people(100, np.random.default_rng(0)), 20, 40, 40)
+    with pytest.raises(ContractError, match=message):
+        rows_of(released, {"a": members}, {"a": others}, attack=attack)
+
+
+def test_nobody_is_dealt_twice() -> None:
+    members, others = cut(people(60, np.random.default_rng(0)), 20, 40)
+    everyone = Cohort.union([members, others])
+    with pytest.raises(ContractError, match="twice"):
+        membership_challenge(SCHEMA, {"a": members}, {"a": everyone}, np.random.default_rng(0))
+
+
+def test_members_unlike_the_others_make_every_claim_worthless() -> None:
+    rng = np.random.default_rng(0)
+    members, released = cut(people(500, rng), 200, 300)
+    others = people(300, rng, "o", centre=1)
+    seeds = Seeds(0)
+    challenge = membership_challenge(SCHEMA, {"a": members}, {"a": others}, rng)
+    blind = blind_baseline(SCHEMA, challenge, seeds)
+    assert "differ even for a model that never saw" in distrust(blind)
+    sight = show(DCR, SCHEMA, {Knowledge.SYNTHETIC: released})
+    _, rows = play_membership(DCR, sight, challenge, seeds, blind)
+    assert {r.measure.part for r in rows} >= {"auc", "leak@0.1%"}
+    assert all(isinstance(r.measure, Refusal) for r in rows)
+
+
+def test_a_fair_control_is_trusted() -> None:
+    distrusted = 0
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        members, others = cut(people(400, rng), 150, 250)
+        challenge = membership_challenge(SCHEMA, {"a": members}, {"a": others}, rng)
+        blind = blind_baseline(SCHEMA, challenge, Seeds(seed))
+        assert isinstance(blind, Measure)
+        assert 0.3 < blind.value < 0.7
+        distrusted += bool(distrust(blind))
+    assert distrusted == 0
+
+
+def test_matched_sets_widen_the_interval() -> None:
+    schema = replace(SCHEMA, cluster="family")
+    rng = np.random.default_rng(0)
+    one = people(100, rng).static
+    table = pd.concat([one.assign(patient=one["patient"] + f"-{k}") for k in range(4)])
+    table["family"] = table["patient"].str[:6]
+    alike = table.assign(lab0=table["lab0"] + rng.normal(0, 0.01, len(table)))
+
+    def width(schema: Schema) -> float:
+        everyone = Cohort.of_tables(schema, alike)
+        half = (everyone.static["patient"].str[1:6].astype(int) % 2 == 0).to_numpy()
+        members, others = (everyone.take(everyone.patients[part]) for part in (half, ~half))
+        released = Cohort.of_tables(
+            schema, people(200, np.random.default_rng(1), "r").static.assign(family="r")
+        )
+        found = row(rows_of(released, {"a": members}, {"a": others}), "auc")
+        return found.high - found.low
+
+    assert width(schema) > 1.6 * width(SCHEMA)
+
+
+# --- Attribute --------------------------------------------------------------------------------
+
+
+def secrets_of(
+    released: Cohort,
+    members: dict[str, Cohort],
+    others: dict[str, Cohort],
+    reference: Cohort | None = None,
+    seed: int = 0,
+) -> list[Scored]:
+    seeds = Seeds(seed)
+    (challenge,) = attribute_challenges(SCHEMA, members, others, seeds.child("deal").rng())
+    sight = show(LEARNER, SCHEMA, {Knowledge.SYNTHETIC: released})
+    return play_attribute(LEARNER, sight, challenge, reference, seeds)[1]
+
+
+def test_a_copied_secret_is_found() -> None:
+    rng = np.random.default_rng(0)
+    members, others, reference = cut(people(700, rng), 200, 300, 200)
+    attack = Attribute()
+    seeds = Seeds(0)
+    (challenge,) = attribute_challenges(SCHEMA, {"a": members}, {"a": others}, rng)
+    sight = show(attack, SCHEMA, {Knowledge.SYNTHETIC: members})
+    _, rows = play_attribute(attack, sight, challenge, reference, seeds)
+    assert row(rows, "advantage").low > 0.1
+    assert row(rows, "advantage").key.secret == "hiv"  # noqa: S105
+    assert row(rows, "auc").value > 0.95
+    assert row(rows, "accuracy").value > 0.95
+    assert row(rows, "reference").value < 0.85
+    assert "gives the secret away" in row(rows, "advantage").facts["verdict"]
+    assert must_catch(rows) == ""
+
+
+def test_what_medicine_knows_is_not_a_leak() -> None:
+    missed = alarms = small_p = 0
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        members, others, released = cut(people(350, rng), 100, 150, 100)
+        rows = secrets_of(
+            released,
+            dict(zip("ab", cut(members, 70, 30), strict=True)),
+            dict(zip("ab", cut(others, 70, 80), strict=True)),
+            seed=seed,
+        )
+        found = row(rows, "advantage")
+        missed += not found.low <= 0 <= found.high
+        alarms += found.low > 0
+        small_p += found.facts["p_value"] < 0.05
+    assert missed <= 9
+    assert alarms <= 6
+    assert small_p <= 10
+
+
+def test_a_secret_is_hidden_with_all_that_tells_it() -> None:
+    schema = Schema(
+        name="codes",
+        clock="days",
+        static={"age": Column(kind="integer", low=0, high=99)},
+        vocabularies={
+            "icd": Vocabulary(codes={"B20": "HIV", "I10": "bp"}, sensitive=frozenset(["B20"]))
+        },
+        windows=(Window(name="early", start=-1, end=10), Window(name="late", start=10, end=99)),
+    )
+    static = pd.DataFrame({"patient": [f"p{i}" for i in range(40)], "age": range(40)})
+    codes = pd.DataFrame(
+        {
+            "patient": [f"p{i}" for i in range(0, 40, 3)],
+            "day": 20.0,
+            "system": "icd",
+            "code": "B20",
+        }
+    )
+    cohort = Cohort.of_tables(schema, static, codes=codes)
+    members, others = cut(cohort, 20, 20)
+    (challenge,) = attribute_challenges(
+        schema, {"a": members}, {"a": others}, np.random.default_rng(0)
+    )
+    assert challenge.public.secret == "B20@late"  # noqa: S105
+    assert list(challenge.public.targets) == ["age", "I10@early", "I10@late"]
+    assert challenge.answers.sum() == 14
+
+
+def test_patients_without_the_secret_are_not_asked_about() -> None:
+    cohort = people(60, np.random.default_rng(0))
+    static = cohort.static.assign(hiv=cohort.static["hiv"].where(np.arange(60) % 3 > 0, None))
+    members, others = cut(Cohort.of_tables(SCHEMA, static), 30, 30)
+    (challenge,) = attribute_challenges(
+        SCHEMA, {"a": members}, {"a": others}, np.random.default_rng(0)
+    )
+    assert len(challenge.truth) == 40
+    assert (challenge.answers >= 0).all()
+
+
+def test_few_known_secrets_are_refused() -> None:
+    members, others, released = cut(people(100, np.random.default_rng(0)), 15, 40, 40)
+    refused = answer(secrets_of(released, {"a": members}, {"a": others}), "advantage")
+    assert isinstance(refused, Refusal)
+    assert "15 members" in refused.reason
+
+
+def test_nothing_sensitive_nothing_asked() -> None:
+    static = {name: replace(column, roles=frozenset()) for name, column in SCHEMA.static.items()}
+    schema = replace(SCHEMA, static=static)
+    cohort = Cohort.of_tables(schema, people(20, np.random.default_rng(0)).static)
+    members, others = cut(cohort, 10, 10)
+    rng = np.random.default_rng(0)
+    assert attribute_challenges(schema, {"a": members}, {"a": others}, rng) == []
+
+
+# --- Controls ---------------------------------------------------------------------------------
+
+
+def test_a_control_is_split_by_whole_matched_sets(nafld: Cohort) -> None:
+    some = nafld.take(nafld.patients[:400])
+    found = split_control({"a": some}, np.random.default_rng(0))
+    release, rest = found.release["a"], found.nonmembers["a"]
+    assert sorted([*release.patients, *rest.patients]) == sorted(some.patients)
+    assert not set(release.clusters) & set(rest.clusters)
+    assert f"{len(rest)} others instead of 400" in found.note
+
+
+def test_a_control_that_could_not_be_played_is_said() -> None:
+    rows = [Scored("", Refusal(reason="No site.", part="auc"))]
+    assert "could not be played: No site." in must_catch(rows)
+    assert must_stay_silent(rows, 3) == ""
+
+
+@pytest.mark.parametrize(("attacks", "silent"), [(1, False), (10, True)])
+def test_chance_is_shared_between_attacks(attacks: int, silent: bool) -> None:  # noqa: FBT001
+    measure = Measure(value=0.6, low=0.55, high=0.65, n=9, part="auc", facts={"p_value": 2e-4})
+    assert (must_stay_silent([Scored("", measure)], attacks) == "") is silent

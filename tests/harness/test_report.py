@@ -1,0 +1,529 @@
+"""The report says what the rows say: no more, no less, and always the same."""
+
+from __future__ import annotations
+
+import copy
+import html
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fedbench import report
+from fedbench.errors import RunError
+from fedbench.report.numbers import Numbers, across_seeds
+from fedbench.report.words import human_bytes, number
+from fedbench.results import RunDir, frame, write_json, write_parquet
+
+Row = dict[str, Any]
+SITES = ("North", "East", "South", "West")
+SUITE = """
+[suite]
+name = "made-up"
+seeds = [0, 1, 2]
+regimes = ["federated", "centralized", "local", "mixture"]
+records = 2000
+
+[[datasets]]
+name = "{dataset}"
+
+[[scenarios]]
+name = "clinics"
+partition = {{ name = "dirichlet", alpha = 0.5, sites = 4 }}
+strategy = "fedavg"
+rounds = 20
+
+[[generators]]
+name = "copula"
+"""
+
+AUROC = {"federated": 0.74, "centralized": 0.75, "local": 0.70, "mixture": 0.72}
+WORTH = {"independent": -0.15, "copula": 0.0, "tvae": -0.03}
+
+
+class Study:
+    """Rows as the runner writes them, about a world whose truth is known."""
+
+    def __init__(
+        self, dataset: str = "opt", seeds: int = 3, sites: tuple[str, ...] = SITES
+    ) -> None:
+        self.dataset, self.seeds, self.sites = dataset, seeds, sites
+        self.rows: list[Row] = []
+
+    def add(self, name: str, value: float | None, half: float = 0.02, **about: Any) -> None:
+        """Add one number to every seed, shifted a little from seed to seed."""
+        for seed in range(self.seeds):
+            row: Row = {
+                "suite": "made-up", "dataset": self.dataset, "scenario": "clinics", "seed": seed,
+                "name": name, "status": "done", "target": "pooled", "n": 300,
+            }  # fmt: skip
+            if value is not None:
+                shifted = value + (seed - (self.seeds - 1) / 2) * (half / 20 if half == half else 0)
+                row |= {"value": shifted, "low": shifted - half, "high": shifted + half}
+            row |= about
+            row["train_id"] = (
+                f"{self.dataset}-{row.get('label', '')}-{row.get('regime', '')}-{seed}"
+            )
+            self.rows.append({"label": row.get("generator", ""), **row})
+
+    def utility(self, generator: str, regime: str, by: float) -> None:
+        about = {"generator": generator, "regime": regime, "family": "utility", "task": "preterm",
+                 "better": "higher"}  # fmt: skip
+        pooled = {"target": "generalist", "level": "patient-weighted"} if regime == "local" else {}
+        self.add("utility.auroc", by, **about, **pooled)
+        self.add("utilization.auroc", 0.6, **about, **pooled)
+        for i, site in enumerate(self.sites):
+            mine = {**about, "target": "specialist", "site": site}
+            mine |= {"model": site} if regime == "local" else {}
+            if i == len(self.sites) - 1:
+                said = {
+                    "status": "refused",
+                    "reason": f"{3 + i} events at {site}; at least 10 needed",
+                }
+                self.add("utility.auroc", None, **mine, **said)
+            else:
+                self.add("utility.auroc", by - 0.03 * i, 0.05, **mine)
+
+    def fidelity(self, generator: str, regime: str, by: float) -> None:
+        about = {"generator": generator, "regime": regime, "family": "fidelity"}
+        about |= {"target": "generalist", "level": "patient-weighted"} if regime == "local" else {}
+        self.add("associations", 0.08 - by, 0.01, better="lower", **about)
+        self.add("marginals", 0.05 - by, 0.01, better="lower", **about)
+        self.add("detection", 0.7 - by, 0.03, better="lower", **about)
+
+    def privacy(self, generator: str, regime: str, auc: float, leak: float) -> None:
+        about = {"generator": generator, "regime": regime, "family": "privacy", "better": "lower"}
+        p = 0.0001 if auc > 0.56 else 0.6
+        self.add("dcr.auc", auc, 0.03, **about, p_value=p, p_adjusted=p, detectable=0.54)
+        self.add("dcr.leak@1%", leak, 0.01, **about, detectable=0.03)
+        self.add("dcr.tpr@1%", 0.01 + leak, 0.01, **about)
+        self.add("dcr.tpr@0.1%", None, **about, status="refused",
+                 reason="400 non-members; at least 10000 needed")  # fmt: skip
+        self.add("dcr.blind", 0.5, 0.03, **about)
+        for secret in ("diabetes", "tobacco"):
+            self.add("attribute.advantage", 2 * (auc - 0.5), 0.03, **about, secret=secret,
+                     p_value=p, p_adjusted=p, detectable=0.05)  # fmt: skip
+
+    def traffic(self, generator: str, regime: str, up: float) -> None:
+        about = {"generator": generator, "regime": regime, "family": "communication"}
+        for way in ("up", "down"):
+            self.add("communication.bytes", 4 * up, math_nan, **about, level=way)
+            for site in self.sites:
+                self.add("communication.bytes", up, math_nan, **about, level=way, site=site)
+        self.add("communication.rounds", 20, math_nan, **about)
+
+    def difference(self, name: str, target: str, value: float, half: float, **about: Any) -> None:
+        about = {"generator": "copula", "regime": "federated", "target": target, **about}
+        about |= {"group": "over local", "level": "patient-weighted"} if target == "gain" else {}
+        self.add(name, value, half, **about)
+
+
+math_nan = float("nan")
+
+
+def everything(**settings: Any) -> Study:
+    """Three generators, four regimes, all controls."""
+    study = Study(**settings)
+    for generator, worth in WORTH.items():
+        for regime, auroc in AUROC.items():
+            study.utility(generator, regime, auroc + worth)
+            study.fidelity(generator, regime, (auroc - 0.7) / 2 + worth / 5)
+            study.privacy(generator, regime, 0.505 + (generator == "tvae") * 0.08, 0.002)
+            study.traffic(generator, regime, {"local": 0, "mixture": 1e5}.get(regime, 1.25e6))
+    for generator in ("copula", "tvae"):
+        preterm = {"generator": generator, "task": "preterm", "better": "higher"}
+        study.difference("utility.auroc", "gain", 0.041, 0.02, **preterm, family="utility")
+        study.difference("utility.auroc", "tax", 0.01, 0.03, **preterm, family="utility")
+        study.difference("associations", "gain", 0.02, 0.03, generator=generator, better="lower")
+        study.difference("associations", "tax", 0.004, 0.002, generator=generator, better="lower")
+    controls(study)
+    study.add("", None, generator="diffusion", regime="federated", status="failed",
+              reason="ValueError: no <b>noise</b> left")  # fmt: skip
+    study.add("codes", None, generator="copula", regime="federated", family="fidelity",
+              status="not applicable", reason="the cohort has no codes")  # fmt: skip
+    return study
+
+
+def controls(study: Study, copied: float = 0.99, fresh: float = 0.5) -> None:
+    study.utility("copy", "control", 0.78)
+    study.fidelity("copy", "control", 0.06)
+    study.privacy("copy", "control", copied, 2 * copied - 1)
+    study.privacy("real", "control", fresh, 0.0)
+    study.add("marginals", 0.4, 0.01, generator="uniform", regime="control", family="fidelity",
+              better="lower")  # fmt: skip
+
+
+Make = Callable[..., RunDir]
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Make:
+    """Write a run directory with the rows of these studies."""
+
+    def made(*studies: Study, name: str = "made-up-20260102T030405Z-abc123") -> RunDir:
+        folder = tmp_path / name
+        folder.mkdir(exist_ok=True)
+        dataset = studies[0].dataset if studies else "opt"
+        (folder / "suite.toml").write_text(SUITE.format(dataset=dataset))
+        write_json(folder / "environment.json", {"python": "3.11", "versions": {"numpy": "2"}})
+        rows = [row for study in studies for row in study.rows]
+        write_parquet(folder / "results.parquet", frame(rows))
+        return RunDir(folder)
+
+    return made
+
+
+def said(run: RunDir, topic: str) -> str:
+    """Return one of the four sentences of the run's first world."""
+    world = report.build(run)["worlds"][0]
+    return next(str(s["text"]) for s in world["headline"] if s["topic"] == topic)
+
+
+# --- Over seeds -------------------------------------------------------------------------------
+
+
+def test_one_seed_keeps_its_interval() -> None:
+    assert across_seeds([0.5], [0.4], [0.7]) == pytest.approx((0.5, 0.4, 0.7))
+
+
+def test_equal_seeds_do_not_shrink_the_interval() -> None:
+    assert across_seeds([0.5] * 9, [0.4] * 9, [0.7] * 9) == pytest.approx((0.5, 0.4, 0.7))
+
+
+def test_spread_between_seeds_widens_the_interval() -> None:
+    values = [0.4, 0.5, 0.6]
+    mean, low, high = across_seeds(values, [v - 0.1 for v in values], [v + 0.1 for v in values])
+    between = 4.302652729911275 * 0.1 / np.sqrt(3)
+    assert mean == pytest.approx(0.5)
+    assert (low, high) == pytest.approx(
+        (0.5 - np.hypot(0.1, between), 0.5 + np.hypot(0.1, between))
+    )
+
+
+def test_without_any_interval_there_is_none() -> None:
+    nan = float("nan")
+    assert across_seeds([1.0, 2.0], [nan, nan], [nan, nan]) == (1.5, None, None)
+    assert across_seeds([nan], [nan], [nan]) == (None, None, None)
+
+
+def test_seeds_without_a_number_are_counted() -> None:
+    study = Study(seeds=2)
+    study.add("marginals", 0.1, generator="copula", regime="federated")
+    study.rows[1] |= {"value": None, "status": "refused", "reason": "too few"}
+    (found,) = Numbers.of(frame(study.rows))
+    assert (found.seeds, found.asked, found.status, found.reasons) == (1, 2, "done", ("too few",))
+
+
+def test_a_failure_is_not_hidden_by_a_refusal() -> None:
+    study = Study(seeds=2)
+    study.add("marginals", None, generator="copula", regime="federated", status="refused")
+    study.rows[1]["status"] = "failed"
+    (found,) = Numbers.of(frame(study.rows))
+    assert found.status == "failed"
+
+
+# --- The document -----------------------------------------------------------------------------
+
+
+def test_a_full_run_validates_and_is_written(make: Make) -> None:
+    run = make(everything(), everything(dataset="nafld"))
+    path = report.write(run)
+    assert path == run.path / "report.html"
+    document = json.loads((run.path / "report.json").read_text())
+    report.validate(document)
+    assert [world["dataset"] for world in document["worlds"]] == ["nafld", "opt"]
+    assert document["run"]["date"] == "2026-01-02 03:04 UTC"
+
+
+def test_a_spoiled_report_does_not_validate(make: Make) -> None:
+    document = report.build(make(everything()))
+    spoiled = copy.deepcopy(document)
+    spoiled["worlds"][0]["headline"].pop()
+    with pytest.raises(RunError, match=r"headline"):
+        report.validate(spoiled)
+    with pytest.raises(RunError, match="surprise"):
+        report.validate({**document, "surprise": 1})
+
+
+def test_the_same_results_give_the_same_bytes(make: Make) -> None:
+    run = make(everything())
+    names = ("report.json", "report.md", "report.html")
+    report.write(run)
+    first = [(run.path / name).read_bytes() for name in names]
+    rows = pd.read_parquet(run.path / "results.parquet")
+    write_parquet(run.path / "results.parquet", rows.sample(frac=1, random_state=0))
+    report.write(run)
+    assert [(run.path / name).read_bytes() for name in names] == first
+
+
+def test_no_row_is_dropped(make: Make) -> None:
+    run = make(everything())
+    document = report.build(run)
+    rows = run.results()
+    counted = sum(n["asked"] for world in document["worlds"] for n in world["numbers"])
+    silent = sum(group["count"] for group in document["silent"])
+    assert counted == len(rows)
+    assert silent == (rows["status"] != "done").sum()
+    assert sum(document["statuses"].values()) == len(rows)
+
+
+def test_the_pages_stand_alone(make: Make) -> None:
+    page = report.write(make(everything())).read_text()
+    assert not re.findall(r'(?:src|href)="(?!#)', page)
+    assert "<script" not in page
+    assert "@import" not in page
+    assert "url(" not in re.sub(r"url\(#", "", page)
+
+
+def test_the_page_is_well_formed_and_its_ids_are_unique(make: Make) -> None:
+    page = report.write(make(everything(), everything(dataset="nafld"))).read_text()
+    ids = re.findall(r'\bid="([^"]*)"', page)
+    assert len(ids) == len(set(ids))
+    assert set(re.findall(r'href="#([^"]*)"', page)) <= set(ids)
+    Balanced().check(page)
+
+
+def test_every_table_header_has_a_scope(make: Make) -> None:
+    page = report.write(make(everything())).read_text()
+    heads = re.findall(r"<th\b[^>]*>", page)
+    assert heads
+    assert all('scope="' in head for head in heads)
+
+
+class Balanced(HTMLParser):
+    """Fails on a tag that closes what it did not open."""
+
+    EMPTY = frozenset({"meta", "link", "br", "hr", "img", "input"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+
+    def check(self, page: str) -> None:
+        self.feed(page)
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in self.EMPTY:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        pass
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+# --- Names from outside -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name", ["<script>", "$x_{1}$", "a|b](http://c)", "Ümläut & Söhne", "北京"]
+)
+def test_a_hospital_may_be_called_anything(make: Make, name: str) -> None:
+    run = make(everything(sites=(name, *SITES[1:])))
+    page = report.write(run).read_text()
+    assert html.escape(name) in page
+    assert "<script" not in page
+    text = (run.path / "report.md").read_text()
+    assert "<script" not in text
+    assert "](http" not in text
+
+
+def test_a_reason_is_not_markup(make: Make) -> None:
+    run = make(everything())
+    page = report.write(run).read_text()
+    assert "ValueError: no &lt;b&gt;noise&lt;/b&gt; left" in page
+    assert "<b>noise" not in page + (run.path / "report.md").read_text()
+
+
+# --- What the sentences say -------------------------------------------------------------------
+
+
+def test_a_gain_is_said_with_its_numbers(make: Make) -> None:
+    text = said(make(everything(seeds=1)), "gain")
+    assert "AUROC was better by 0.041 (95 % interval 0.021 to 0.061) than" in text
+    assert "No difference could be shown in associations" in text
+
+
+def test_the_numbers_of_a_sentence_are_those_of_the_rows(make: Make) -> None:
+    run = make(everything())
+    (found,) = Numbers.of(run.results()).where(label="copula", target="gain", name="utility.auroc")
+    assert f"{number(found.value)} (95 % interval {number(found.low)} to" in said(run, "gain")
+
+
+def test_a_loss_is_said_as_such(make: Make) -> None:
+    study = everything(seeds=1)
+    rows = [r for r in study.rows if r["target"] == "gain" and r["name"] == "utility.auroc"]
+    for row in rows:
+        row |= {"value": -0.05, "low": -0.07, "high": -0.01}
+    assert "worse by 0.050 (95 % interval 0.010 to 0.070)" in said(make(study), "gain")
+
+
+def test_no_difference_tells_what_would_have_been_seen(make: Make) -> None:
+    text = said(make(everything(seeds=1)), "tax")
+    assert "No difference could be shown in AUROC" in text
+    assert "worse by 0.010 (95 % interval \N{MINUS SIGN}0.020 to 0.040)" in text
+    assert f"a difference of {number(1.43 * 0.03)} or more" in text
+    assert "The associations was worse by 0.004" in text
+
+
+def test_a_refused_gain_says_why(make: Make) -> None:
+    study = everything()
+    for row in study.rows:
+        if row["target"] == "gain":
+            row |= {"value": None, "status": "refused", "reason": "no hospital has both classes"}
+    text = said(make(study), "gain")
+    assert text == "Nothing can be said about a gain, because no hospital has both classes."
+
+
+def test_without_local_generators_there_is_no_gain(make: Make) -> None:
+    study = everything()
+    study.rows = [r for r in study.rows if r["regime"] in ("federated", "control")]
+    run = make(study)
+    assert "because the run has no local regime" in said(run, "gain")
+    assert "because the run has no centralized regime" in said(run, "tax")
+    report.write(run)
+
+
+def test_what_was_not_recognized_names_what_would_have_been(make: Make) -> None:
+    text = said(make(everything(seeds=1)), "leak")
+    assert "could not be recognized by the attack dcr: AUC 0.505 (95 % interval 0.475" in text
+    assert "An AUC of 0.540 or more would have been noticed" in text
+    assert "a share of 3.0 % would have been noticed" in text
+
+
+def test_a_leak_is_said(make: Make) -> None:
+    study = everything()
+    study.rows = [r for r in study.rows if r["label"] != "copula"]
+    text = said(make(study), "leak")
+    assert "Training patients could be recognized by the attack dcr: AUC 0.585" in text
+
+
+def test_nothing_is_ever_called_private(make: Make) -> None:
+    run = make(everything())
+    report.write(run)
+    for name in ("report.md", "report.html"):
+        assert not re.search(r"\bprivate\b", (run.path / name).read_text(), re.IGNORECASE)
+
+
+@pytest.mark.parametrize(
+    ("copied", "fresh", "because"),
+    [
+        (0.5, 0.5, "did not even catch a copy"),
+        (0.99, 0.9, "went off on records that no generator saw"),
+    ],
+)
+def test_a_failed_control_silences_the_claim(
+    make: Make, copied: float, fresh: float, because: str
+) -> None:
+    study = everything()
+    study.rows = [r for r in study.rows if r["regime"] != "control"]
+    controls(study, copied, fresh)
+    text = said(make(study), "leak")
+    assert "Nothing can be said about whether training patients can be recognized" in text
+    assert because in text
+
+
+def test_without_controls_the_claim_says_so(make: Make) -> None:
+    study = everything()
+    study.rows = [r for r in study.rows if r["regime"] != "control"]
+    assert "No copy control has shown that this attack works here" in said(make(study), "leak")
+
+
+def test_without_attacks_nothing_is_said_about_leaks(make: Make) -> None:
+    study = everything()
+    study.rows = [r for r in study.rows if r.get("family") != "privacy"]
+    run = make(study)
+    assert "because no such attack was run" in said(run, "leak")
+    page = report.write(run).read_text()
+    assert "Usefulness against leakage" not in page
+
+
+def test_traffic_is_said_per_hospital_and_in_human_units(make: Make) -> None:
+    text = said(make(everything()), "sent")
+    assert "In 20 rounds, each of 4 hospitals sent 1.25 MB and received 1.25 MB" in text
+    assert "(10 MB in all)" in text
+
+
+# --- Runs with holes --------------------------------------------------------------------------
+
+
+def test_refused_utility_leaves_fidelity_to_compare_by(make: Make) -> None:
+    study = everything()
+    for row in study.rows:
+        if row["name"].startswith("utility"):
+            row |= {"value": None, "status": "refused", "reason": "4 events; 10 needed"}
+    run = make(study)
+    world = report.build(run)["worlds"][0]
+    assert world["lead"]["name"] == "associations"
+    assert "Nothing can be said about the AUROC, because 4 events; 10 needed" in said(run, "gain")
+    report.write(run)
+
+
+def test_numbers_without_intervals_claim_nothing(make: Make) -> None:
+    study = everything()
+    for row in study.rows:
+        row |= {"low": float("nan"), "high": float("nan")}
+    run = make(study)
+    assert "how sure that is, is not known" in said(run, "gain")
+    report.write(run)
+
+
+@pytest.mark.parametrize("rows", [[], [{"dataset": "opt", "status": "failed", "reason": "broken"}]])
+def test_a_run_that_found_nothing_still_reports(make: Make, rows: list[Mapping[str, Any]]) -> None:
+    study = Study()
+    study.rows = [dict(row) for row in rows]
+    page = report.write(make(study)).read_text()
+    assert page.rstrip().endswith("</html>")
+
+
+def test_an_unfinished_run_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="unfinished"):
+        report.build(RunDir(tmp_path))
+
+
+def test_sizes_come_from_the_partitions(make: Make) -> None:
+    study = Study(seeds=2)
+    study.add("marginals", 0.1, generator="copula", regime="federated")
+    run = make(study)
+    for row, north in zip(study.rows, (30, 40), strict=True):
+        site = ["North"] * north + ["East"] * (100 - north)
+        part = ["train"] * 10 + ["test"] * 80 + ["train"] * 10
+        table = pd.DataFrame({"patient": range(100), "site": site, "part": part})
+        write_parquet(run.path / "cells" / f"a-{row['train_id']}" / "partition.parquet", table)
+    data = report.build(run)["worlds"][0]["data"]
+    assert data["patients"] == 100
+    assert data["hospitals"][1] == {"name": "North", "patients": [30, 40], "train": [10, 10]}
+    assert data["licence"]
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [(0, "0 bytes"), (999, "999 bytes"), (1500, "1.5 kB"), (999_900, "1 MB"), (1.234e9, "1.23 GB")],
+)
+def test_bytes_have_human_units(size: float, text: str) -> None:
+    assert human_bytes(size) == text
+
+
+def walk(thing: Any) -> Iterator[Any]:
+    """Yield every value in a document."""
+    if isinstance(thing, Mapping):
+        thing = list(thing.values())
+    if isinstance(thing, list):
+        for item in thing:
+            yield from walk(item)
+    else:
+        yield thing
+
+
+def test_json_holds_no_nan(make: Make) -> None:
+    floats = [v for v in walk(report.build(make(everything()))) if isinstance(v, float)]
+    assert floats
+    assert np.isfinite(floats).all()
