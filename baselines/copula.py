@@ -69,7 +69,10 @@ class Copula(Statistic):
         # The sums of `features` by one matrix product, in a fraction of time and memory.
         plan = _Plan(site.encoder)
         totals = [_moments(*plan.seen(block)) for block in site.records.blocks()]
-        sums = {name: sum(total[name] for total in totals) for name in ("products", "counts")}
+        sums = {
+            name: np.sum([total[name] for total in totals], axis=0)
+            for name in ("products", "counts")
+        }
         private = type(local.budget).label != "none"
         bound = self.bound(phase, site.encoder) if private else float("inf")
         return Update(sums=local.budget.release(sums, bound), weight=float(len(site.records)))
@@ -337,7 +340,7 @@ def _tetrachoric(covariance: Floats, cuts: Floats) -> Floats:
             np.where(found < covariance, angle, low),
             np.where(found < covariance, high, angle),
         )
-    return np.sin((low + high) / 2)
+    return np.asarray(np.sin((low + high) / 2))
 
 
 def _moments(seen: Floats, groups: Floats) -> dict[str, Floats]:

@@ -98,24 +98,27 @@ def summarize(cohort: Cohort) -> Mapping[str, Floats]:
     (usually a single row), counts per bin, last column missing. Categories: counts per level,
     last entry missing. Patients to whom a feature does not apply are not counted.
     """
-    schema, table = cohort.schema, cohort.table
-    counts: dict[str, Floats] = {}
-    for feature in schema.features:
-        applies = _applies(table, feature)
-        if feature.column.kind == "category":
-            codes = table[feature.name].cat.codes.to_numpy()[applies]
-            size = len(feature.column.levels)
-            counts[feature.name] = np.bincount(np.where(codes < 0, size, codes), minlength=size + 1)
-        else:
-            rows = _rows(table, feature)[applies]
-            values = table[feature.name].to_numpy(dtype=float)[applies]
-            cuts = edges(feature)
-            bins = len(cuts) - 1
-            place = np.where(np.isnan(values), bins, _bin(values, cuts))
-            height = _height(schema, feature)
-            flat = np.bincount(rows * (bins + 1) + place, minlength=height * (bins + 1))
-            counts[feature.name] = flat.reshape(height, bins + 1)
-    return {name: np.asarray(count, dtype=np.float64) for name, count in counts.items()}
+    return {
+        feature.name: _counted(cohort, feature).astype(np.float64)
+        for feature in cohort.schema.features
+    }
+
+
+def _counted(cohort: Cohort, feature: Feature) -> Ints:
+    table = cohort.table
+    applies = _applies(table, feature)
+    if feature.column.kind == "category":
+        codes = table[feature.name].cat.codes.to_numpy()[applies]
+        size = len(feature.column.levels)
+        return np.bincount(np.where(codes < 0, size, codes), minlength=size + 1)
+    rows = _rows(table, feature)[applies]
+    values = table[feature.name].to_numpy(dtype=float)[applies]
+    cuts = edges(feature)
+    bins = len(cuts) - 1
+    place = np.where(np.isnan(values), bins, _bin(values, cuts))
+    height = _height(cohort.schema, feature)
+    flat = np.bincount(rows * (bins + 1) + place, minlength=height * (bins + 1))
+    return flat.reshape(height, bins + 1)
 
 
 @dataclass(frozen=True)
@@ -191,26 +194,32 @@ class Encoder:
 
         Never leaves the public range, and never writes a level or a gap that nobody has.
         """
-        n = len(numbers)
-        table: dict[str, pd.Series | pd.Categorical] = {}
-        for j, feature in enumerate(self.categories):
-            codes = np.where(levels[:, j] == self.widths[j] - 1, -1, levels[:, j])
-            table[feature.name] = pd.Categorical.from_codes(
-                codes.tolist(), categories=list(feature.column.levels)
+        codes = {
+            feature.name: self._codes(j, levels[:, j]) for j, feature in enumerate(self.categories)
+        }
+        columns: dict[str, pd.Categorical | Floats] = {
+            feature.name: pd.Categorical.from_codes(
+                codes[feature.name], dtype=pd.CategoricalDtype(list(feature.column.levels))
             )
+            for feature in self.categories
+        }
         for j, feature in enumerate(self.numbers):
-            rows = np.zeros(n, dtype=np.int64)
+            rows = np.zeros(len(numbers), dtype=np.int64)
             if feature.given:
-                codes = np.asarray(table[feature.given].codes, dtype=np.int64)
-                rows = np.maximum(codes, 0)
+                rows = np.maximum(codes[feature.given], 0)
             values = self._values(feature, numbers[:, j], rows)
             gone = missing[:, j] & (self.missing_rates[j] > 0) | (self.missing_rates[j] >= 1)
-            table[feature.name] = pd.Series(np.where(gone, np.nan, values))
-        width = len(str(max(n - 1, 0)))
-        patients = pd.Index([f"s{i:0{width}d}" for i in range(n)], name="patient", dtype=object)
-        frame = pd.DataFrame({f.name: np.asarray(table[f.name]) for f in self.schema.features})
-        typed = {f.name: pd.CategoricalDtype(list(f.column.levels)) for f in self.categories}
-        return cohort_from_table(self.schema, frame.astype(typed).set_index(patients))
+            columns[feature.name] = np.where(gone, np.nan, values)
+        width = len(str(max(len(numbers) - 1, 0)))
+        patients = [f"s{i:0{width}d}" for i in range(len(numbers))]
+        frame = pd.DataFrame({f.name: columns[f.name] for f in self.schema.features})
+        return cohort_from_table(self.schema, frame.set_index(pd.Index(patients, name="patient")))
+
+    def _codes(self, column: int, levels: Ints) -> Ints:
+        """Return pandas codes; a level that nobody has becomes the most frequent one."""
+        usual = int(np.argmax(self.shares[column]))
+        levels = np.where(self.possible[column][levels], levels, usual)
+        return np.where(levels == self.widths[column] - 1, -1, levels)
 
     def _scores(self, feature: Feature, values: Floats, rows: Ints) -> Floats:
         """Mid-rank normal scores under the summed distribution."""

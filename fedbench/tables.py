@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from difflib import get_close_matches
+from functools import lru_cache
 from typing import Any, TypeVar, get_args, get_type_hints
 
 from fedbench.errors import SpecError
@@ -28,12 +29,15 @@ def build(kind: type[T], values: Mapping[str, Any], where: str) -> T:
     Raises:
         SpecError: they do not fit; the message starts with ``where`` and names every problem.
     """
-    from pydantic import TypeAdapter, ValidationError  # noqa: PLC0415  (slow to import)
+    from pydantic import ValidationError  # noqa: PLC0415  (slow to import)
 
+    if unknown := sorted(set(values) - set(_fields_at(kind, ()))):  # not all kinds forbid them
+        problem = _problem(kind, values, "unexpected_keyword_argument", unknown[:1], "")
+        raise SpecError(f"{where}: {problem}")
     # Through JSON: there, strict still lets a list become a tuple and a whole number a float.
     text = json.dumps(values, default=str)
     try:
-        return TypeAdapter(kind).validate_json(text, strict=True)
+        built: T = _adapter(kind).validate_json(text, strict=True)
     except ValidationError as error:
         problems = " ".join(
             _problem(kind, values, detail["type"], detail["loc"], detail["msg"])
@@ -42,6 +46,7 @@ def build(kind: type[T], values: Mapping[str, Any], where: str) -> T:
         raise SpecError(f"{where}: {problems}") from None
     except SpecError as error:
         raise SpecError(f"{where}: {error}") from None
+    return built
 
 
 def document(
@@ -90,7 +95,16 @@ def _key(name: str) -> str:
 
 
 def _block(head: str, table: Mapping[str, Any]) -> str:
-    return "".join([f"{head}\n", *(f"{key} = {literal(item)}\n" for key, item in table.items())])
+    return "".join(
+        [f"{head}\n", *(f"{_key(key)} = {literal(item)}\n" for key, item in table.items())]
+    )
+
+
+@lru_cache(maxsize=8)
+def _adapter(kind: type) -> Any:
+    from pydantic import TypeAdapter  # noqa: PLC0415
+
+    return TypeAdapter(kind)
 
 
 def _problem(
@@ -100,8 +114,7 @@ def _problem(
     if problem == "missing":
         return f"{place} is missing."
     if problem == "unexpected_keyword_argument":
-        given = _at(values, loc[:-1])
-        known = [name for name in _fields_at(kind, loc[:-1]) if name not in given]
+        known = _fields_at(kind, loc[:-1])
         return f"{place} is not known.{hint(loc[-1], known)} Known are: {', '.join(known)}."
     expected = message.removeprefix("Input should be ")
     # 'a', 'b' or 'c': what a literal allows is told in quotes.

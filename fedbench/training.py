@@ -259,5 +259,5 @@ def weights(network: nn.Module) -> dict[str, NDArray[np.float32] | NDArray[np.fl
 def _seeded(rng: Rng) -> Iterator[None]:
     """Seed torch within the block (first weights, dropout) and leave no trace outside."""
     with torch.random.fork_rng(devices=[]):
-        torch.random.default_generator.manual_seed(int(rng.integers(2**63)))
+        torch.default_generator.manual_seed(int(rng.integers(2**63)))
         yield

@@ -55,6 +55,7 @@ class Associations(Metric):
             kept = len(first) * len(rows) <= _KEPT
             real, fake = (side.correlations(first[block], second[block], kept) for side in sides)
             rows += np.abs(real - fake) @ weight[block]
+        rows[0] = np.abs(sides[0].exact - sides[1].exact)[first, second] @ weight
         return [measured(rows, len(evidence.test), most=2.0)]
 
 
@@ -107,7 +108,6 @@ class _Side:
         found -= self.middle[:, first] * self.middle[:, second]
         found *= self.inverse[:, first]
         found *= self.inverse[:, second]
-        found[0] = self.exact[first, second]
         return found
 
 

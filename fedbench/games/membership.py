@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import stats as distributions
 
 from fedbench import stats
@@ -20,13 +21,20 @@ from fedbench.games.scoring import (
     Ranked,
     Scored,
     auc_of,
+    below_one,
     check_guess,
     counts_of,
     sites_of,
+    softened,
+    stretch,
+    stretched,
 )
 from fedbench.metric import Measure, Refusal
 from fedbench.seeds import Rng, Seeds
 from fedbench.stats import Interval
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
 
 __all__ = ["ALPHAS", "WORST", "play_membership"]
 
@@ -74,8 +82,8 @@ def play_membership(
     usable = [each for each in ranked if min(each.site.n) > 1]
     counts = counts_of([each.site for each in usable], challenge)
     rows = [Scored("", _everybody(usable, counts))]
-    rows += [Scored(each.site.name, _alone(each)) for each in ranked]
-    rows += [Scored(WORST, _worst(usable))]
+    alone = [Scored(each.site.name, _alone(each)) for each in ranked]
+    rows += [*alone, Scored(WORST, _worst(alone))]
     for alpha in ALPHAS:
         rng = bootstrap.child("tpr", alpha).rng()
         rows += [Scored("", row) for row in _low_fpr(usable, alpha, counts, rng)]
@@ -95,9 +103,7 @@ def _everybody(ranked: Sequence[Ranked], counts: Mapping[str, Any]) -> Measure |
         reason = "No site has two members and two others to tell apart."
         return Refusal(reason=reason, part="auc", facts=counts)
     row = auc_of(ranked)
-    detectable = stats.detectable_auc(counts["n_members"], counts["n_nonmembers"])
-    words = _auc_words(row, detectable)
-    return replace(row, facts={**counts, **row.facts, "detectable": detectable, "verdict": words})
+    return replace(row, facts={**counts, **row.facts, "verdict": _auc_words(row)})
 
 
 def _alone(ranked: Ranked) -> Measure | Refusal:
@@ -112,7 +118,8 @@ def _alone(ranked: Ranked) -> Measure | Refusal:
     return row
 
 
-def _auc_words(found: Measure, detectable: float) -> str:
+def _auc_words(found: Measure) -> str:
+    detectable = found.facts["detectable"]
     if found.low > 0.5:
         return (
             f"members are recognised: AUC {found.value:.3f} ({found.low:.3f} to {found.high:.3f})"
@@ -126,24 +133,24 @@ def _auc_words(found: Measure, detectable: float) -> str:
     return f"not detectable; an AUC of {detectable:.3f} would have been"
 
 
-def _worst(ranked: Sequence[Ranked]) -> Measure | Refusal:
+def _worst(alone: Sequence[Scored]) -> Measure | Refusal:
     """The site whose members are easiest to recognise, among those with rows of their own."""
-    ranked = [each for each in ranked if min(each.site.n) >= FEW]
-    if not ranked:
+    sites = {each.site: each.measure for each in alone}
+    rows = {site: row for site, row in sites.items() if isinstance(row, Measure) and not row.weak}
+    if not rows:
         return Refusal(reason=f"No site has {FEW} members and {FEW} others.", part="auc")
-    rows = [row for each in ranked if isinstance(row := _alone(each), Measure)]
-    draws = np.array([row.replicates for row in rows])
-    found = stats.worst(draws, [row.value for row in rows], "lower")
-    at = int(np.argmax([row.value for row in rows]))
+    name = max(rows, key=lambda site: rows[site].value)
+    draws = np.array([row.replicates for row in rows.values()])
+    found = stats.worst(draws, [row.value for row in rows.values()], "lower")
     # At AUC 0 or 1 a bootstrap does not move; the site's own exact limits do not forget that.
     return Measure(
         value=found.value,
-        low=float(np.fmin(found.low, rows[at].low)),
-        high=float(np.fmax(found.high, rows[at].high)),
-        n=rows[at].n,
+        low=float(np.fmin(found.low, rows[name].low)),
+        high=float(np.fmax(found.high, rows[name].high)),
+        n=rows[name].n,
         part="auc",
         replicates=stats.recentre(found.value, draws.max(axis=0)),
-        facts={"verdict": f"the worst of {len(rows)} sites is {ranked[at].site.name}"},
+        facts={"verdict": f"the worst of {len(rows)} sites is {name}"},
     )
 
 
@@ -157,18 +164,51 @@ def _low_fpr(
         twins = counts["twins_removed"]
         reason = f"{error} {twins} exact twins were left out." if twins else str(error)
         return [Refusal(reason=reason, part=name, facts=counts) for name in names]
-    detectable = stats.detectable_leak(found.n_members, found.n_nonmembers, alpha)
+    by = _cluster_stretch(ranked, alpha)
+    tpr, leak = stretched(found.tpr, by, 0, 1), stretched(found.leak, by, -1, 1)
+    n1, n0 = found.n_members, found.n_nonmembers
+    detectable = below_one(by * stats.detectable_leak(n1, n0, alpha))
     facts = {
         **counts,
-        "p_value": _leak_p(found, alpha),
+        "n_members": n1,
+        "n_nonmembers": n0,
+        "p_value": softened(_leak_p(found, alpha), by),
         "detectable": detectable,
-        "verdict": _leak_words(found.leak, detectable, alpha),
+        "verdict": _leak_words(leak, detectable, alpha),
     }
-    n = found.n_members + found.n_nonmembers
     return [
-        Measure(value=i.value, low=i.low, high=i.high, n=n, part=name, facts=facts)
-        for name, i in zip(names, (found.tpr, found.leak), strict=True)
+        Measure(value=i.value, low=i.low, high=i.high, n=n1 + n0, part=name, facts=facts)
+        for name, i in zip(names, (tpr, leak), strict=True)
     ]
+
+
+def _cluster_stretch(ranked: Sequence[Ranked], alpha: float) -> float:
+    """How much clusters add to the spread of TPR, from accusations at a fixed threshold.
+
+    That the threshold is estimated shifts TPR by the error of FPR, to first order where members
+    and others are alike; so the spread of TPR - FPR stands for that of TPR.
+    """
+    if not any(each.site.clustered for each in ranked):
+        return 1.0
+    accused = [stats.placements(*each.labelled) < alpha for each in ranked]
+    whole, loose = (
+        _excess(accused, [each.site.truth for each in ranked], weights)
+        for weights in (
+            [each.site.weights for each in ranked],
+            [each.site.loose for each in ranked],
+        )
+    )
+    return stretch(whole, loose)
+
+
+def _excess(
+    accused: Sequence[Bools], truth: Sequence[Bools], weights: Sequence[NDArray[np.uint8]]
+) -> Floats:
+    """Replicates of TPR - FPR."""
+    hit, member = np.concatenate(accused), np.concatenate(truth)
+    drawn = np.hstack(weights).astype(np.float32)
+    rates = [drawn[:, hit & c].sum(axis=1) / drawn[:, c].sum(axis=1) for c in (member, ~member)]
+    return np.asarray(rates[0] - rates[1], dtype=np.float64)
 
 
 def _leak_p(found: stats.LowFpr, alpha: float) -> float:

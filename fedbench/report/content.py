@@ -35,6 +35,8 @@ def build(run: RunDir) -> Json:
     table = run.results()
     table = table.assign(label=table["label"].where(table["label"] != "", table["generator"]))
     suite = facts.suite(run)
+    # Rows about one column are many, and stay in results.parquet.
+    numbers = Numbers.of(table[table["column"] == ""])
     report: Json = finite(
         {
             "schema": "fedbench-report",
@@ -42,7 +44,7 @@ def build(run: RunDir) -> Json:
             "run": facts.run_facts(run, suite),
             "environment": facts.environment(run),
             "statuses": silent.counts(table),
-            "worlds": [_world(run, world, suite, table) for world in worlds(Numbers.of(table))],
+            "worlds": [_world(run, world, suite, table) for world in worlds(numbers)],
             "silent": silent.groups(table),
             "caveats": list(CAVEATS),
             "reading": list(READING),
@@ -88,7 +90,7 @@ def _world(run: RunDir, world: World, suite: Json, table: pd.DataFrame) -> Json:
         "lead": {"generator": world.lead, "measure": measure(score), "name": score, "task": task},
         "regimes": world.regimes,
         "headline": [s.plain() for s in headline(world, world.lead, played)],
-        "overview": tables.overview(world),
+        "overview": tables.overview(world, played),
         "controls": [check.plain() for check in played],
         "main": tables.main(world),
         "tradeoff": tables.tradeoff(world),

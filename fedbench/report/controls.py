@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -9,7 +10,7 @@ from fedbench.report.numbers import Number
 from fedbench.report.words import interval, joined, seeds
 from fedbench.report.world import World
 
-__all__ = ["Check", "attack_names", "chance", "checks", "noticed"]
+__all__ = ["Check", "attack_names", "backwards", "broken", "chance", "checks", "noticed"]
 
 SILENCE = 0.001
 """The level at which all null controls of a world together may go off."""
@@ -51,6 +52,11 @@ def noticed(found: Number) -> bool:
     return found.low is not None and found.low > chance(found["name"])
 
 
+def backwards(found: Number) -> bool:
+    """Whether an attack told members from others the wrong way round."""
+    return found.high is not None and found.high < chance(found["name"])
+
+
 def checks(world: World) -> list[Check]:
     """Play every control of every attack in words."""
     names = attack_names(world)
@@ -70,7 +76,7 @@ def _copy(world: World, name: str, secret: str) -> Check:
     found = _control(world, "copy", name, secret)
     if found is None or not found.done:
         return _unheard("copy", name, secret, found)
-    passed = noticed(found)
+    passed = noticed(found) or 2 * (found.noticed or 0) > found.seeds
     said = "was caught" if passed else "was NOT caught: this attack finds nothing here"
     return Check(
         control="copy",
@@ -85,19 +91,24 @@ def _null(world: World, name: str, secret: str, level: float) -> Check:
     found = _control(world, "real", name, secret)
     if found is None or not found.done:
         return _unheard("real", name, secret, found)
-    fired = noticed(found) if found.p_min is None else found.p_min < level
-    said = (
-        "went off, though it should not: this attack accuses without cause"
-        if fired
-        else "was silent"
-    )
+    outcome, said = _silence(found, level)
     return Check(
         control="real",
         name=name,
         secret=secret,
-        outcome="failed" if fired else "passed",
+        outcome=outcome,
         text=f"The null control (records that no generator saw) {said}: {_shown(found)}.",
     )
+
+
+def _silence(found: Number, level: float) -> tuple[Outcome, str]:
+    """Went off, spoke the wrong way round, or was silent."""
+    if noticed(found) if found.p_min is None else found.p_min < level:
+        return "failed", "went off, though it should not: this attack accuses without cause"
+    if backwards(found):
+        # Its records are then too close to the non-members: it could not have gone off.
+        return "refused", "says nothing, as it scored training patients lower than others"
+    return "passed", "was silent"
 
 
 def _blind(world: World, attack: str) -> Check | None:
@@ -125,15 +136,30 @@ def _unheard(
 ) -> Check:
     who = "The copy control" if control == "copy" else "The null control"
     reasons = found.reasons if found is not None else ()
+    because = joined([reason.rstrip(".") for reason in reasons])
     return Check(
         control=control,
         name=name,
         secret=secret,
         outcome="refused" if reasons else "not played",
-        text=f"{who} says nothing: {joined(reasons)}." if reasons else f"{who} was not played.",
+        text=f"{who} says nothing: {because}." if reasons else f"{who} was not played.",
     )
 
 
 def _shown(found: Number) -> str:
     what = "AUC" if found["name"].endswith((".auc", ".blind")) else "advantage"
     return f"{what} {interval(found)}, {seeds(found)}"
+
+
+def broken(name: str, secret: str, played: Sequence[Check]) -> list[str]:
+    """Return why failed controls make an attack worthless here; empty where they do not."""
+    said = {
+        "copy": "even a copy of the training records gave it no advantage"
+        if secret
+        else "the attack did not even catch a copy of the training records",
+        "real": "the attack also went off on records that no generator saw",
+    }
+    failed = [
+        c.control for c in played if (c.name, c.secret, c.outcome) == (name, secret, "failed")
+    ]
+    return [said[control] for control in failed if control in said]

@@ -41,6 +41,11 @@ def _template() -> Template:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"regime": regime, "people": people}
+    environment.filters |= {"regime": regime, "people": people, "tied": _tied}
     text = (files("fedbench.report") / "template.html").read_text(encoding="utf-8")
     return environment.from_string(text)
+
+
+def _tied(text: str) -> str:
+    """Keep a number and its percent sign on one line."""
+    return text.replace(" %", "\N{NO-BREAK SPACE}%")

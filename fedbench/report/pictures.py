@@ -92,7 +92,7 @@ def _frame(axes: Axes, found: Json, own: Sequence[Json]) -> None:
                   textcoords="offset points", va="top", color=QUIET, fontsize=8)  # fmt: skip
     if found["ceiling"] is not None:
         axes.axhline(found["ceiling"], color=QUIET, linewidth=1, linestyle=(0, (1, 2)))
-        axes.annotate("real training records", (1, found["ceiling"]), va="bottom", ha="right",
+        axes.annotate("real training records", (0.01, found["ceiling"]), va="bottom",
                       xycoords=("axes fraction", "data"), color=QUIET, fontsize=8)  # fmt: skip
     _copy(axes, found, right + 0.02)
     if found["better"] == "lower":

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from fedbench.report.controls import Check, noticed
+from fedbench.report.controls import Check, backwards, broken, noticed
 from fedbench.report.numbers import Number
 from fedbench.report.words import (
     change,
@@ -38,12 +38,13 @@ AGAINST: dict[Target, str] = {
     "gain": " than with generators that each hospital trained alone",
     "tax": " than with a generator trained on all records in one place",
 }
+_ROUNDING = 1e-9  # two ways to add up the same sums differ by less
 _UNRECORDED = "no such comparison was recorded"
 
 
 @dataclass(frozen=True)
 class Sentence:
-    """One answer in words."""
+    """One answer in words; a line break parts its paragraphs."""
 
     topic: Topic
     title: str
@@ -59,7 +60,7 @@ def headline(world: World, label: str, played: Sequence[Check]) -> list[Sentence
     texts: dict[Topic, str] = {
         "gain": _gain(world, label),
         "tax": _tax(world, label),
-        "leak": f"{_membership(world, label, played)} {_attributes(world, label, played)}",
+        "leak": f"{_membership(world, label, played)}\n{_attributes(world, label, played)}",
         "sent": _sent(world, label),
     }
     return [Sentence(topic, TITLES[topic], text) for topic, text in texts.items()]
@@ -69,9 +70,11 @@ def headline(world: World, label: str, played: Sequence[Check]) -> list[Sentence
 
 
 def verdict(found: Number | None) -> str:
-    """Return ``better``, ``worse``, ``no difference shown`` or ``nothing can be said``."""
+    """Say a gain in a few words; ``the same`` means to all digits."""
     if found is None or found.value is None or found.low is None or found.high is None:
         return "nothing can be said"
+    if max(abs(found.value), abs(found.low), abs(found.high)) < _ROUNDING:
+        return "the same"
     if found.low > 0:
         return "better"
     return "worse" if found.high < 0 else "no difference shown"
@@ -99,25 +102,27 @@ def _differences(world: World, label: str, target: Target) -> str:
         reasons = sorted({r for _, n in found if n is not None for r in n.reasons})
         noun = "a gain" if target == "gain" else "this cost"
         return _nothing(noun, reasons or [_UNRECORDED])
-    against = [AGAINST[target], *[""] * len(found)]
-    return " ".join(_difference(*pair, said) for pair, said in zip(found, against, strict=False))
+    first, *others = found
+    texts = [_difference(*first, "training together", AGAINST[target])]
+    return " ".join(texts + [_difference(*other, "it") for other in others])
 
 
-def _difference(name: str, found: Number | None, against: str) -> str:
+def _difference(name: str, found: Number | None, who: str, against: str = "") -> str:
     what = measure(name)
     if found is None or found.value is None:
-        return _nothing(
-            f"the {what}", (found.reasons if found is not None else ()) or [_UNRECORDED]
-        )
+        reasons = found.reasons if found is not None else ()
+        return _nothing(f"{what} in this comparison", reasons or [_UNRECORDED])
+    if verdict(found) == "the same":
+        return f"In {what} {who} made no difference at all{against and f', compared{against[5:]}'}."
     moved = change(turned(found) or found)
     if found.low is None or found.high is None:
-        return f"The {what} was {moved}{against}; how sure that is, is not known."
+        return f"In {what} {who} was {moved}{against}; how sure that is, is not known."
     scope = f"{'mean over hospitals, ' if found['target'] == 'gain' else ''}{seeds(found)}"
     if verdict(found) != "no difference shown":
-        return f"The {what} was {moved}{against} ({scope})."
+        return f"In {what} {who} was {moved}{against} ({scope})."
     return (
-        f"No difference could be shown in {what}: it was {moved}{against} ({scope}); a difference "
-        f"of {number(detectable_change(found))} or more would probably have been seen."
+        f"No difference could be shown in {what}: {who} was {moved}{against} ({scope}); a "
+        f"difference of {number(detectable_change(found))} or more would probably have been seen."
     )
 
 
@@ -147,33 +152,42 @@ def _member(
     if found is None or not found.done:
         reasons = found.reasons if found is not None else ()
         return _nothing(noun, reasons or ["the attack was not run on this release"])
-    if broken := _broken(f"{attack}.auc", "", played):
-        return _nothing(noun, broken)
+    if because := broken(f"{attack}.auc", "", played):
+        return _nothing(noun, because)
     area = f"AUC {interval(found)}, where 0.5 is guessing, {seeds(found)}"
-    tail = _untested(f"{attack}.auc", "", played)
+    tail = f"{_leak(world, label, attack)}{_untested(f'{attack}.auc', played)}"
     if noticed(found):
-        share = _leak(world, label, attack)
-        return f"Training patients could be recognized by the attack {attack}: {area}.{share}{tail}"
+        return f"Training patients could be recognized by the attack {attack}: {area}.{tail}"
+    if backwards(found):
+        return (
+            f"The attack {attack} told training patients from others the wrong way round: {area}. "
+            f"Who knows that can turn it round.{tail}"
+        )
     return (
         f"Training patients could not be recognized by the attack {attack}: {area}."
-        f"{_would(found)}{_mixed(found)}{_leak(world, label, attack)}{tail}"
+        f"{_would(found)}{_mixed(found)}{tail}"
     )
 
 
 def _leak(world: World, label: str, attack: str) -> str:
-    found = world.pooled(label, world.main, f"{attack}.leak@1%")
-    if found is None:
-        return ""
-    if not found.done:
-        because = joined(found.reasons) or "no reason was recorded"
-        return f" How many at 1 % false alarms: nothing can be said, because {because}."
-    hint = f" (a share of {percent(found.detectable)} would have been noticed)"
-    text = f" At 1 % false alarms it gave away {interval(found)} of them"
-    return f"{text}{hint if found.detectable is not None and not _above(found) else ''}."
+    """What is given away at few false alarms: at 1 %, and where that is refused at 10 %."""
+    asked = [(at, world.pooled(label, world.main, f"{attack}.leak@{at}%")) for at in ("1", "10")]
+    texts = []
+    for at, found in asked:
+        if found is not None and found.done:
+            texts.append(f" {_share(at, found)}")
+            break
+        if found is not None:
+            texts.append(f" {_nothing(f'attacks with {at} % false alarms', found.reasons)}")
+    return "".join(texts)
 
 
-def _above(found: Number) -> bool:
-    return found.low is not None and found.low > 0
+def _share(at: str, found: Number) -> str:
+    if found.low is not None and found.low > 0:
+        return f"With {at} % false alarms it gives away {interval(found)} of them."
+    seen = found.detectable
+    would = f"; a share of {percent(seen)} would have been noticed" if seen is not None else ""
+    return f"With {at} % false alarms no leak could be shown: {interval(found)} of them{would}."
 
 
 def _would(found: Number) -> str:
@@ -199,28 +213,35 @@ def _attributes(world: World, label: str, played: Sequence[Check]) -> str:
     secrets = world.numbers.where(name="attribute.advantage").values("secret")
     if not secrets:
         return _nothing("sensitive facts", ["no such attack was run"])
-    found = {secret: _attribute(world, label, secret) for secret in secrets}
-    silent = [_attribute_refused(s, n, played) for s, n in found.items()]
-    heard = [n for (s, n), why in zip(found.items(), silent, strict=True) if n and not why]
-    texts = [_advantage(n) for n in heard if noticed(n)]
+    found = {secret: world.inferred(label, secret) for secret in secrets}
+    unheard: dict[str, list[str]] = {}
+    for secret, n in found.items():
+        if because := _unheard(world, label, secret, n, played):
+            unheard.setdefault(because, []).append(f"“{secret}”")
+    silent = {secret for names in unheard.values() for secret in names}
+    heard = [n for secret, n in found.items() if n is not None and f"“{secret}”" not in silent]
     quiet = [n for n in heard if not noticed(n)]
-    return " ".join([*texts, *([_quiet(quiet)] if quiet else []), *(why for why in silent if why)])
-
-
-def _attribute(world: World, label: str, secret: str) -> Number | None:
-    found = world.own.where(
-        name="attribute.advantage", label=label, regime=world.main, secret=secret, site="", level=""
+    return " ".join(
+        [
+            *(_advantage(n) for n in heard if noticed(n)),
+            *([_quiet(quiet)] if quiet else []),
+            *(
+                _nothing(f"whether {joined(names)} can be inferred", [because])
+                for because, names in unheard.items()
+            ),
+        ]
     )
-    return found.best("target", ("pooled", "", "specialist", "generalist"))
 
 
-def _attribute_refused(secret: str, found: Number | None, played: Sequence[Check]) -> str:
-    noun = f"whether {secret} can be inferred"
-    if found is None or not found.done:
-        reasons = found.reasons if found is not None else ()
-        return _nothing(noun, reasons or ["the attack was not run on this release"])
-    broken = _broken("attribute.advantage", secret, played)
-    return _nothing(noun, broken) if broken else ""
+def _unheard(
+    world: World, label: str, secret: str, found: Number | None, played: Sequence[Check]
+) -> str:
+    """Why nothing can be said about a secret; empty where something can."""
+    if found is not None and found.done:
+        return joined(broken("attribute.advantage", secret, played))
+    refused = world.own.where(label=label, regime=world.main, secret=secret, site="").all
+    reasons = sorted({reason for n in refused if not n.done for reason in n.reasons})
+    return joined(reasons) or "the attack was not run on this release"
 
 
 def _advantage(found: Number) -> str:
@@ -242,22 +263,8 @@ def _quiet(found: Sequence[Number]) -> str:
     )
 
 
-def _broken(name: str, secret: str, played: Sequence[Check]) -> list[str]:
-    """Why a failed control makes this attack worthless here."""
-    failed = [
-        c.control for c in played if (c.name, c.secret, c.outcome) == (name, secret, "failed")
-    ]
-    said = {
-        "copy": "the attack did not even catch a copy of the training records",
-        "real": "the attack also went off on records that no generator saw",
-    }
-    return [said[control] for control in failed if control in said]
-
-
-def _untested(name: str, secret: str, played: Sequence[Check]) -> str:
-    passed = any(
-        (c.control, c.name, c.secret, c.outcome) == ("copy", name, secret, "passed") for c in played
-    )
+def _untested(name: str, played: Sequence[Check]) -> str:
+    passed = any((c.control, c.name, c.outcome) == ("copy", name, "passed") for c in played)
     return "" if passed else " No copy control has shown that this attack works here."
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from fedbench.report.controls import attack_names, noticed
+from fedbench.report.controls import Check, attack_names, backwards, broken, noticed
 from fedbench.report.numbers import Number
 from fedbench.report.sentences import traffic, turned, verdict
 from fedbench.report.words import NONE, human_bytes, measure, number, percent, seeds, unit_of
@@ -76,7 +76,7 @@ def _role(label: str) -> str:
 
 def _columns(world: World) -> list[tuple[str, str]]:
     there = world.numbers.values("name")
-    attacks = [f"{a}.{part}" for a in world.attacks for part in ("auc", "leak@1%")]
+    attacks = [n for a in world.attacks for n in (f"{a}.auc", _leak(world, a))]
     names = [
         *(("associations",) if "associations" in there else (world.fidelity,)),
         "detection",
@@ -85,6 +85,13 @@ def _columns(world: World) -> list[tuple[str, str]]:
     found += [world.utility] if world.utility[0] else []
     found += [(name, "") for name in attacks if name in there]
     return found + ([("communication.bytes", "")] if "communication.bytes" in there else [])
+
+
+def _leak(world: World, attack: str) -> str:
+    """The strictest of two shares of false alarms at which there is a number."""
+    strict, loose = (f"{attack}.leak@{at}%" for at in (1, 10))
+    done = [n["name"] for n in world.numbers.where(name=(strict, loose), site="") if n.done]
+    return strict if strict in done or not done else loose
 
 
 def _head(world: World, name: str, task: str) -> Json:
@@ -111,32 +118,39 @@ def _row(world: World, label: str, regime: str, columns: Sequence[tuple[str, str
 # --- The four questions -----------------------------------------------------------------------
 
 
-def overview(world: World) -> list[Json]:
+def overview(world: World, played: Sequence[Check]) -> list[Json]:
     """Return the four answers for every generator, in cells."""
-    return [_answers(world, label) for label in world.labels]
+    return [_answers(world, label, played) for label in world.labels]
 
 
-def _answers(world: World, label: str) -> Json:
+def _answers(world: World, label: str, played: Sequence[Check]) -> Json:
     name, task = world.score
     gain = world.difference(label, "gain", name, task, "over local")
-    tax = world.difference(label, "tax", name, task)
+    tax = turned(world.difference(label, "tax", name, task))
+    members = [(f"{a}.auc", world.pooled(label, world.main, f"{a}.auc")) for a in world.attacks]
+    secrets = [secret for name, secret in attack_names(world) if secret]
     return {
         "generator": label,
         "role": _role(label),
         "gain": {**cell(gain), "verdict": verdict(gain)},
-        "tax": {**cell(turned(tax)), "verdict": verdict(turned(tax))},
-        "leaks": [_attack(world, label, *attack) for attack in attack_names(world)],
+        "tax": {**cell(tax), "verdict": verdict(tax)},
+        "members": [_attack(name, "", found, played) for name, found in members],
+        "facts": [
+            _attack("attribute.advantage", secret, world.inferred(label, secret), played)
+            for secret in secrets
+        ],
         "sent": _data(traffic(world, label, world.main).each),
     }
 
 
-def _attack(world: World, label: str, name: str, secret: str) -> Json:
-    found = world.numbers.where(
-        name=name, secret=secret, label=label, regime=world.main, site="", model="", level=""
-    ).best("target", ("pooled", "", "specialist", "generalist"))
-    said = "nothing can be said"
-    if found is not None and found.done:
-        said = "noticed" if noticed(found) else "not detectable by this attack"
+def _attack(name: str, secret: str, found: Number | None, played: Sequence[Check]) -> Json:
+    said = "not detectable by this attack"
+    if found is None or not found.done or broken(name, secret, played):
+        said = "nothing can be said"
+    elif noticed(found):
+        said = "noticed"
+    elif backwards(found):
+        said = "the wrong way round"
     return {"name": name, "secret": secret, **cell(found), "verdict": said}
 
 

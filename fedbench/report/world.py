@@ -24,6 +24,7 @@ _POOLED = (
     ("generalist", "patient-weighted"),
     ("generalist", "unweighted"),
     ("generalist", ""),
+    ("specialist", "patient-weighted"),
 )
 _SUMMARY = ("patient-weighted", "", "unweighted")
 
@@ -130,6 +131,14 @@ class World:
             secret="", group=(group, ""),
         )  # fmt: skip
         return found.best("level", _SUMMARY)
+
+    def inferred(self, label: str, secret: str) -> Number | None:
+        """Return how much better a secret is inferred for training patients than for others."""
+        found = self.own.where(
+            name="attribute.advantage", label=label, regime=self.main, secret=secret, site="",
+            model="", level="",
+        )  # fmt: skip
+        return found.best("target", ("pooled", "", "specialist", "generalist"))
 
     def _rank(self, label: str) -> tuple[bool, bool, float, str]:
         found = self.pooled(label, self.main, *self.score)

@@ -130,7 +130,7 @@ def train(
 
 def agreed(cohorts: Sequence[Cohort]) -> Encoder:
     told = [summarize(each) for each in cohorts]
-    return Encoder(cohorts[0].schema, {name: sum(t[name] for t in told) for name in told[0]})
+    return Encoder(cohorts[0].schema, {k: np.sum([t[k] for t in told], axis=0) for k in told[0]})
 
 
 @pytest.fixture(scope="session")

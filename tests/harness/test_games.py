@@ -57,6 +57,19 @@ def people(n: int, rng: Rng, prefix: str = "p", centre: float = 0.0) -> Cohort:
     return Cohort.of_tables(SCHEMA, pd.DataFrame(columns))
 
 
+@pytest.fixture(scope="module")
+def crowd() -> Cohort:
+    return people(10_000, np.random.default_rng(99))
+
+
+def some(crowd: Cohort, seed: int, *sizes: int) -> list[Cohort]:
+    """Patients drawn from a crowd, in groups of these sizes."""
+    drawn = np.random.default_rng(seed).choice(crowd.patients, sum(sizes), replace=False)
+    return [
+        crowd.take(drawn[start:end]) for start, end in itertools.pairwise(np.cumsum([0, *sizes]))
+    ]
+
+
 def cut(cohort: Cohort, *sizes: int) -> list[Cohort]:
     """The first so many patients, the next so many, and so on."""
     ends = np.cumsum([0, *sizes])
@@ -135,22 +148,22 @@ def test_other_real_patients_are_not_taken_for_a_leak(
     assert "was not caught" in must_catch(rows)
 
 
-def test_one_patient_in_ten_leaked_is_found_to_be_one_in_ten() -> None:
+@pytest.mark.slow
+def test_one_patient_in_ten_leaked_is_found_to_be_one_in_ten(crowd: Cohort) -> None:
     covered = 0
     for seed in range(100):
-        rng = np.random.default_rng(seed)
-        members, others, more = cut(people(780, rng), 200, 400, 180)
+        members, others, more = some(crowd, seed, 200, 400, 180)
         released = Cohort.union([members.take(members.patients[:20]), more])
         leak = row(rows_of(released, {"a": members}, {"a": others}, seed), "leak@10%")
         covered += leak.low <= 0.1 <= leak.high
     assert covered >= 90
 
 
-def test_false_alarms_are_as_rare_as_they_claim() -> None:
+@pytest.mark.slow
+def test_false_alarms_are_as_rare_as_they_claim(crowd: Cohort) -> None:
     missed = alarms = small_p = leaks = 0
     for seed in range(200):
-        rng = np.random.default_rng(seed)
-        members, others, released = cut(people(400, rng), 100, 150, 150)
+        members, others, released = some(crowd, seed, 100, 150, 150)
         rows = rows_of(
             released,
             dict(zip("ab", cut(members, 60, 40), strict=True)),
@@ -349,6 +362,7 @@ def test_members_unlike_the_others_make_every_claim_worthless() -> None:
     assert all(isinstance(r.measure, Refusal) for r in rows)
 
 
+@pytest.mark.slow
 def test_a_fair_control_is_trusted() -> None:
     distrusted = 0
     for seed in range(20):
@@ -416,11 +430,11 @@ def test_a_copied_secret_is_found() -> None:
     assert must_catch(rows) == ""
 
 
-def test_what_medicine_knows_is_not_a_leak() -> None:
+@pytest.mark.slow
+def test_what_medicine_knows_is_not_a_leak(crowd: Cohort) -> None:
     missed = alarms = small_p = 0
     for seed in range(100):
-        rng = np.random.default_rng(seed)
-        members, others, released = cut(people(350, rng), 100, 150, 100)
+        members, others, released = some(crowd, seed, 100, 150, 100)
         rows = secrets_of(
             released,
             dict(zip("ab", cut(members, 70, 30), strict=True)),

@@ -234,7 +234,8 @@ def test_the_loop_costs_little_more_than_a_bare_one(site: Site) -> None:
             for first in (0, 50):
                 some = shuffled.take(slice(first, first + 50))
                 optimizer.zero_grad(set_to_none=True)
-                model.losses(network, some, torch.randn(50, 1))["loss"].mean().backward()
+                loss = model.losses(network, some, torch.randn(50, 1))["loss"].mean()
+                torch.autograd.backward(loss)
                 optimizer.step()
 
     def ours() -> None:

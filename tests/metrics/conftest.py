@@ -55,7 +55,9 @@ def _cohort(n: int, seed: int) -> Cohort:
             "patient": patients,
             "age": np.clip(np.round(60 + 5 * ill + rng.normal(scale=10, size=n)), 18, 100),
             "sex": np.where(rng.random(n) < 0.6, "female", "male"),
-            "stage": np.where(rng.random(n) < 0.1, None, np.array(STAGES, dtype=object)[stage]),
+            "stage": pd.Series(np.array(STAGES, dtype=object)[stage]).mask(
+                rng.random(n) < 0.1, None
+            ),
             "bilirubin": np.clip(np.exp(0.5 + ill + rng.normal(scale=0.4, size=n)), 0.1, 60),
             "albumin": np.clip(3.5 - 0.3 * ill + rng.normal(scale=0.3, size=n), 1, 6),
             "copper": np.clip(100 + 40 * ill + rng.normal(scale=40, size=n), 0, 600),
@@ -119,11 +121,9 @@ def judge() -> Judge:
     ) -> Evidence:
         rng = np.random.default_rng(seed)
         known = test if train is None else train
-        return Evidence(
-            known.schema,
-            Encoder(known.schema, summarize(known)),
-            *(View(c, poisson_weights(rng, len(c), b)) for c in (known, test, synthetic)),
-        )
+        views = [View(c, poisson_weights(rng, len(c), b)) for c in (known, test, synthetic)]
+        encoder = Encoder(known.schema, summarize(known))
+        return Evidence(known.schema, encoder, views[0], views[1], views[2])
 
     return evidence
 

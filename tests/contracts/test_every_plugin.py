@@ -1,0 +1,76 @@
+"""Promises every plug-in keeps, checked on every plug-in there is."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from fedbench import testing
+from fedbench.data import DataStore
+from fedbench.errors import DataError
+from fedbench.kinds import (
+    ATTACKS,
+    CODECS,
+    DATASETS,
+    GENERATORS,
+    KINDS,
+    METRICS,
+    PARTITIONERS,
+    STRATEGIES,
+)
+
+torch.set_num_threads(1)
+
+QUICK = {"tvae": {"passes": 2}}
+
+
+@pytest.mark.parametrize("name", DATASETS.names())
+def test_every_dataset(name: str) -> None:
+    store = DataStore(Path(os.environ["FEDBENCH_DATA"]) if "FEDBENCH_DATA" in os.environ else None)
+    dataset = DATASETS.build(name)
+    if not dataset.embedded:
+        try:
+            dataset.load(store)
+        except DataError as missing:
+            pytest.skip(f"its files are not here: {missing}")
+    testing.check_dataset(dataset, store)
+
+
+@pytest.mark.parametrize("name", PARTITIONERS.names())
+def test_every_partitioner(name: str) -> None:
+    testing.check_partitioner(PARTITIONERS.build(name))
+
+
+@pytest.mark.parametrize("name", GENERATORS.names())
+def test_every_generator(name: str) -> None:
+    testing.check_generator(name, QUICK.get(name))
+
+
+@pytest.mark.parametrize("name", STRATEGIES.names())
+def test_every_strategy(name: str) -> None:
+    testing.check_strategy(STRATEGIES.build(name))
+
+
+@pytest.mark.parametrize("name", CODECS.names())
+def test_every_codec(name: str) -> None:
+    testing.check_codec(CODECS.build(name))
+
+
+@pytest.mark.parametrize("name", METRICS.names())
+def test_every_metric(name: str) -> None:
+    testing.check_metric(METRICS.build(name))
+
+
+@pytest.mark.parametrize("name", ATTACKS.names())
+def test_every_attack(name: str) -> None:
+    testing.check_attack(ATTACKS.build(name))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_name_says_what_it_is_for(kind: str) -> None:
+    summaries = KINDS[kind].summaries()
+    assert summaries
+    assert all(summaries.values()), summaries

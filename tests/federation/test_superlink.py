@@ -1,0 +1,237 @@
+"""The very same apps on a real SuperLink with two SuperNodes, on loopback."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import psutil
+import pytest
+
+from fedbench.data import Cohort, write_cohort
+from fedbench.federation.inprocess import Trained, train
+from fedbench.federation.study import Choice, Study
+from fedbench.federation.superlink import write_app
+from fedbench.partition import Parts, split_site
+from fedbench.seeds import Seeds
+
+PATIENCE = 300.0
+"""Seconds until a step on a very busy machine counts as stuck."""
+
+PARTS = {"train": 0.6, "control": 0.2}
+SMALL = {"passes": 2, "batch": 64}
+GENERATORS = {"copula": Choice("copula"), "tvae": Choice("tvae", SMALL)}
+
+
+@dataclass
+class Loopback:
+    """A SuperLink and its SuperNodes on 127.0.0.1, each with a home folder of its own."""
+
+    root: Path
+    ports: Iterator[int] = field(default_factory=lambda: free_ports(8))
+    started: dict[str, psutil.Popen] = field(default_factory=dict)
+
+    def __enter__(self) -> Loopback:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End all that was started, what it started, and what detached itself from that."""
+        for end in (psutil.Process.terminate, psutil.Process.kill):
+            mine = list(self._mine())
+            for process in mine:
+                try_to(end, process)
+            psutil.wait_procs(mine, timeout=10)
+        for process in self.started.values():
+            process.wait()
+        assert not list(self._mine())
+
+    def superlink(self) -> str:
+        """Start the SuperLink, and return its address once it listens."""
+        port = next(self.ports)
+        self._start("superlink", "flower-superlink", "--insecure", "--port", str(port))
+        self._wait_for("superlink", port)
+        return f"127.0.0.1:{port}"
+
+    def supernode(self, site: str, address: str, config: Mapping[str, str]) -> None:
+        """Start a hospital's SuperNode with its own configuration file."""
+        home = self._home(site)
+        file = home / "node.toml"
+        file.write_text("".join(f"{k} = {json.dumps(v)}\n" for k, v in config.items()))
+        options = ("--insecure", "--superlink", address, "--port", str(next(self.ports)))
+        self._start(site, "flower-supernode", *options, "--node-config", str(file))
+
+    def submit(self, name: str, address: str, app: Path) -> None:
+        """Submit a run, and follow it until it ends."""
+        config = f'[superlink.loopback]\naddress = "{address}"\ninsecure = true\n'
+        (self._home(name) / "config.toml").write_text(config)
+        process = self._start(name, "flwr", "run", str(app), "loopback", "--stream")
+        try:
+            status = process.wait(timeout=PATIENCE)
+        except psutil.TimeoutExpired:
+            pytest.fail(f"{name} did not end in {PATIENCE:.0f} s.\n{self.logs()}")
+        assert status == 0, self.logs()
+
+    def logs(self) -> str:
+        """Return what every process said."""
+        return "\n".join(f"==> {log.stem} <==\n{log.read_text()}" for log in self.root.glob("*.log"))
+
+    def _start(self, name: str, command: str, *options: str) -> psutil.Popen:
+        home = self._home(name)
+        with (self.root / f"{name}.log").open("wb") as log:
+            self.started[name] = psutil.Popen(
+                [tool(command), *options],
+                cwd=home,
+                env=environment(home),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        return self.started[name]
+
+    def _home(self, name: str) -> Path:
+        home = self.root / name
+        home.mkdir(exist_ok=True)
+        return home
+
+    def _wait_for(self, name: str, port: int) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline and self.started[name].poll() is None:
+            with socket.socket() as knock:
+                if knock.connect_ex(("127.0.0.1", port)) == 0:
+                    return
+            time.sleep(0.1)
+        pytest.fail(f"{name} does not listen on port {port}.\n{self.logs()}")
+
+    def _mine(self) -> Iterator[psutil.Process]:
+        for process in psutil.process_iter():
+            try:
+                home = process.environ().get("FLWR_HOME", "")
+            except psutil.Error:
+                continue
+            if Path(home).parent == self.root:
+                yield process
+
+
+def try_to(end: Any, process: psutil.Process) -> None:
+    try:
+        end(process)
+    except psutil.NoSuchProcess:
+        pass
+
+
+def tool(command: str) -> str:
+    """The command that belongs to this very interpreter."""
+    return str(Path(sys.executable).parent / command)
+
+
+def environment(home: Path) -> dict[str, str]:
+    """Nothing is looked up, installed, reported or written outside of ``home``."""
+    own = {
+        "FLWR_HOME": str(home),
+        "HOME": str(home),
+        "FLWR_TELEMETRY_ENABLED": "0",
+        "FLWR_DISABLE_UPDATE_CHECK": "1",
+        "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
+        "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.1",
+        "NO_PROXY": "127.0.0.1",
+        "OMP_NUM_THREADS": "1",
+        # SuperLink and SuperNode start further commands by their bare names.
+        "PATH": os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"])),
+    }
+    return {**os.environ, **own}
+
+
+def free_ports(count: int) -> Iterator[int]:
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        ports = [each.getsockname()[1] for each in sockets]
+    yield from ports
+
+
+@pytest.fixture(scope="module")
+def hospitals(everyone: Cohort) -> Mapping[str, Cohort]:
+    patients = np.random.default_rng(8).permutation(everyone.patients)
+    return {
+        "north": everyone.take(np.sort(patients[:200])),
+        "south": everyone.take(np.sort(patients[200:])),
+    }
+
+
+@pytest.fixture(scope="module")
+def loopback(
+    hospitals: Mapping[str, Cohort], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Loopback, str]]:
+    with Loopback(tmp_path_factory.mktemp("loopback")) as loopback:
+        address = loopback.superlink()
+        for site, cohort in hospitals.items():
+            data = loopback.root / "records" / site
+            write_cohort(cohort, data)
+            config = {"site": site, "data": str(data), "allow": ",".join(GENERATORS)}
+            loopback.supernode(site, address, config)
+        yield loopback, address
+
+
+def study_of(generator: Choice, sites: Sequence[str]) -> Study:
+    return Study(
+        generator=generator,
+        strategy=Choice("fedavg"),
+        sites=tuple(sites),
+        rounds=2,
+        seed=11,
+        path=("pbcseq", "two-hospitals"),
+        dataset=Choice("pbcseq"),
+        parts=PARTS,
+    )
+
+
+def in_process(study: Study, hospitals: Mapping[str, Cohort]) -> Trained:
+    seeds = Seeds(study.seed).child("deal", study.dataset.name)
+    parts = Parts(**study.parts)
+    return train(
+        study,
+        {site: split_site(cohort, site, parts, seeds).train for site, cohort in hospitals.items()},
+    )
+
+
+def crossings(columns: Mapping[str, Sequence[Any]]) -> pd.Series:
+    """The bytes of every message by who said it when; replies of one round come in any order."""
+    table = pd.DataFrame(dict(columns)).set_index(["phase", "round", "site", "way"])
+    return table["bytes"].sort_index()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("generator", GENERATORS.values(), ids=GENERATORS)
+def test_a_real_federation_ends_where_the_one_in_process_does(
+    generator: Choice, hospitals: Mapping[str, Cohort], loopback: tuple[Loopback, str]
+) -> None:
+    processes, address = loopback
+    study = study_of(generator, tuple(hospitals))
+    out = processes.root / "out" / generator.name
+    app = write_app(processes.root / "app", study, out)
+    began = time.monotonic()
+    processes.submit(generator.name, address, app)
+    print("took", time.monotonic() - began)
+    assert (out / "history.json").is_file(), processes.logs()
+    expected = in_process(study, hospitals)
+    for name, arrays in (("encoder", expected.encoder.counts), ("state", expected.state)):
+        with np.load(out / f"{name}.npz") as found:
+            assert set(found) == set(arrays)
+            for key, array in arrays.items():
+                np.testing.assert_allclose(found[key], array, rtol=0, atol=1e-9, err_msg=key)
+                print(name, key, np.array_equal(found[key], array))
+    found_ledger = crossings(json.loads((out / "ledger.json").read_text()))
+    pd.testing.assert_series_equal(found_ledger, crossings(expected.ledger))

@@ -1,0 +1,332 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from io import StringIO
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from rich.console import Console
+
+from fedbench import cli
+from fedbench.errors import ContractError, RunError
+from fedbench.progress import MOST_LINES, Bars, Lines
+from fedbench.runner import Event
+
+HEAVY = {"flwr", "numpy", "pandas", "pyarrow", "pydantic", "rich", "scipy", "sklearn", "torch"}
+
+
+class Said(NamedTuple):
+    status: int
+    out: str
+    err: str
+
+
+Command = Callable[..., Said]
+
+
+@pytest.fixture
+def fedbench(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Command:
+    """The command, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("FEDBENCH_DATA", raising=False)
+
+    def call(*arguments: str) -> Said:
+        return Said(cli.main(arguments), *capfd.readouterr())
+
+    return call
+
+
+def imported_by(*arguments: str) -> set[str]:
+    """The packages that a command has imported when it ends."""
+    code = (
+        "import sys; from fedbench.cli import main; main(sys.argv[1:]);"
+        "print('\\n' + ' '.join(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True
+    )
+    return {name.partition(".")[0] for name in done.stdout.splitlines()[-1].split()}
+
+
+# Quick answers
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["run", "--help"], []])
+def test_help_imports_nothing_slow(arguments: Sequence[str]) -> None:
+    assert not imported_by(*arguments) & HEAVY
+
+
+def test_a_list_imports_no_torch() -> None:
+    assert not imported_by("list") & {"torch", "flwr", "sklearn", "pydantic"}
+
+
+def test_it_can_be_started_as_a_module() -> None:
+    command = [sys.executable, "-m", "fedbench", "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("fedbench ")
+
+
+def test_without_a_command_it_explains_itself(fedbench: Command) -> None:
+    said = fedbench()
+    assert said.status == 0
+    assert "Usage: fedbench" in said.out
+
+
+# What there is
+
+
+def test_every_kind_is_listed(fedbench: Command) -> None:
+    said = fedbench("list")
+    assert (said.status, said.err) == (0, "")
+    kinds = [line for line in said.out.splitlines() if line and not line.startswith(" ")]
+    assert kinds == (
+        [
+            "datasets",
+            "partitioners",
+            "generators",
+            "strategies",
+            "codecs",
+            "metrics",
+            "attacks",
+            "suites",
+        ]
+    )
+
+
+def test_a_list_says_what_names_mean(fedbench: Command) -> None:
+    assert json.loads(fedbench("list", "suites", "--json").out)["suites"]["quick"].startswith("The")
+    said = fedbench("list", "generators")
+    assert "independent" in said.out
+    assert "quick" not in said.out
+
+
+def test_the_datasets_are_listed_with_their_licences(fedbench: Command) -> None:
+    found = json.loads(fedbench("data", "list", "--json").out)
+    assert {"opt", "nafld", "heart4"} <= {row["name"] for row in found}
+    assert all(row["licence"] for row in found)
+    assert "CC BY 4.0" in fedbench("data", "list").out
+
+
+def test_a_dataset_is_described(fedbench: Command) -> None:
+    said = fedbench("data", "describe", "opt")
+    assert said.status == 0
+    for words in ("823 patients", "4 hospitals", "kg/m²", "12 to 80", "task preterm", "N Engl J"):
+        assert words in said.out
+    found = json.loads(fedbench("data", "describe", "opt", "--json").out)
+    assert found["size"]["patients"] == 823
+
+
+def test_a_dataset_that_is_not_here_is_described_too(fedbench: Command) -> None:
+    said = fedbench("data", "describe", "heart4")
+    assert said.status == 0
+    assert "Set FEDBENCH_DATA or give --data-dir." in " ".join(said.out.split())
+
+
+def test_a_dataset_is_checked(fedbench: Command) -> None:
+    assert fedbench("data", "check", "opt").out == (
+        "opt: 823 patients, 4 hospitals, 2,166 visits, 101 events; all fit the schema.\n"
+    )
+
+
+def test_the_doctor_looks_at_everything(fedbench: Command) -> None:
+    found = json.loads(fedbench("doctor", "--json").out)
+    assert found["data"]["ready"]["opt"] == 823
+    assert "heart4" in found["data"]["not ready"]
+    assert found["packages"]["torch"] != "not installed"
+    assert "cuda" in fedbench("doctor").out
+
+
+# Wrong input: one message, no traceback, nothing created
+
+
+def test_a_message_is_one_line(fedbench: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli, "_store", _raising(ContractError("a\n  b")))
+    assert fedbench("doctor") == (2, "", "fedbench: a b\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        ("lst", "No such command 'lst'."),
+        ("run --bogus", "No such option"),
+        ("run smoke extra", "Got unexpected extra argument (extra)"),
+        ("run smoke -j 0", "Invalid value for '-j' / '--jobs'"),
+        ("data describe", "Missing argument 'NAME'. See `fedbench data describe --help`."),
+        ("list metrcs", "KIND 'metrcs' does not exist. Did you mean 'metrics'?"),
+        ("data check hart4", "There is no 'hart4' in fedbench.datasets. Did you mean 'heart4'?"),
+        ("data check heart4", "The dataset needs the folder 'uci_heart_disease', and no data fol"),
+        ("data check heart4 --data-dir gone", "--data-dir: there is no folder 'gone'."),
+        ("data check heart4 --data-dir .", "There is no folder 'uci_heart_disease' in ."),
+        ("report gone", "gone is not a run directory: there is no suite.toml in it."),
+        ("run smok", "There is no suite 'smok'. Did you mean 'smoke'?"),
+        ("run smoke --engine ray", "--engine 'ray' does not exist. There is: inprocess."),
+        ("run smoke --executor ray", "--executor 'ray' does not exist. There is: local."),
+        ("run smoke --seeds x", "--seeds 'x' is not of the form 0,1,2 or 0-4."),
+        ("run smoke --regime alone", "'regimes.0' is 'alone'; expected 'federated', 'centralized'"),
+        ("run smoke --device gpu", "'device' is 'gpu'; expected 'auto', 'cpu' or 'cuda'."),
+        ("run smoke --scenario clinic", "There is no scenario 'clinic' in the suite. Did you mean"),
+        ("run smoke -g tvea", "There is no 'tvea' in fedbench.baselines. Did you mean 'tvae'?"),
+        ("run smoke -d heart4", "The dataset needs the folder 'uci_heart_disease', and no data"),
+        ("run smoke --set suite.records=abc", "'records' is 'abc'; expected a valid integer."),
+        ("run smoke --set opt.parts.train=2", "The shares of train, control and reference must"),
+        ("run smoke --out taken", "--out 'taken': "),
+        ("run smoke --out taken/deeper", "--out 'taken/deeper': "),
+        ("run --resume gone", "gone is not a run directory"),
+        ("run smoke --resume gone", "--resume finishes a run as it was started: leave out"),
+        ("run --resume gone --seeds 1", "--resume finishes a run as it was started: leave out"),
+        ("run smoke --dry-run -g tvea", "There is no 'tvea' in fedbench.baselines."),
+    ],
+)
+def test_a_mistake_is_told_in_one_line(fedbench: Command, arguments: str, problem: str) -> None:
+    Path("taken").touch()
+    said = fedbench(*arguments.split())
+    assert (said.status, said.out) == (2, "")
+    assert said.err.startswith("fedbench: ")
+    assert problem in said.err
+    assert said.err.count("\n") == 1
+    assert [path.name for path in Path().iterdir()] == ["taken"]
+
+
+def _raising(error: BaseException) -> Callable[..., Any]:
+    def fail(*_: Any, **__: Any) -> Any:
+        raise error
+
+    return fail
+
+
+def test_a_mistake_of_ours_leaves_its_traceback(
+    fedbench: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli, "_store", _raising(KeyError("lost")))
+    said = fedbench("doctor")
+    assert said.status == 1
+    assert said.err.startswith("fedbench: this should not happen: KeyError: 'lost'.")
+    log = Path(said.err.split(" in ")[-1].strip().rstrip("."))
+    assert "in _raising" in log.read_text() or "in fail" in log.read_text()
+    log.unlink()
+    assert "Traceback" in fedbench("doctor", "--debug").err
+
+
+@pytest.mark.parametrize("arguments", [["--debug", "report", "x"], ["report", "x", "--debug"]])
+def test_debug_shows_where_a_message_came_from(fedbench: Command, arguments: list[str]) -> None:
+    said = fedbench(*arguments)
+    assert said.status == 2
+    assert f"{RunError.__name__}: x is not a run directory" in said.err
+
+
+# Runs
+
+
+def test_a_dry_run_says_what_would_be_done(fedbench: Command) -> None:
+    said = fedbench("run", "smoke", "--dry-run", "-g", "copula", "--regime", "local")
+    assert said.status == 0
+    assert "opt-clinics-copula-local-s0" in said.out
+    assert "Estimated: " in said.out
+    assert "medicaldata" in said.out
+    assert not list(Path().iterdir())
+
+
+def test_a_dry_run_for_scripts(fedbench: Command) -> None:
+    found = json.loads(fedbench("run", "smoke", "--dry-run", "--json", "--seeds", "0-2").out)
+    assert found["jobs"] == 9
+    assert found["licences"][0][0] == "opt"
+
+
+NARROW = ("run", "smoke", "-g", "independent", "--regime", "federated", "-j", "2", "--out", "out")
+
+
+@pytest.mark.slow
+def test_a_run_ends_with_its_table_and_its_report(fedbench: Command) -> None:
+    said = fedbench(*NARROW)
+    assert said.status == 0, said.err
+    (run,) = Path("out").iterdir()
+    assert said.out.endswith(f"Report: {run / 'report.html'}\n")
+    assert (run / "report.html").is_file()
+    assert "independent" in said.out
+    assert "2 jobs, written to" in said.err
+    assert "\x1b" not in said.err
+
+    again = fedbench("run", "--resume", str(run), "--json")
+    assert json.loads(again.out) == {
+        "run": str(run),
+        "report": str(run / "report.html"),
+        "failures": [],
+    }
+    assert fedbench("report", str(run)).out == f"{run / 'report.html'}\n"
+
+
+@pytest.mark.slow
+def test_an_interrupted_run_says_how_to_go_on(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "fedbench", *NARROW]
+    with subprocess.Popen(
+        command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        assert process.stderr is not None
+        line = process.stderr.readline()
+        assert "jobs, written to" in line
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+        said = process.stderr.read()
+    assert process.returncode == 130
+    run = line.split()[-1]
+    assert f"fedbench: interrupted. Go on with `fedbench run --resume {run}`.\n" in said
+    assert "Traceback" not in said
+
+
+# Progress
+
+
+def _events(count: int) -> list[Event]:
+    jobs = [f"job {place}" for place in range(count)]
+    return [
+        Event("plan", total=count, note="runs/x"),
+        *(event for job in jobs for event in (Event("start", job), Event("stage", job, "scoring"))),
+        *(Event("end", job, status="done") for job in jobs),
+        Event("stage", note="collecting results"),
+    ]
+
+
+@pytest.mark.parametrize("count", [1, 3, MOST_LINES, 1000])
+def test_a_log_has_few_lines_whatever_the_number_of_jobs(count: int) -> None:
+    stream = StringIO()
+    show = Lines(stream)
+    for event in _events(count):
+        show(event)
+    lines = stream.getvalue().splitlines()
+    assert lines[0] == f"{count} jobs, written to runs/x"
+    assert lines[-1] == "collecting results"
+    assert len(lines) == 2 + min(count, MOST_LINES)
+    assert lines[-2].startswith(f"[{count}/{count}] job {count - 1} (")
+
+
+def test_a_log_tells_of_every_failure() -> None:
+    stream = StringIO()
+    show = Lines(stream)
+    for event in [
+        Event("plan", total=1000),
+        Event("end", "one", note="Traceback\nValueError: no", status="failed"),
+        Event("end", "two", status="done"),
+    ]:
+        show(event)
+    assert "[1/1000] one: failed (ValueError: no) (0 s)\n" in stream.getvalue()
+    assert "two" not in stream.getvalue()
+
+
+def test_a_terminal_shows_who_is_at_work() -> None:
+    console = Console(file=StringIO(), force_terminal=True, width=100)
+    bars = Bars(console)
+    for event in _events(2)[:4]:
+        bars(event)
+    assert [task.description for task in bars.jobs.tasks] == ["job 0 · scoring", "job 1"]
+    for event in _events(2)[4:]:
+        bars(event)
+    assert not bars.jobs.tasks
+    (total,) = bars.total.tasks
+    assert (total.completed, total.total, total.description) == (2, 2, "collecting results")
