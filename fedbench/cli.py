@@ -36,6 +36,8 @@ PLAIN: Mapping[str, Any] = {
     "pretty_exceptions_enable": False,
     "suggest_commands": False,  # click does
 }
+# Where typer shows a default or a range it imports rich, whatever the markup mode.
+QUIET: Mapping[str, Any] = {"show_default": False}
 app = typer.Typer(
     help="What hospitals gain, give away and pay when they train a generator of synthetic "
     "health records together without sharing records.",
@@ -114,22 +116,28 @@ def run(  # noqa: PLR0913  (a command's options are its arguments)
         ),
     ] = None,
     jobs: Annotated[
-        int | None, typer.Option("-j", "--jobs", min=1, help="Jobs at a time. Default: all cores.")
+        int | None, typer.Option("-j", "--jobs", help="Jobs at a time. Default: all cores.")
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "",
-    out: Annotated[Path, typer.Option(help="Where the run's folder is made.")] = Path("runs"),
+    out: Annotated[
+        Path, typer.Option(help="Where the run's folder is made. Default: runs.", **QUIET)
+    ] = Path("runs"),
     resume: Annotated[
         Path | None, typer.Option(help="Finish this run; what is done is not done again.")
     ] = None,
     data_dir: DataDir = None,
-    engine: Annotated[str, typer.Option(help="What federations run on.")] = "inprocess",
-    executor: Annotated[str, typer.Option(help="What jobs run on.")] = "local",
+    engine: Annotated[
+        str, typer.Option(help="What federations run on: inprocess.", **QUIET)
+    ] = "inprocess",
+    executor: Annotated[str, typer.Option(help="What jobs run on: local.", **QUIET)] = "local",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Train and score everything a suite asks for, and write the report."""
     _one_of("--engine", engine, ["inprocess"])
     _one_of("--executor", executor, ["local"])
+    if jobs is not None and jobs < 1:
+        raise SpecError(f"--jobs is {jobs}; expected at least 1.")
     from fedbench.config import Overrides, read_suite  # noqa: PLC0415
     from fedbench.overrides import seeds_of  # noqa: PLC0415
 
@@ -232,7 +240,9 @@ def report(
 @app.command()
 def doctor(
     data_dir: DataDir = None,
-    out: Annotated[Path, typer.Option(help="Where runs would be written.")] = Path("runs"),
+    out: Annotated[
+        Path, typer.Option(help="Where runs would be written. Default: runs.", **QUIET)
+    ] = Path("runs"),
     *,
     as_json: AsJson = False,
 ) -> None:

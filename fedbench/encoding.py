@@ -197,7 +197,7 @@ class Encoder:
         codes = {
             feature.name: self._codes(j, levels[:, j]) for j, feature in enumerate(self.categories)
         }
-        columns: dict[str, pd.Categorical | Floats] = {
+        columns: dict[str, object] = {
             feature.name: pd.Categorical.from_codes(
                 codes[feature.name], dtype=pd.CategoricalDtype(list(feature.column.levels))
             )

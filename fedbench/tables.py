@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from difflib import get_close_matches
-from functools import lru_cache
-from typing import Any, TypeVar, get_args, get_type_hints
+from functools import cache
+from typing import Any, TypeVar, cast, get_args, get_type_hints
 
 from fedbench.errors import SpecError
 
@@ -37,7 +37,7 @@ def build(kind: type[T], values: Mapping[str, Any], where: str) -> T:
     # Through JSON: there, strict still lets a list become a tuple and a whole number a float.
     text = json.dumps(values, default=str)
     try:
-        built: T = _adapter(kind).validate_json(text, strict=True)
+        built: T = _adapter(cast(Any, kind)).validate_json(text, strict=True)
     except ValidationError as error:
         problems = " ".join(
             _problem(kind, values, detail["type"], detail["loc"], detail["msg"])
@@ -100,8 +100,8 @@ def _block(head: str, table: Mapping[str, Any]) -> str:
     )
 
 
-@lru_cache(maxsize=8)
-def _adapter(kind: type) -> Any:
+@cache
+def _adapter(kind: Any) -> Any:
     from pydantic import TypeAdapter  # noqa: PLC0415
 
     return TypeAdapter(kind)

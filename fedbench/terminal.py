@@ -6,7 +6,7 @@ import math
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from tabulate import tabulate
 
@@ -37,11 +37,12 @@ __all__ = [
 ]
 
 WIDE = 100
+NARROW = 22
 
 
 def kinds() -> Mapping[str, Callable[[], Mapping[str, str]]]:
     """Return everything that can be listed, with what tells its names and their meaning."""
-    known: dict[str, Kind[Any]] = {**KINDS}
+    known = cast(Mapping[str, Kind[Any]], KINDS)
     return {**{name: kind.summaries for name, kind in known.items()}, "suites": _suites}
 
 
@@ -217,12 +218,16 @@ def size(count: float) -> str:
 
 
 def _main(found: Mapping[str, Any]) -> str:
-    heads = ["generator", "regime", *(f"{c['title']}\n{c['hint']}" for c in found["columns"])]
+    heads = ["generator", "regime", *(_head(column) for column in found["columns"])]
     rows = [
         [row["generator"], row["regime"], *(_cell(cell) for cell in row["cells"])]
         for row in found["rows"]
     ]
     return tabulate(rows, headers=heads, tablefmt="simple", disable_numparse=True)
+
+
+def _head(column: Mapping[str, Any]) -> str:
+    return "\n".join(textwrap.wrap(column["title"], NARROW) + textwrap.wrap(column["hint"], NARROW))
 
 
 def _cell(found: Mapping[str, Any]) -> str:

@@ -158,4 +158,6 @@ def _weakness(problem: Problem, task: Task) -> str:
 
 
 def _ratio(top: Floats, bottom: Floats) -> Floats:
-    return np.divide(top, bottom, out=np.full(top.shape, np.nan), where=bottom > 0)
+    found = np.full(top.shape, np.nan)
+    np.divide(top, bottom, out=found, where=bottom > 0)
+    return found

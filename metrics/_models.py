@@ -10,7 +10,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fedbench.data import Task
-from fedbench.metrics._cox import cox
 from fedbench.task import Problem
 
 __all__ = ["Model", "Unfit", "learn"]
@@ -121,7 +120,16 @@ def _logistic(prepared: Floats, problem: Problem, penalty: float) -> tuple[Float
 
 
 def _cox(prepared: Floats, problem: Problem, penalty: float) -> tuple[Floats, float] | Unfit:
-    try:
-        return cox(prepared, problem.time, problem.event, penalty), 0.0
-    except (FloatingPointError, np.linalg.LinAlgError) as error:
-        return Unfit(f"the Cox regression failed: {error}")
+    from lifelines import CoxPHFitter  # noqa: PLC0415
+    from lifelines.exceptions import ConvergenceError  # noqa: PLC0415
+
+    frame = pd.DataFrame(prepared).assign(time=problem.time, event=problem.event)
+    model = CoxPHFitter(penalizer=penalty)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what it warns of, rare levels, the penalty takes care of
+        try:
+            model.fit(frame, "time", "event")
+        except (ConvergenceError, np.linalg.LinAlgError) as error:
+            reason = str(error).strip().splitlines()[0]
+            return Unfit(f"the Cox regression did not converge: {reason}")
+    return model.params_.to_numpy(dtype=np.float64), 0.0

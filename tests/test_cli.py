@@ -15,6 +15,7 @@ from rich.console import Console
 
 from fedbench import cli
 from fedbench.errors import ContractError, RunError
+from fedbench.kinds import KINDS
 from fedbench.progress import MOST_LINES, Bars, Lines
 from fedbench.runner import Event
 
@@ -59,7 +60,9 @@ def imported_by(*arguments: str) -> set[str]:
 # Quick answers
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["run", "--help"], []])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["--version"], ["run", "--help"], ["doctor", "--help"], []]
+)
 def test_help_imports_nothing_slow(arguments: Sequence[str]) -> None:
     assert not imported_by(*arguments) & HEAVY
 
@@ -87,18 +90,7 @@ def test_every_kind_is_listed(fedbench: Command) -> None:
     said = fedbench("list")
     assert (said.status, said.err) == (0, "")
     kinds = [line for line in said.out.splitlines() if line and not line.startswith(" ")]
-    assert kinds == (
-        [
-            "datasets",
-            "partitioners",
-            "generators",
-            "strategies",
-            "codecs",
-            "metrics",
-            "attacks",
-            "suites",
-        ]
-    )
+    assert kinds == [*KINDS, "suites"]
 
 
 def test_a_list_says_what_names_mean(fedbench: Command) -> None:
@@ -158,7 +150,8 @@ def test_a_message_is_one_line(fedbench: Command, monkeypatch: pytest.MonkeyPatc
         ("lst", "No such command 'lst'."),
         ("run --bogus", "No such option"),
         ("run smoke extra", "Got unexpected extra argument (extra)"),
-        ("run smoke -j 0", "Invalid value for '-j' / '--jobs'"),
+        ("run smoke -j 0", "--jobs is 0; expected at least 1."),
+        ("run smoke -j x", "Invalid value for '-j' / '--jobs'"),
         ("data describe", "Missing argument 'NAME'. See `fedbench data describe --help`."),
         ("list metrcs", "KIND 'metrcs' does not exist. Did you mean 'metrics'?"),
         ("data check hart4", "There is no 'hart4' in fedbench.datasets. Did you mean 'heart4'?"),

@@ -12,7 +12,7 @@ import pandas as pd
 from fedbench.errors import RunError
 from fedbench.report import facts, silent, tables
 from fedbench.report.controls import checks
-from fedbench.report.notes import CAVEATS, READING
+from fedbench.report.notes import CAVEATS, GLOSSARY, READING
 from fedbench.report.numbers import Numbers, finite
 from fedbench.report.sentences import headline
 from fedbench.report.words import measure
@@ -48,6 +48,7 @@ def build(run: RunDir) -> Json:
             "silent": silent.groups(table),
             "caveats": list(CAVEATS),
             "reading": list(READING),
+            "glossary": dict(GLOSSARY),
         }
     )
     validate(report)
@@ -93,6 +94,7 @@ def _world(run: RunDir, world: World, suite: Json, table: pd.DataFrame) -> Json:
         "overview": tables.overview(world, played),
         "controls": [check.plain() for check in played],
         "main": tables.main(world),
+        "baseline": tables.baseline(world),
         "tradeoff": tables.tradeoff(world),
         "hospitals": tables.hospitals(world),
         "everything": tables.everything(world),

@@ -49,6 +49,7 @@ def _world(world: Json) -> list[str]:
         *(f"* **{s['title']}.** {_safe(s['text'])}" for s in world["headline"]),
         *_list("Controls", [_check(check) for check in world["controls"]], level=3),
         *_main(world["main"]),
+        *_baseline(world["baseline"]),
     ]
 
 
@@ -72,6 +73,13 @@ def _main(main: Json) -> list[str]:
     heads = [f"{c['title']} ({c['hint']})" if c["hint"] else c["title"] for c in main["columns"]]
     rows = [[row["generator"], row["regime"], *map(_cell, row["cells"])] for row in main["rows"]]
     return ["", "### Primary measures", "", _table(["generator", "regime", *heads], rows)]
+
+
+def _baseline(found: Json | None) -> list[str]:
+    if found is None:
+        return []
+    said = "A model of real records that knows only how often and when patients came reaches"
+    return ["", f"{said} {_safe(found['title'])} {_cell(found['cell'])}."]
 
 
 def _cell(cell: Json) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fedbench.report.numbers import RULE
 
-__all__ = ["CAVEATS", "READING"]
+__all__ = ["CAVEATS", "GLOSSARY", "READING"]
 
 CAVEATS = (
     RULE,
@@ -69,3 +69,34 @@ READING = (
         "the question makes no sense there; failed, that something broke."
     ),
 )
+
+GLOSSARY = {
+    "AUROC, C-index": (
+        "How well a model that learnt from synthetic records foresees what happens to real "
+        "patients: the chance that, of two patients, it ranks the one with the (earlier) event "
+        "higher. 0.5 is guessing, 1 is perfect."
+    ),
+    "associations": (
+        "How far correlations between pairs of columns are off, on average. 0 is perfect."
+    ),
+    "single columns": (
+        "Which share of patients would have to change a value, per column, until synthetic and "
+        "real columns agree. 0 is perfect."
+    ),
+    "detection": (
+        "AUC of a classifier that tells synthetic from real patients. 0.5 means that it cannot."
+    ),
+    "AUC of an attack": (
+        "The chance that the attacker ranks a training patient above one who was not trained on. "
+        "0.5 is guessing; a released copy of the training records reaches 1."
+    ),
+    "leak at 1 % false alarms": (
+        "The share of training patients that an attacker finds beyond luck, while wrongly "
+        "accusing 1 % of the others."
+    ),
+    "advantage": (
+        "How much more often a sensitive fact is guessed right for training patients than for "
+        "others: 0.01 is one more in a hundred."
+    ),
+}
+"""What measures mean, for readers who do not use them every day."""

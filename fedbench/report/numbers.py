@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 from scipy import stats
 
-__all__ = ["ABOUT", "RULE", "Number", "Numbers", "across_seeds", "finite"]
+__all__ = ["ABOUT", "RULE", "Number", "Numbers", "across_seeds", "finite", "python"]
 
 _WORDS = """
     dataset scenario strategy codec rounds budget generator label settings regime model site
@@ -97,7 +97,7 @@ class Numbers:
         """Summarize the rows of ``results.parquet`` over seeds, in a stable order."""
         groups: dict[tuple[Any, ...], list[dict[str, Any]]] = defaultdict(list)
         for record in table.to_dict("records"):
-            row = {str(name): _plain(value) for name, value in record.items()}
+            row = {str(name): python(value) for name, value in record.items()}
             groups[tuple(row.get(name) or "" for name in ABOUT)].append(row)
         ordered = sorted(groups.items(), key=lambda item: [str(part) for part in item[0]])
         return cls(tuple(_summary(key, rows) for key, rows in ordered))
@@ -224,7 +224,7 @@ def _texts(rows: Sequence[Mapping[str, Any]], name: str) -> tuple[str, ...]:
     return tuple(sorted({str(row[name]) for row in rows if row.get(name)}))
 
 
-def _plain(value: Any) -> Any:
+def python(value: Any) -> Any:
     """Return what pandas holds as Python knows it, None for nothing."""
     return None if value is None or pd.isna(value) else getattr(value, "item", lambda: value)()
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from fedbench.report.controls import Check, backwards, broken, noticed
-from fedbench.report.numbers import Number
+from fedbench.report.numbers import Number, Numbers
 from fedbench.report.words import (
     change,
     detectable_change,
@@ -256,10 +256,11 @@ def _quiet(found: Sequence[Number]) -> str:
     largest = max(found, key=lambda n: n.value or 0.0)
     most = max((n.detectable for n in found if n.detectable is not None), default=None)
     of = " the largest" if len(found) > 1 else " the"
+    alone = [f" “{n['secret']}”:{_mixed(n)}" for n in found if n.noticed]
     would = f" One of {number(most)} or more would have been noticed." if most is not None else ""
     return (
         f"Guesses of {names} were not shown to be better for training patients than for others:"
-        f"{of} advantage is {interval(largest)}.{would}"
+        f"{of} advantage is {interval(largest)}.{would}{''.join(alone)}"
     )
 
 
@@ -289,7 +290,10 @@ class Traffic:
 
 def traffic(world: World, label: str, regime: str) -> Traffic:
     """Return what crossed between the hospitals and the server."""
-    found = world.own.where(label=label, regime=regime, name="communication.bytes")
+    asked = world.own.where(
+        label=label, regime=regime, name="communication.bytes", target=("pooled", "specialist", "")
+    )
+    found = Numbers(tuple(n for n in asked if n["model"] in ("", n["site"])))
     sites = [site for site in found.values("site") if site != "worst"]
     ways = [_way(found.where(level=way).all) for way in ("up", "down")]
     return Traffic(ways[0], ways[1], len(sites) or len(world.sites) or 1)
@@ -307,9 +311,13 @@ def _sent(world: World, label: str) -> str:
         return _nothing("how much was sent", _why_no_bytes(world, label))
     up, down = ((way or 0.0) / found.hospitals for way in (found.up, found.down))
     rounds = world.pooled(label, world.main, "communication.rounds")
-    when = f"In {rounds.value:.0f} rounds, e" if rounds and rounds.value else "E"
+    when = f"In {rounds.value:.0f} exchanges, e" if rounds and rounds.value else "E"
     records = traffic(world, label, "centralized").up if world.main == "federated" else None
-    price = f" The training records themselves are {human_bytes(records)}." if records else ""
+    price = (
+        f" For comparison, the training records themselves are {human_bytes(records)}."
+        if records
+        else ""
+    )
     total = human_bytes((found.up or 0.0) + (found.down or 0.0))
     return (
         f"{when}ach of {found.hospitals} hospitals sent {human_bytes(up)} and received "

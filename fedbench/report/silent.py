@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from fedbench.report.numbers import python
 from fedbench.report.words import measure
 
 __all__ = ["counts", "groups"]
@@ -31,7 +32,7 @@ def groups(table: pd.DataFrame) -> list[Json]:
     """
     found: dict[tuple[str, ...], list[Json]] = defaultdict(list)
     for record in table[table["status"].isin(ORDER)].to_dict("records"):
-        row: Json = {str(key): value for key, value in record.items()}
+        row = {str(key): python(value) for key, value in record.items()}
         masked = re.sub(r"\d+(\.\d+)?", "…", row["reason"])
         key = (row["status"], row["dataset"], row["scenario"], row["family"], row["name"], masked)
         found[key].append(row)
@@ -52,5 +53,5 @@ def _group(rows: Sequence[Json]) -> Json:
         "generators": sorted({row["label"] or row["generator"] for row in rows} - {""}),
         "regimes": sorted({row["regime"] for row in rows} - {""}),
         "sites": sorted({row["site"] or row["model"] for row in rows} - {""}),
-        "seeds": sorted({int(row["seed"]) for row in rows if not pd.isna(row["seed"])}),
+        "seeds": sorted({int(row["seed"]) for row in rows if row["seed"] is not None}),
     }

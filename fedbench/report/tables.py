@@ -11,7 +11,7 @@ from fedbench.report.sentences import traffic, turned, verdict
 from fedbench.report.words import NONE, human_bytes, measure, number, percent, seeds, unit_of
 from fedbench.report.world import FLOOR, World
 
-__all__ = ["cell", "everything", "hospitals", "main", "overview", "tradeoff"]
+__all__ = ["baseline", "cell", "everything", "hospitals", "main", "overview", "tradeoff"]
 
 Json = dict[str, Any]
 
@@ -53,10 +53,20 @@ def _data(value: float | None, note: str = "") -> Json:
 # --- Generators and regimes -------------------------------------------------------------------
 
 
+def baseline(world: World) -> Json | None:
+    """Return what visit counts and dates alone foresee: utility no higher means little."""
+    name, task = world.utility
+    part = name.rpartition(".")[2]
+    found = world.own.where(name=f"utilization.{part}", task=task, site="", model="")
+    best = found.where(target=("pooled", "")).all or found.all
+    done = next((n for n in best if n.done), None)
+    return None if done is None else {"title": measure(name), "task": task, "cell": cell(done)}
+
+
 def main(world: World) -> Json:
     """Return generators and regimes by the primary measures, with floors and ceilings."""
     columns = _columns(world)
-    rows = [
+    rows: list[Json] = [
         {"generator": label, "regime": regime, "role": role}
         for label, regime, role in [
             *((label, r, _role(label)) for label in world.labels for r in world.regimes),
@@ -178,7 +188,13 @@ def hospitals(world: World) -> Json | None:
         for label in world.labels
         if label != FLOOR or len(world.labels) == 1
     ]
+    panels = [panel for panel in panels if _speaks(panel)]
     return {**_head(world, name, task), "regimes": regimes, "panels": panels}
+
+
+def _speaks(panel: Json) -> bool:
+    """A generator that failed has no panel; it is among what has no number."""
+    return any(found["status"] != "absent" for row in panel["rows"] for found in row["cells"])
 
 
 def _site_measures(world: World) -> list[tuple[str, str]]:

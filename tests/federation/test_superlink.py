@@ -41,7 +41,7 @@ class Loopback:
 
     root: Path
     ports: Iterator[int] = field(default_factory=lambda: free_ports(8))
-    started: dict[str, psutil.Popen] = field(default_factory=dict)
+    started: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     def __enter__(self) -> Loopback:
         return self
@@ -79,7 +79,7 @@ class Loopback:
         process = self._start(name, "flwr", "run", str(app), "loopback", "--stream")
         try:
             status = process.wait(timeout=PATIENCE)
-        except psutil.TimeoutExpired:
+        except subprocess.TimeoutExpired:
             pytest.fail(f"{name} did not end in {PATIENCE:.0f} s.\n{self.logs()}")
         assert status == 0, self.logs()
 
@@ -87,10 +87,10 @@ class Loopback:
         """Return what every process said."""
         return "\n".join(f"==> {log.stem} <==\n{log.read_text()}" for log in self.root.glob("*.log"))
 
-    def _start(self, name: str, command: str, *options: str) -> psutil.Popen:
+    def _start(self, name: str, command: str, *options: str) -> subprocess.Popen[bytes]:
         home = self._home(name)
         with (self.root / f"{name}.log").open("wb") as log:
-            self.started[name] = psutil.Popen(
+            self.started[name] = subprocess.Popen(
                 [tool(command), *options],
                 cwd=home,
                 env=environment(home),

@@ -112,7 +112,7 @@ def test_records_without_events_teach_nothing(
     assert set(reasons) == set(PARTS)
     assert all("no event among the 100 patients to learn from" in r for r in reasons.values())
     everybody = refusals(judge(test, ended(draw(100, 1), event=1, time=200.0)))
-    assert set(everybody) == {"auroc", "auprc", "brier_skill"}
+    assert set(everybody) == set(PARTS)  # all at one time: nothing to tell who is first
 
 
 def test_a_target_with_one_class_is_refused_and_one_with_few_is_weak(
