@@ -15,11 +15,12 @@ from typing import Any
 
 from flwr.app import ArrayRecord, ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
+from flwr.clientapp.typing import ClientAppCallable
 from numpy.typing import NDArray
 
 from fedbench.codec import Codec
 from fedbench.encoding import Encoder, summarize
-from fedbench.errors import SpecError
+from fedbench.errors import FedbenchError, SpecError
 from fedbench.federation.door import arrays_of, pack, record_of
 from fedbench.federation.sites import SiteSource, source_of
 from fedbench.federation.study import Study
@@ -33,17 +34,32 @@ __all__ = ["ENCODER", "client"]
 ENCODER = "encoder"
 """The phase in which the sites agree on an encoder."""
 
-client = ClientApp()
+
+def discreet(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
+    """Keep what an error may say about records at the site; only its kind crosses."""
+    try:
+        return call_next(message, context)
+    except Exception as error:
+        # A SpecError is about what was asked; any other may quote what it stumbled over.
+        if isinstance(error, SpecError) or context.node_config.get("dealt"):
+            raise
+        raise FedbenchError(
+            f"{type(error).__name__}, about which this site's own log says more."
+        ) from error
+
+
+client = ClientApp(mods=[discreet])
 
 
 @client.query()
 def enrol(message: Message, context: Context) -> Message:
-    """Remember what is asked, and answer with this site's declared name."""
+    """Remember what is asked, and answer with this site's declared name if it can be done."""
     context.state["study"] = message.content.config_records["study"]
     for name in ("encoder", "memory"):
         context.state.pop(name, None)
-    reply = RecordDict({"site": ConfigRecord({"name": Desk(context).site})})
-    return Message(reply, reply_to=message)
+    desk = Desk(context)
+    desk.check()
+    return Message(RecordDict({"site": ConfigRecord({"name": desk.site})}), reply_to=message)
 
 
 @client.train()
@@ -53,6 +69,7 @@ def train(message: Message, context: Context) -> Message:
     if "encoder" in content.array_records:
         context.state["encoder"] = content.array_records["encoder"]
     desk = Desk(context)
+    desk.check()
     heading = content.config_records["call"]
     update = desk.summarize() if heading["phase"] == ENCODER else desk.update(content)
     return Message(pack(update, desk.codec), reply_to=message)
@@ -72,7 +89,9 @@ class Desk:
     @property
     def site(self) -> str:
         """The declared name of this site."""
-        return str(self.context.node_config["site"])
+        if name := self.context.node_config.get("site"):
+            return str(name)
+        raise SpecError("This node's configuration lacks `site`, the declared name of the site.")
 
     @cached_property
     def source(self) -> SiteSource:
@@ -81,11 +100,8 @@ class Desk:
 
     @cached_property
     def generator(self) -> Generator:
-        """The generator, if this site allows it."""
-        choice = self.study.generator
-        if not self.context.node_config.get("dealt"):
-            self._allow(choice.name)
-        return GENERATORS.build(choice.name, choice.settings)
+        """The generator."""
+        return GENERATORS.build(self.study.generator.name, self.study.generator.settings)
 
     @cached_property
     def strategy(self) -> Strategy:
@@ -96,6 +112,26 @@ class Desk:
     def codec(self) -> Codec:
         """How parameters are packed."""
         return CODECS.build(self.study.codec.name, self.study.codec.settings)
+
+    def check(self) -> None:
+        """Refuse what this site does not allow, before anything is built or read.
+
+        Raises:
+            SpecError: not allowed, not known here, or this node's configuration is incomplete.
+        """
+        study = self.study
+        if not self.context.node_config.get("dealt"):
+            if study.privacy.name != "none":
+                raise SpecError(
+                    f"The study promises the privacy {study.privacy.name!r}, which a site with "
+                    "records of its own cannot keep yet. Run it in process."
+                )
+            self._allow("generator", study.generator.name)
+            for what in ("strategy", "codec", "dataset"):
+                # Those that fedbench brings are safe; a module:Class imports what it names.
+                if ":" in (name := getattr(study, what).name):
+                    self._allow(what, name)
+        _ = self.site, self.source, self.generator, self.strategy, self.codec
 
     def summarize(self) -> Update:
         """Count, so that an encoder can be agreed."""
@@ -116,9 +152,7 @@ class Desk:
             round=round,
             rounds=int(heading["rounds"]),  # type: ignore[arg-type]
             streams=self.study.seeds.child(phase.name, round),
-            correction=self.strategy.correct(
-                arrays_of(content.array_records.get("extra")), memory
-            ),
+            correction=self.strategy.correct(arrays_of(content.array_records.get("extra")), memory),
             steps=self.study.steps,
             device=self.study.device,
         )
@@ -128,12 +162,13 @@ class Desk:
         site = Site(self.site, records, encoder, memory)
         return self.generator.update(phase, heard, site, local, rng)
 
-    def _allow(self, name: str) -> None:
-        allowed = str(self.context.node_config.get("allow", "")).split(",")
+    def _allow(self, what: str, name: str) -> None:
+        listed = str(self.context.node_config.get("allow", "")).split(",")
+        allowed = [entry.strip() for entry in listed if entry.strip()]
         if name not in allowed:
             raise SpecError(
-                f"The server asks for the generator {name!r}; this site allows "
-                f"{', '.join(filter(None, allowed)) or 'none'}. Change `allow` in its configuration."
+                f"The server asks for the {what} {name!r}; this site allows "
+                f"{', '.join(allowed) or 'none'}. Change `allow` in its configuration."
             )
 
 

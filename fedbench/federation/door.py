@@ -38,7 +38,7 @@ class Ledger:
         """Write down a message."""
         self.crossings.append(Crossing(phase, round, site, way, size(content)))
 
-    def columns(self) -> dict[str, list[Any]]:
+    def columns(self) -> dict[str, Any]:
         """Return the ledger column by column."""
         names = ("phase", "round", "site", "way", "bytes")
         return {name: [getattr(c, name) for c in self.crossings] for name in names}

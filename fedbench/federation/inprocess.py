@@ -38,7 +38,7 @@ class InProcessGrid(Grid):
     """
 
     nodes: Mapping[int, Context]
-    tap: Callable[[Message], None] = lambda message: None
+    tap: Callable[[Message], None] = lambda _: None
     _replies: dict[str, Message] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -113,7 +113,7 @@ def identify() -> None:
 def train(
     study: Study,
     cohorts: Mapping[str, Cohort],
-    tap: Callable[[Message], None] = lambda message: None,
+    tap: Callable[[Message], None] = lambda _: None,
 ) -> Trained:
     """Train one model on these sites' training records, through the Flower apps."""
     with Dealt(cohorts) as source:

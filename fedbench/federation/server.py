@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import numpy as np
 from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
@@ -21,7 +22,7 @@ from fedbench.data import Schema
 from fedbench.encoding import Encoder
 from fedbench.errors import FedbenchError, SpecError
 from fedbench.federation.client import ENCODER
-from fedbench.federation.door import Ledger, arrays_of, call, record_of, unpack
+from fedbench.federation.door import Ledger, call, record_of, unpack
 from fedbench.federation.sites import dealt
 from fedbench.federation.study import Study
 from fedbench.generator import Generator, Phase, State
@@ -65,7 +66,7 @@ class Federation:
     schema: Schema
     grid: Grid
     ledger: Ledger = field(default_factory=Ledger)
-    history: dict[str, list[Any]] = field(
+    history: dict[str, Any] = field(
         default_factory=lambda: {n: [] for n in ("phase", "round", "site", "weight", "steps")}
     )
     roster: dict[str, int] = field(default_factory=dict)
@@ -103,7 +104,7 @@ class Federation:
             new = sorted(set(self.grid.get_node_ids()) - asked)
             asked |= set(new)
             for reply in self.grid.send_and_receive([Message(content, n, "query") for n in new]):
-                name = str(_content(reply, "a new site").config_records["site"]["name"])
+                name = str(_content(reply, "A new site").config_records["site"]["name"])
                 if name in self.roster or name not in self.study.sites:
                     raise SpecError(
                         f"A site called {name!r} answered; expected each of "
@@ -148,7 +149,7 @@ class Federation:
         heard = {names[reply.metadata.src_node_id]: reply for reply in replies}
         updates = {}
         for site in sorted(heard):
-            content = _content(heard[site], site)
+            content = _content(heard[site], f"Site {site!r}")
             self.ledger.note(content, phase=phase, round=round, site=site, way="up")
             updates[site] = unpack(content, self.codec)
             row = (phase, round, site, updates[site].weight, updates[site].steps)
@@ -230,16 +231,24 @@ def round_up(x: float) -> int:
     return int(np.ceil(x - 1e-9))
 
 
-def _content(reply: Message, site: str) -> RecordDict:
+def _content(reply: Message, who: str) -> RecordDict:
     if reply.has_error():
-        raise FedbenchError(f"Site {site!r} failed: {reply.error.reason}")
+        raise FedbenchError(f"{who} failed: {reply.error.reason}")
     return reply.content
 
 
 def _leave(federation: Federation, out: Path) -> None:
     """Write what came of a federation that ran on a SuperLink."""
     out.mkdir(parents=True, exist_ok=True)
-    np.savez(out / "encoder.npz", **federation.encoder.counts)
-    np.savez(out / "state.npz", **federation.state)
+    _save(out / "encoder.npz", federation.encoder.counts)
+    _save(out / "state.npz", federation.state)
     (out / "ledger.json").write_text(json.dumps(federation.ledger.columns()))
     (out / "history.json").write_text(json.dumps(federation.history))
+
+
+def _save(file: Path, arrays: Arrays) -> None:
+    """Write an npz; ``np.savez`` would take an array called ``file`` for its own argument."""
+    with ZipFile(file, "w") as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
+                np.lib.format.write_array(entry, array, allow_pickle=False)

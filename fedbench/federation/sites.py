@@ -6,12 +6,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from uuid import uuid4
 
 from fedbench.data import Cohort, Schema, read_cohort
 from fedbench.encoding import Encoder, Records
-from fedbench.errors import SpecError
+from fedbench.errors import DataError, SpecError
 from fedbench.federation.study import Study
 from fedbench.kinds import DATASETS
 from fedbench.partition import Parts, split_site
@@ -42,7 +42,7 @@ class Dealt(SiteSource):
     token: str = field(default_factory=lambda: uuid4().hex)
     _encoded: dict[tuple[str, str], Records] = field(default_factory=dict)
 
-    def __enter__(self) -> Dealt:
+    def __enter__(self) -> Self:
         _DEALT[self.token] = self
         return self
 
@@ -71,6 +71,11 @@ class Folder(SiteSource):
     path: Path
 
     def train(self, site: str, study: Study) -> Cohort:
+        if not self.path.is_dir():
+            raise DataError(
+                f"There is no folder {self.path}, in which this site's records should be. "
+                "Change `data` in its configuration."
+            )
         schema = DATASETS.build(study.dataset.name, study.dataset.settings).schema
         cohort = read_cohort(schema, self.path)
         seeds = Seeds(study.seed).child("deal", study.dataset.name)

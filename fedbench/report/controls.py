@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from fedbench.report.numbers import Number
-from fedbench.report.words import interval, joined, seeds
+from fedbench.report.words import POWER, interval, joined, seeds
 from fedbench.report.world import World
 
-__all__ = ["Check", "attack_names", "backwards", "broken", "chance", "checks", "noticed"]
+__all__ = ["Check", "attack_names", "backwards", "broken", "checks", "noticeable", "noticed"]
 
 SILENCE = 0.001
 """The level at which all null controls of a world together may go off."""
@@ -50,6 +50,18 @@ def chance(name: str) -> float:
 def noticed(found: Number) -> bool:
     """Whether an attack did better than guessing: its interval lies above chance."""
     return found.low is not None and found.low > chance(found["name"])
+
+
+def noticeable(found: Number) -> float | None:
+    """Return what would have been noticed four times out of five, by the rule of `noticed`.
+
+    A row tells what its own test would have found; the interval over seeds is wider, and says
+    more strictly what an attack must reach to leave chance behind. The larger one counts.
+    """
+    known = [] if found.detectable is None else [found.detectable]
+    if found.value is not None and found.low is not None:
+        known.append(chance(found["name"]) + POWER * (found.value - found.low))
+    return min(max(known), 1.0) if known else None
 
 
 def backwards(found: Number) -> bool:

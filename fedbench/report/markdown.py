@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -48,6 +49,7 @@ def _world(world: Json) -> list[str]:
         "",
         *(f"* **{s['title']}.** {_safe(s['text'])}" for s in world["headline"]),
         *_list("Controls", [_check(check) for check in world["controls"]], level=3),
+        *_overview(world),
         *_main(world["main"]),
         *_baseline(world["baseline"]),
     ]
@@ -67,6 +69,23 @@ def _data(data: Json) -> str:
 
 def _check(check: Json) -> str:
     return f"{check['outcome']}: {check['secret'] or check['name']}: {check['text']}"
+
+
+def _overview(world: Json) -> list[str]:
+    rows = [
+        [
+            row["generator"],
+            *(f"{row[k]['verdict']}: {_cell(row[k])}" for k in ("gain", "tax")),
+            "; ".join(f"{a['name']}: {a['verdict']}" for a in row["members"]),
+            "; ".join(f"{a['secret']}: {a['verdict']}" for a in row["facts"]),
+            row["sent"]["shown"],
+        ]
+        for row in world["overview"]
+    ]
+    heads = ["generator", "gain over each hospital alone", "against all records in one place"]
+    heads += ["training patients recognized", "sensitive facts inferred", "sent per hospital"]
+    title = f"### Every generator, by {_safe(world['lead']['measure'])}"
+    return ["", title, "", _table(heads, rows)] if rows else []
 
 
 def _main(main: Json) -> list[str]:
@@ -92,7 +111,7 @@ def _silent(groups: Sequence[Json]) -> list[str]:
             group["status"],
             f"{group['what']} ({group['dataset']})",
             people(group["count"]),
-            group["reasons"][0],
+            group["why"],
             "; ".join(joined(group[k]) for k in ("generators", "regimes", "sites") if group[k]),
         ]
         for group in groups
@@ -124,7 +143,9 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     from tabulate import tabulate  # noqa: PLC0415
 
     safe = [[_safe(text) for text in row] for row in rows]
-    return str(tabulate(safe, [_safe(h) for h in heads], tablefmt="pipe", disable_numparse=True))
+    text = str(tabulate(safe, [_safe(h) for h in heads], tablefmt="pipe", disable_numparse=True))
+    # Padding would make one long reason the width of every row.
+    return re.sub(r"-{4,}", "---", re.sub(r" {2,}", " ", text))
 
 
 def _safe(text: str) -> str:

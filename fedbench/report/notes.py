@@ -34,7 +34,8 @@ CAVEATS = (
     ),
     (
         "“No difference could be shown” does not mean that there is none. What would probably "
-        "have been seen is 1.43 times the half-width of the interval (a power of 80 %)."
+        "have been seen or noticed is at least 1.43 times the half-width of the interval (a power "
+        "of 80 %)."
     ),
     (
         "Sentences are about the generator that scores best here; that it was picked by its "

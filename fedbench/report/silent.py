@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from fedbench.report.numbers import python
-from fedbench.report.words import measure
+from fedbench.report.words import measure, short
 
 __all__ = ["counts", "groups"]
 
@@ -49,6 +49,7 @@ def _group(rows: Sequence[Json]) -> Json:
         "what": measure(first["name"]) if first["name"] else "the whole cell",
         "name": first["name"],
         "count": len(rows),
+        "why": short(first["reason"]) or "no reason was recorded",
         "reasons": sorted({row["reason"] or "no reason was recorded" for row in rows}),
         "generators": sorted({row["label"] or row["generator"] for row in rows} - {""}),
         "regimes": sorted({row["regime"] for row in rows} - {""}),

@@ -7,8 +7,9 @@ from typing import Any
 
 from fedbench.report.controls import Check, attack_names, backwards, broken, noticed
 from fedbench.report.numbers import Number
-from fedbench.report.sentences import traffic, turned, verdict
-from fedbench.report.words import NONE, human_bytes, measure, number, percent, seeds, unit_of
+from fedbench.report.sentences import turned, verdict
+from fedbench.report.traffic import traffic
+from fedbench.report.words import NONE, human_bytes, measure, number, percent, seeds, short, unit_of
 from fedbench.report.world import FLOOR, World
 
 __all__ = ["baseline", "cell", "everything", "hospitals", "main", "overview", "tradeoff"]
@@ -28,7 +29,7 @@ def cell(found: Number | None) -> Json:
     if found is None:
         return {"status": "absent", "shown": NONE, "range": "", "note": ""}
     if found.value is None:
-        note = "; ".join(found.reasons)
+        note = "; ".join(short(reason) for reason in found.reasons)
         return {"status": found.status, "shown": found.status, "range": "", "note": note}
     show = percent if unit_of(found["name"]) == "share" else number
     ends = [found.low, found.high]
@@ -57,7 +58,7 @@ def baseline(world: World) -> Json | None:
     """Return what visit counts and dates alone foresee: utility no higher means little."""
     name, task = world.utility
     part = name.rpartition(".")[2]
-    found = world.own.where(name=f"utilization.{part}", task=task, site="", model="")
+    found = world.numbers.where(name=f"utilization.{part}", task=task, site="", model="")
     best = found.where(target=("pooled", "")).all or found.all
     done = next((n for n in best if n.done), None)
     return None if done is None else {"title": measure(name), "task": task, "cell": cell(done)}
@@ -240,36 +241,31 @@ def tradeoff(world: World) -> Json | None:
 
 
 def everything(world: World) -> list[Json]:
-    """Return every pooled number, per generator: measures by regimes."""
-    return [table for label in world.labels if (table := _all_of(world, label))["rows"]]
+    """Return every pooled number, per generator and control: measures by regimes."""
+    asked = [(label, world.regimes) for label in world.labels]
+    asked += [(control, ["control"]) for control in CONTROLS]
+    tables = [_all_of(world, label, regimes) for label, regimes in asked]
+    return [table for table in tables if table["rows"]]
 
 
-def _all_of(world: World, label: str) -> Json:
+def _all_of(world: World, label: str, regimes: Sequence[str]) -> Json:
     found = [
         n
-        for n in world.own.where(label=label, site="", model="")
+        for n in world.numbers.where(label=label, regime=tuple(regimes), site="", model="")
         if n["name"] and n["target"] not in ("gain", "tax") and n["family"] != "communication"
     ]
-    keys = sorted(
-        {tuple(n[k] for k in _KEY) for n in found}, key=lambda k: (_FAMILIES.find(k[0]), k)
-    )
+    keys = {tuple(n[k] for k in _KEY) for n in found}
+    cells = {(tuple(n[k] for k in _KEY), n["regime"]): cell(n) for n in reversed(found)}
     rows = [
         {
             **dict(zip(_KEY, key, strict=True)),
             "title": measure(key[1]),
-            "cells": [
-                cell(next((n for n in found if _is(n, key) and n["regime"] == regime), None))
-                for regime in world.regimes
-            ],
+            "cells": [cells.get((key, regime)) or cell(None) for regime in regimes],
         }
-        for key in keys
+        for key in sorted(keys, key=lambda key: (_FAMILIES.find(key[0]), key))
     ]
-    return {"generator": label, "regimes": world.regimes, "rows": rows}
+    return {"generator": label, "regimes": list(regimes), "rows": rows}
 
 
 _KEY = ("family", "name", "task", "column", "secret", "target", "level")
 _FAMILIES = "fidelity utility privacy fairness compute"
-
-
-def _is(found: Number, key: tuple[Any, ...]) -> bool:
-    return tuple(found[k] for k in _KEY) == key

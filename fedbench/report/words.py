@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ from fedbench.report.numbers import Number
 
 __all__ = [
     "NONE",
+    "POWER",
     "REGIMES",
     "change",
     "detectable_change",
@@ -16,11 +18,13 @@ __all__ = [
     "interval",
     "joined",
     "measure",
+    "nothing",
     "number",
     "people",
     "percent",
     "regime",
     "seeds",
+    "short",
     "unit_of",
 ]
 
@@ -56,7 +60,7 @@ _MEASURES = {
 }
 
 # From the half-width of a 95 % interval to what is seen in 80 % of studies: (1.96 + .84) / 1.96.
-_POWER = 1.43
+POWER = 1.43
 
 
 def measure(name: str) -> str:
@@ -127,7 +131,7 @@ def detectable_change(found: Number) -> float | None:
         return found.detectable
     if found.low is None or found.high is None:
         return None
-    return _POWER * (found.high - found.low) / 2
+    return POWER * (found.high - found.low) / 2
 
 
 def human_bytes(value: float | None) -> str:
@@ -160,6 +164,20 @@ def joined(parts: Sequence[Any]) -> str:
     """Return ``a, b and c``."""
     texts = [str(part) for part in parts]
     return " and ".join([", ".join(texts[:-1]), texts[-1]] if len(texts) > 1 else texts)
+
+
+def nothing(noun: str, reasons: Sequence[str]) -> str:
+    """Say that nothing can be said, and why."""
+    # Reasons of several seeds that differ only in their numbers are one reason.
+    alike = {re.sub(r"\d+", "", reason): short(reason).rstrip(".") for reason in reversed(reasons)}
+    because = joined(list(reversed(alike.values())))
+    return f"Nothing can be said about {noun}, because {because or 'no reason was recorded'}."
+
+
+def short(reason: str) -> str:
+    """Return a reason as it stands, and of a traceback what it ends with."""
+    lines = reason.strip().splitlines()
+    return lines[-1].strip() if lines and lines[0].startswith("Traceback") else reason.strip()
 
 
 def _minus(value: float | None) -> float | None:

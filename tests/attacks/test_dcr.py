@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,7 +20,7 @@ People = Callable[..., Cohort]
 def naive(
     schema: Schema, targets: pd.DataFrame, released: pd.DataFrame, unit: Mapping[str, float]
 ) -> np.ndarray:
-    def apart(name: str, one: object, other: object) -> float:
+    def apart(name: str, one: Any, other: Any) -> float:
         if pd.isna(one) or pd.isna(other):
             return float(pd.isna(one) != pd.isna(other))
         column = schema.static[name]
@@ -27,12 +28,12 @@ def naive(
             return float(one != other)
         if column.log:
             one, other = np.log(one), np.log(other)
-        return min(1.0, abs(one - other) / unit[name])
+        return float(min(1.0, abs(one - other) / unit[name]))
 
     return np.array(
         [
             min(
-                np.mean([apart(name, one[name], other[name]) for name in targets])
+                np.mean([apart(name, one[name], other[name]) for name in map(str, targets)])
                 for _, other in released.iterrows()
             )
             for _, one in targets.iterrows()
@@ -92,14 +93,14 @@ def test_with_ranges_as_units_it_is_the_dcr_of_sdmetrics(people: People) -> None
 
     targets, released = (people(n, n).table.drop(columns="dose") for n in (60, 40))
     schema = people(1, 0).schema
-    numbers = [name for name in targets if schema.static[name].kind == "number"]
+    numbers = [name for name in map(str, targets) if schema.static[name].kind == "number"]
     unit = {name: released[name].max() - released[name].min() for name in numbers}
     sdtypes = {name: "numerical" if name in numbers else "categorical" for name in targets}
-    theirs = calculate_dcr(
+    theirs: np.ndarray = calculate_dcr(
         targets.astype({n: object for n in targets if n not in numbers}),
         released.astype({n: object for n in released if n not in numbers}),
         {"columns": {name: {"sdtype": kind} for name, kind in sdtypes.items()}},
-    )
+    ).to_numpy(float)
     np.testing.assert_allclose(closest(schema, targets, released, unit), theirs, atol=1e-5)
 
 

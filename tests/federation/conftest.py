@@ -23,7 +23,11 @@ def sites(everyone: Cohort) -> Mapping[str, Cohort]:
     """Three hospitals of very different size."""
     patients = np.random.default_rng(5).permutation(everyone.patients)
     north, south, west = np.split(patients, [150, 250])
-    return {"north": everyone.take(north), "south": everyone.take(south), "west": everyone.take(west)}
+    return {
+        "north": everyone.take(north),
+        "south": everyone.take(south),
+        "west": everyone.take(west),
+    }
 
 
 @pytest.fixture

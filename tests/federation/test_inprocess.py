@@ -17,7 +17,13 @@ from fedbench.federation.door import arrays_of
 from fedbench.federation.inprocess import InProcessGrid, Trained, train
 from fedbench.federation.study import Choice, Study
 
-EXACT = {"passes": 3, "batch": 0, "optimizer": "sgd", "learning_rate": 0.001, "precision": "float64"}
+EXACT = {
+    "passes": 3,
+    "batch": 0,
+    "optimizer": "sgd",
+    "learning_rate": 0.001,
+    "precision": "float64",
+}
 
 
 def together(study: Study, everyone: Cohort) -> Trained:
@@ -47,7 +53,9 @@ def test_a_neural_generator_is_the_same_federated_and_centralized_when_nothing_d
 ) -> None:
     study = replace(study, generator=Choice("tvae", EXACT), rounds=3)
     federated, centralized = train(study, sites), together(study, everyone)
-    start = train(replace(study, generator=Choice("tvae", {**EXACT, "learning_rate": 1e-30})), sites)
+    start = train(
+        replace(study, generator=Choice("tvae", {**EXACT, "learning_rate": 1e-30})), sites
+    )
     assert set(federated.history["steps"][-9:]) == {1}
     assert furthest(federated.state, start.state) > 1e-4, "nothing was learned"
     assert furthest(federated.state, centralized.state) < 1e-9
@@ -89,7 +97,7 @@ def test_the_ledger_holds_every_message_with_its_size(
     crossed: list[tuple[str, int]] = []
 
     def note(message: Message) -> None:
-        from fedbench.federation.door import size  # noqa: PLC0415
+        from fedbench.federation.door import size
 
         crossed.append((message.metadata.message_type, size(message.content)))
 
@@ -101,9 +109,7 @@ def test_the_ledger_holds_every_message_with_its_size(
     assert (ledger["bytes"] > 0).all()
 
 
-def test_a_share_of_sites_takes_part_in_a_round(
-    study: Study, sites: Mapping[str, Cohort]
-) -> None:
+def test_a_share_of_sites_takes_part_in_a_round(study: Study, sites: Mapping[str, Cohort]) -> None:
     study = replace(
         study, generator=Choice("tvae", {"passes": 4, "batch": 0}), rounds=4, participation=0.5
     )
@@ -165,7 +171,11 @@ def test_a_site_that_fails_is_named(study: Study, sites: Mapping[str, Cohort]) -
 
 def test_an_unknown_generator_costs_no_message(study: Study, sites: Mapping[str, Cohort]) -> None:
     with pytest.raises(SpecError, match="Did you mean 'copula'"):
-        train(replace(study, generator=Choice("copulla")), sites, tap=pytest.fail)
+        train(
+            replace(study, generator=Choice("copulla")),
+            sites,
+            tap=lambda _: pytest.fail("a message"),
+        )
 
 
 def test_a_study_travels_as_text(study: Study) -> None:
@@ -176,7 +186,7 @@ def test_a_study_travels_as_text(study: Study) -> None:
 
 def test_the_grid_gives_flower_the_identity_it_asks_for() -> None:
     """Breaks when a new flwr moves or renames its private task identity."""
-    from flwr.app import RecordDict  # noqa: PLC0415
+    from flwr.app import RecordDict
 
     grid = InProcessGrid({})
     message = grid.create_message(RecordDict(), "train", 2, "")

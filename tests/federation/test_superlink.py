@@ -10,10 +10,10 @@ import sys
 import time
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -43,7 +43,7 @@ class Loopback:
     ports: Iterator[int] = field(default_factory=lambda: free_ports(8))
     started: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
-    def __enter__(self) -> Loopback:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -51,7 +51,8 @@ class Loopback:
         for end in (psutil.Process.terminate, psutil.Process.kill):
             mine = list(self._mine())
             for process in mine:
-                try_to(end, process)
+                with suppress(psutil.NoSuchProcess):
+                    end(process)
             psutil.wait_procs(mine, timeout=10)
         for process in self.started.values():
             process.wait()
@@ -65,27 +66,34 @@ class Loopback:
         return f"127.0.0.1:{port}"
 
     def supernode(self, site: str, address: str, config: Mapping[str, str]) -> None:
-        """Start a hospital's SuperNode with its own configuration file."""
+        """Start a hospital's node with its own configuration file."""
         home = self._home(site)
         file = home / "node.toml"
         file.write_text("".join(f"{k} = {json.dumps(v)}\n" for k, v in config.items()))
         options = ("--insecure", "--superlink", address, "--port", str(next(self.ports)))
-        self._start(site, "flower-supernode", *options, "--node-config", str(file))
+        node = ("-m", "fedbench.federation.node")
+        self._start(site, Path(sys.executable).name, *node, *options, "--node-config", str(file))
 
     def submit(self, name: str, address: str, app: Path) -> None:
-        """Submit a run, and follow it until it ends."""
+        """Submit a run."""
         config = f'[superlink.loopback]\naddress = "{address}"\ninsecure = true\n'
         (self._home(name) / "config.toml").write_text(config)
-        process = self._start(name, "flwr", "run", str(app), "loopback", "--stream")
+        self._start(name, "flwr", "run", str(app), "loopback", "--stream")
+
+    def follow(self, name: str) -> None:
+        """Wait until a run ends."""
         try:
-            status = process.wait(timeout=PATIENCE)
+            status = self.started[name].wait(timeout=PATIENCE)
         except subprocess.TimeoutExpired:
             pytest.fail(f"{name} did not end in {PATIENCE:.0f} s.\n{self.logs()}")
-        assert status == 0, self.logs()
+        if status:
+            pytest.fail(self.logs())
 
     def logs(self) -> str:
         """Return what every process said."""
-        return "\n".join(f"==> {log.stem} <==\n{log.read_text()}" for log in self.root.glob("*.log"))
+        return "\n".join(
+            f"==> {log.stem} <==\n{log.read_text()}" for log in self.root.glob("*.log")
+        )
 
     def _start(self, name: str, command: str, *options: str) -> subprocess.Popen[bytes]:
         home = self._home(name)
@@ -122,13 +130,6 @@ class Loopback:
                 continue
             if Path(home).parent == self.root:
                 yield process
-
-
-def try_to(end: Any, process: psutil.Process) -> None:
-    try:
-        end(process)
-    except psutil.NoSuchProcess:
-        pass
 
 
 def tool(command: str) -> str:
@@ -174,15 +175,29 @@ def hospitals(everyone: Cohort) -> Mapping[str, Cohort]:
 @pytest.fixture(scope="module")
 def loopback(
     hospitals: Mapping[str, Cohort], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Loopback, str]]:
+) -> Iterator[Loopback]:
+    """A federation that has worked on every study, all at once: most of the time is waiting."""
     with Loopback(tmp_path_factory.mktemp("loopback")) as loopback:
         address = loopback.superlink()
         for site, cohort in hospitals.items():
             data = loopback.root / "records" / site
             write_cohort(cohort, data)
-            config = {"site": site, "data": str(data), "allow": ",".join(GENERATORS)}
+            config = {"site": site, "data": str(data), "allow": ", ".join(GENERATORS)}
             loopback.supernode(site, address, config)
-        yield loopback, address
+        for name, generator in GENERATORS.items():
+            study = study_of(generator, tuple(hospitals))
+            app = write_app(loopback.root / f"app-{name}", study, loopback.root / "out" / name)
+            plant_code(app, loopback.root / "planted")
+            loopback.submit(name, address, app)
+        yield loopback
+
+
+def plant_code(app: Path, trace: Path) -> None:
+    """Let the app bring a client of its own, which leaves a trace when it is as much as read."""
+    settings = app / "pyproject.toml"
+    ours = tomllib.loads(settings.read_text())["tool"]["flwr"]["app"]["components"]["clientapp"]
+    settings.write_text(settings.read_text().replace(ours, "planted:client"))
+    (app / "planted.py").write_text(f"client = open({str(trace)!r}, 'x')\n")
 
 
 def study_of(generator: Choice, sites: Sequence[str]) -> Study:
@@ -214,24 +229,20 @@ def crossings(columns: Mapping[str, Sequence[Any]]) -> pd.Series:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("generator", GENERATORS.values(), ids=GENERATORS)
+@pytest.mark.parametrize("name", GENERATORS)
 def test_a_real_federation_ends_where_the_one_in_process_does(
-    generator: Choice, hospitals: Mapping[str, Cohort], loopback: tuple[Loopback, str]
+    name: str, hospitals: Mapping[str, Cohort], loopback: Loopback
 ) -> None:
-    processes, address = loopback
-    study = study_of(generator, tuple(hospitals))
-    out = processes.root / "out" / generator.name
-    app = write_app(processes.root / "app", study, out)
-    began = time.monotonic()
-    processes.submit(generator.name, address, app)
-    print("took", time.monotonic() - began)
-    assert (out / "history.json").is_file(), processes.logs()
-    expected = in_process(study, hospitals)
-    for name, arrays in (("encoder", expected.encoder.counts), ("state", expected.state)):
-        with np.load(out / f"{name}.npz") as found:
+    loopback.follow(name)
+    out = loopback.root / "out" / name
+    assert (out / "history.json").is_file(), loopback.logs()
+    expected = in_process(study_of(GENERATORS[name], tuple(hospitals)), hospitals)
+    for file, arrays in (("encoder", expected.encoder.counts), ("state", expected.state)):
+        with np.load(out / f"{file}.npz") as found:
             assert set(found) == set(arrays)
             for key, array in arrays.items():
                 np.testing.assert_allclose(found[key], array, rtol=0, atol=1e-9, err_msg=key)
-                print(name, key, np.array_equal(found[key], array))
     found_ledger = crossings(json.loads((out / "ledger.json").read_text()))
     pd.testing.assert_series_equal(found_ledger, crossings(expected.ledger))
+    assert not (loopback.root / "planted").exists(), "A site ran code that the server sent."
+    assert not any((loopback.root / site / "apps").exists() for site in hospitals)

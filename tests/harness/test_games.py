@@ -202,7 +202,7 @@ def test_the_challenge_gives_nothing_away() -> None:
     assert public.targets.index.equals(pd.RangeIndex(60))
     assert list(public.targets) == [feature.name for feature in SCHEMA.features]
     assert 5 < challenge.truth[:30].sum() < 15
-    back = public.targets.set_axis(challenge.patients).loc[members.patients]
+    back = public.targets.set_axis(challenge.patients).loc[list(members.patients)]
     assert (back["lab0"].to_numpy() == members.table["lab0"].to_numpy()).all()
 
 

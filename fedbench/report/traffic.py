@@ -1,0 +1,71 @@
+"""What crossed between the hospitals and the server."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fedbench.report.numbers import Number, Numbers
+from fedbench.report.words import human_bytes, nothing
+from fedbench.report.world import World
+
+__all__ = ["Traffic", "sent", "traffic"]
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """Bytes that crossed, of the hospitals together and of the mean one."""
+
+    up: float | None
+    down: float | None
+    hospitals: int
+
+    @property
+    def each(self) -> float | None:
+        """Both ways, per hospital."""
+        if self.up is None and self.down is None:
+            return None
+        return ((self.up or 0.0) + (self.down or 0.0)) / max(self.hospitals, 1)
+
+
+def traffic(world: World, label: str, regime: str) -> Traffic:
+    """Return what crossed between the hospitals and the server."""
+    asked = world.own.where(
+        label=label, regime=regime, name="communication.bytes", target=("pooled", "specialist", "")
+    )
+    found = Numbers(tuple(n for n in asked if n["model"] in ("", n["site"])))
+    sites = [site for site in found.values("site") if site != "worst"]
+    ways = [_way(found.where(level=way).all) for way in ("up", "down")]
+    return Traffic(ways[0], ways[1], len(sites) or len(world.sites) or 1)
+
+
+def _way(found: Sequence[Number]) -> float | None:
+    totals = [n.value for n in found if n["site"] == "" and n.value is not None]
+    parts = [n.value for n in found if n["site"] not in ("", "worst") and n.value is not None]
+    return totals[0] if totals else (sum(parts) if parts else None)
+
+
+def sent(world: World, label: str) -> str:
+    """Say what a hospital sends and receives, beside what its records weigh."""
+    found = traffic(world, label, world.main)
+    if found.each is None:
+        return nothing("how much was sent", _why_no_bytes(world, label))
+    up, down = ((way or 0.0) / found.hospitals for way in (found.up, found.down))
+    rounds = world.pooled(label, world.main, "communication.rounds")
+    when = f"In {rounds.value:.0f} exchanges, e" if rounds and rounds.value else "E"
+    records = traffic(world, label, "centralized").up if world.main == "federated" else None
+    price = (
+        f" For comparison, the training records themselves are {human_bytes(records)}."
+        if records
+        else ""
+    )
+    total = human_bytes((found.up or 0.0) + (found.down or 0.0))
+    return (
+        f"{when}ach of {found.hospitals} hospitals sent {human_bytes(up)} and received "
+        f"{human_bytes(down)} on average ({total} in all).{price}"
+    )
+
+
+def _why_no_bytes(world: World, label: str) -> list[str]:
+    found = world.own.where(label=label, regime=world.main, name="communication.bytes")
+    return sorted({r for n in found for r in n.reasons}) or ["it was not recorded"]

@@ -1,0 +1,192 @@
+"""A hospital's own side: its folder, its configuration, and what it refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from flwr.app import ConfigRecord, Context, Error, Message, RecordDict
+
+from fedbench.config import DatasetChoice, Scenario
+from fedbench.data import Cohort, write_cohort
+from fedbench.errors import DataError, FedbenchError, SpecError
+from fedbench.federation.inprocess import InProcessGrid
+from fedbench.federation.server import Federation
+from fedbench.federation.sites import Folder, source_of
+from fedbench.federation.study import Choice, Study
+from fedbench.world import World
+
+PARTS = {"train": 0.5, "control": 0.2}
+NORTH, SOUTH = 2, 3
+
+
+@dataclass
+class Afar(InProcessGrid):
+    """Brings a site's exception back as an error, word for word, as a SuperNode does."""
+
+    def _delivered(self, message: Message) -> Message:
+        try:
+            return super()._delivered(message)
+        except Exception as error:  # noqa: BLE001
+            return Message(Error(code=1, reason=f"{type(error)}:<'{error}'>"), reply_to=message)
+
+
+@pytest.fixture
+def study(study: Study) -> Study:
+    return replace(study, sites=("north", "south"), rounds=1, dataset=Choice("pbcseq"), parts=PARTS)
+
+
+@pytest.fixture
+def folders(sites: Mapping[str, Cohort], tmp_path: Path) -> Mapping[str, Path]:
+    for name in ("north", "south"):
+        write_cohort(sites[name], tmp_path / name)
+    return {name: tmp_path / name for name in ("north", "south")}
+
+
+@pytest.fixture
+def nodes(folders: Mapping[str, Path]) -> dict[int, Context]:
+    """Two hospitals, each with the configuration that it wrote itself."""
+    return {
+        node: Context(
+            1, node, {"site": site, "data": str(data), "allow": "copula"}, RecordDict(), {}
+        )
+        for node, (site, data) in enumerate(folders.items(), start=NORTH)
+    }
+
+
+def conducted(study: Study, nodes: Mapping[int, Context], everyone: Cohort) -> Federation:
+    federation = Federation(study, everyone.schema, Afar(nodes))
+    federation.conduct()
+    return federation
+
+
+def test_a_hospital_alone_gets_the_split_of_the_federation(
+    study: Study, everyone: Cohort, tmp_path: Path
+) -> None:
+    world = World(
+        dataset=DatasetChoice(name="pbcseq", parts=PARTS),
+        scenario=Scenario(name="two", partition=Choice("iid", {"sites": 2})),
+        seed=study.seed,
+        cohort=everyone,
+        records=10,
+        replicates=1,
+    )
+    for site, patients in world.partition.patients.items():
+        write_cohort(everyone.take(np.random.default_rng(1).permutation(patients)), tmp_path / site)
+        alone = Folder(tmp_path / site).train(site, study)
+        assert alone.fingerprint == world.splits[site].train.fingerprint
+
+
+def test_two_hospitals_with_folders_train(
+    study: Study, nodes: dict[int, Context], everyone: Cohort
+) -> None:
+    federation = conducted(study, nodes, everyone)
+    assert federation.state
+    weights = pd.DataFrame(federation.history).groupby("site")["weight"].max()
+    assert (weights > 0).all()
+    assert set(weights.index) == {"north", "south"}
+
+
+@pytest.mark.parametrize("listed", ["", "independent", "copula:Copula", "cop ula"])
+def test_a_site_refuses_a_generator_it_does_not_list(
+    listed: str, study: Study, nodes: dict[int, Context], everyone: Cohort
+) -> None:
+    nodes[SOUTH].node_config["allow"] = listed
+    with pytest.raises(
+        FedbenchError, match=r"generator 'copula'; this site allows .*Change `allow`"
+    ):
+        conducted(study, nodes, everyone)
+
+
+def test_a_refused_study_gets_no_counts_either(
+    study: Study, nodes: dict[int, Context], everyone: Cohort
+) -> None:
+    """Not even of a server that goes on as if nothing had been refused."""
+    nodes[NORTH].node_config["allow"] = "independent"
+    federation = Federation(study, everyone.schema, Afar(nodes))
+    with pytest.raises(FedbenchError, match="this site allows independent"):
+        federation.enrol()
+    federation.roster = {"north": NORTH}
+    with pytest.raises(FedbenchError, match=r"Site 'north' failed: .*this site allows independent"):
+        federation.agree()
+
+
+def test_spaces_in_the_list_do_not_matter(
+    study: Study, nodes: dict[int, Context], everyone: Cohort
+) -> None:
+    for node in nodes.values():
+        node.node_config["allow"] = " tvae , copula "
+    assert conducted(study, nodes, everyone).state
+
+
+@pytest.mark.parametrize("what", ["generator", "strategy", "codec", "dataset"])
+def test_a_site_imports_nothing_that_the_server_names(
+    what: str,
+    study: Study,
+    nodes: dict[int, Context],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    trace = tmp_path / "imported"
+    (tmp_path / "planted.py").write_text(f"open({str(trace)!r}, 'x')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    asked = replace(study, **{what: Choice("planted:Plugin")})  # type: ignore[arg-type]
+    grid = Afar(nodes)
+    content = RecordDict({"study": ConfigRecord({"json": asked.to_json()})})
+    (reply,) = grid.send_and_receive([Message(content, NORTH, "query")])
+    assert f"the {what} 'planted:Plugin'; this site allows copula" in str(reply.error.reason)
+    assert not trace.exists()
+
+
+def test_a_site_promises_no_privacy_that_it_cannot_keep(
+    study: Study, nodes: dict[int, Context], everyone: Cohort
+) -> None:
+    with pytest.raises(FedbenchError, match="promises the privacy 'dp-sgd'"):
+        conducted(replace(study, privacy=Choice("dp-sgd")), nodes, everyone)
+
+
+def test_a_class_runs_where_the_site_lists_exactly_it(
+    study: Study, nodes: dict[int, Context], everyone: Cohort
+) -> None:
+    name = "fedbench.baselines.copula:Copula"
+    for node in nodes.values():
+        node.node_config["allow"] = f"copula,{name}"
+    assert conducted(replace(study, generator=Choice(name)), nodes, everyone).state
+
+
+def test_a_folder_that_is_missing_is_named_at_the_site(study: Study, tmp_path: Path) -> None:
+    source = source_of({"data": str(tmp_path / "nowhere")})
+    with pytest.raises(DataError, match=r"no folder .*nowhere.*Change `data`"):
+        source.train("north", study)
+
+
+@pytest.mark.parametrize("lacking", ["site", "data"])
+def test_a_configuration_that_lacks_something_says_what(
+    lacking: str, study: Study, nodes: dict[int, Context], everyone: Cohort
+) -> None:
+    del nodes[NORTH].node_config[lacking]
+    with pytest.raises(FedbenchError, match=f"A new site failed: .*lacks `{lacking}`"):
+        conducted(study, nodes, everyone)
+
+
+def test_a_site_that_fails_is_named_and_quotes_no_record(
+    study: Study, nodes: dict[int, Context], folders: Mapping[str, Path], everyone: Cohort
+) -> None:
+    static = pd.read_parquet(folders["south"] / "static.parquet")
+    static["sex"] = static["sex"].astype(str).replace("male", "Jane Doe")
+    static.to_parquet(folders["south"] / "static.parquet")
+    with pytest.raises(DataError, match="Jane Doe"):
+        Folder(folders["south"]).train("south", study)
+    with pytest.raises(FedbenchError, match=r"Site 'south' failed: .*DataError.*own log") as raised:
+        conducted(study, nodes, everyone)
+    assert "Jane" not in str(raised.value)
+
+
+def test_one_name_is_one_site(study: Study, nodes: dict[int, Context], everyone: Cohort) -> None:
+    nodes[SOUTH].node_config["site"] = "north"
+    with pytest.raises(SpecError, match="expected each of north, south once"):
+        conducted(study, nodes, everyone)
