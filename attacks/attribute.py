@@ -50,7 +50,7 @@ class Attribute(Attack):
     )
     version: ClassVar[int] = 1
 
-    trees: int = 100
+    trees: int = 50
     leaves: int = 31
     smallest: int = 5
 

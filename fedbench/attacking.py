@@ -95,7 +95,8 @@ class Arena:
         if game == "membership":
             return [games.membership_challenge(world.schema, members, others, rng)]
         if game == "attribute":
-            return games.attribute_challenges(world.schema, members, others, rng, self.secrets)
+            secrets = games.secrets_of(world.cohort, self.secrets)
+            return games.attribute_challenges(world.schema, members, others, rng, secrets)
         raise Unsupported(f"The game {game!r} is not played here; known: membership, attribute.")
 
 

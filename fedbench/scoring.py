@@ -59,6 +59,9 @@ class Answer:
         }
         if isinstance(found, Refusal):
             return {**row, "status": self.status, "reason": found.reason, "weak": ""}
+        if not np.isfinite([found.value, found.low, found.high]).all():
+            reason = "the number or its interval is not defined for these patients"
+            return {**row, "status": "refused", "reason": reason, "weak": ""}
         row |= {"value": found.value, "low": found.low, "high": found.high, "n": found.n}
         if found.replicates is not None and not found.key.column:
             row["replicates"] = np.asarray(found.replicates, dtype=np.float64)

@@ -12,6 +12,7 @@ from fedbench.games.dealing import (
     SplitControl,
     attribute_challenges,
     membership_challenge,
+    secrets_of,
     show,
     split_control,
 )
@@ -35,6 +36,7 @@ __all__ = [
     "must_stay_silent",
     "play_attribute",
     "play_membership",
+    "secrets_of",
     "show",
     "split_control",
 ]

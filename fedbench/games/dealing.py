@@ -22,6 +22,7 @@ __all__ = [
     "SplitControl",
     "attribute_challenges",
     "membership_challenge",
+    "secrets_of",
     "show",
     "split_control",
 ]
@@ -140,28 +141,35 @@ def membership_challenge(
     return _Lineup.of(schema, members, nonmembers).ask(rng)
 
 
+def secrets_of(cohort: Cohort, most: int) -> list[str]:
+    """Return the sensitive categories worth guessing, the most uncertain first.
+
+    Sensitive numbers are not asked for, and of a source seen in several windows one is. Choose
+    from the whole cohort, so that every cell is asked for the same secrets.
+    """
+    best: dict[tuple[str, ...], tuple[float, str]] = {}
+    for feature in cohort.schema.features:
+        if "sensitive" in feature.column.roles and feature.column.kind == "category":
+            found = (_entropy(levels_of(cohort.table, feature)), feature.name)
+            source = (feature.part, feature.system, feature.source)
+            best[source] = max(best.get(source, found), found)
+    return [name for _, name in sorted(best.values(), key=lambda pair: (-pair[0], pair[1]))][:most]
+
+
 def attribute_challenges(
     schema: Schema,
     members: Mapping[str, Cohort],
     nonmembers: Mapping[str, Cohort],
     rng: Rng,
-    secrets: int = 3,
+    secrets: Sequence[str],
 ) -> list[Challenge]:
-    """Ask for sensitive categories, the most uncertain first, at most ``secrets`` of them.
+    """Ask for these secrets, see ``secrets_of``.
 
-    Sensitive numbers are not asked for. Of a source seen in several windows one is asked for,
-    and the others are hidden, like all that is described within the secret's levels.
-    Patients without the secret are left out. Nothing sensitive in the schema: no challenge.
+    Other windows of the same source are hidden, like all that is described within the secret's
+    levels. Patients without the secret are left out.
     """
     lineup = _Lineup.of(schema, members, nonmembers)
-    best: dict[tuple[str, ...], tuple[float, Feature]] = {}
-    for feature in schema.features:
-        if "sensitive" in feature.column.roles and feature.column.kind == "category":
-            found = (_entropy(levels_of(lineup.table, feature)), feature)
-            source = (feature.part, feature.system, feature.source)
-            best[source] = max(best.get(source, found), found, key=lambda pair: pair[0])
-    chosen = sorted(best.values(), key=lambda pair: (-pair[0], pair[1].name))[:secrets]
-    return [_ask_for(lineup, schema, secret, rng) for _, secret in chosen]
+    return [_ask_for(lineup, schema, schema.feature(name), rng) for name in secrets]
 
 
 def _ask_for(lineup: _Lineup, schema: Schema, secret: Feature, rng: Rng) -> Challenge:

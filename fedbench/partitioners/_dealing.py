@@ -56,9 +56,13 @@ class Clusters:
         return np.asarray(np.searchsorted(np.cumsum(shares)[:-1], middle, side="right"))
 
     def partition(self, site: Ints, sites: int) -> Partition:
-        """Return the partition in which every cluster lives at its site."""
+        """Return the partition in which every cluster lives at its site, the largest first.
+
+        So a number stands for a similar hospital whatever the seed.
+        """
         width = len(str(sites))
-        home = site[self.owner]
+        rank = np.argsort(np.argsort(-self.sizes(site, sites), kind="stable"))
+        home = rank[site[self.owner]]
         return Partition(
             {
                 f"site-{number + 1:0{width}d}": self.cohort.patients[home == number]

@@ -181,7 +181,8 @@ def check_attack(attack: Attack) -> None:
     if attack.game == "membership":
         challenges = [games.membership_challenge(schema, members, others, rng)]
     else:
-        challenges = games.attribute_challenges(schema, members, others, rng)
+        secrets = games.secrets_of(made_up(120, 0), 2)
+        challenges = games.attribute_challenges(schema, members, others, rng, secrets)
     assert challenges, "There is something to ask."
     for challenge in challenges:
         guess = attack.guess(sight, challenge.public, SEEDS.rng())

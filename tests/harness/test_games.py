@@ -25,6 +25,7 @@ from fedbench.games import (
     must_stay_silent,
     play_attribute,
     play_membership,
+    secrets_of,
     show,
     split_control,
 )
@@ -400,7 +401,7 @@ def test_matched_sets_widen_the_interval() -> None:
 # --- Attribute --------------------------------------------------------------------------------
 
 
-def secrets_of(
+def revealed(
     released: Cohort,
     members: dict[str, Cohort],
     others: dict[str, Cohort],
@@ -408,7 +409,9 @@ def secrets_of(
     seed: int = 0,
 ) -> list[Scored]:
     seeds = Seeds(seed)
-    (challenge,) = attribute_challenges(SCHEMA, members, others, seeds.child("deal").rng())
+    (challenge,) = attribute_challenges(
+        SCHEMA, members, others, seeds.child("deal").rng(), ["hiv"]
+    )
     sight = show(LEARNER, SCHEMA, {Knowledge.SYNTHETIC: released})
     return play_attribute(LEARNER, sight, challenge, reference, seeds)[1]
 
@@ -418,7 +421,7 @@ def test_a_copied_secret_is_found() -> None:
     members, others, reference = cut(people(700, rng), 200, 300, 200)
     attack = Attribute()
     seeds = Seeds(0)
-    (challenge,) = attribute_challenges(SCHEMA, {"a": members}, {"a": others}, rng)
+    (challenge,) = attribute_challenges(SCHEMA, {"a": members}, {"a": others}, rng, ["hiv"])
     sight = show(attack, SCHEMA, {Knowledge.SYNTHETIC: members})
     _, rows = play_attribute(attack, sight, challenge, reference, seeds)
     assert row(rows, "advantage").low > 0.1
@@ -435,7 +438,7 @@ def test_what_medicine_knows_is_not_a_leak(crowd: Cohort) -> None:
     missed = alarms = small_p = 0
     for seed in range(100):
         members, others, released = some(crowd, seed, 100, 150, 100)
-        rows = secrets_of(
+        rows = revealed(
             released,
             dict(zip("ab", cut(members, 70, 30), strict=True)),
             dict(zip("ab", cut(others, 70, 80), strict=True)),
@@ -472,7 +475,7 @@ def test_a_secret_is_hidden_with_all_that_tells_it() -> None:
     cohort = Cohort.of_tables(schema, static, codes=codes)
     members, others = cut(cohort, 20, 20)
     (challenge,) = attribute_challenges(
-        schema, {"a": members}, {"a": others}, np.random.default_rng(0)
+        schema, {"a": members}, {"a": others}, np.random.default_rng(0), secrets_of(cohort, 3)
     )
     assert challenge.public.secret == "B20@late"  # noqa: S105
     assert list(challenge.public.targets) == ["age", "I10@early", "I10@late"]
@@ -484,7 +487,7 @@ def test_patients_without_the_secret_are_not_asked_about() -> None:
     static = cohort.static.assign(hiv=cohort.static["hiv"].where(np.arange(60) % 3 > 0, None))
     members, others = cut(Cohort.of_tables(SCHEMA, static), 30, 30)
     (challenge,) = attribute_challenges(
-        SCHEMA, {"a": members}, {"a": others}, np.random.default_rng(0)
+        SCHEMA, {"a": members}, {"a": others}, np.random.default_rng(0), ["hiv"]
     )
     assert len(challenge.truth) == 40
     assert (challenge.answers >= 0).all()
@@ -492,7 +495,7 @@ def test_patients_without_the_secret_are_not_asked_about() -> None:
 
 def test_few_known_secrets_are_refused() -> None:
     members, others, released = cut(people(100, np.random.default_rng(0)), 15, 40, 40)
-    refused = answer(secrets_of(released, {"a": members}, {"a": others}), "advantage")
+    refused = answer(revealed(released, {"a": members}, {"a": others}), "advantage")
     assert isinstance(refused, Refusal)
     assert "15 members" in refused.reason
 
@@ -501,9 +504,7 @@ def test_nothing_sensitive_nothing_asked() -> None:
     static = {name: replace(column, roles=frozenset()) for name, column in SCHEMA.static.items()}
     schema = replace(SCHEMA, static=static)
     cohort = Cohort.of_tables(schema, people(20, np.random.default_rng(0)).static)
-    members, others = cut(cohort, 10, 10)
-    rng = np.random.default_rng(0)
-    assert attribute_challenges(schema, {"a": members}, {"a": others}, rng) == []
+    assert secrets_of(cohort, 3) == []
 
 
 # --- Controls ---------------------------------------------------------------------------------
