@@ -16,6 +16,7 @@ from fedbench.errors import Unsupported
 from fedbench.games import Challenge, Scored
 from fedbench.metric import Measure, Refusal
 from fedbench.scoring import Answer, Question, guarded
+from fedbench.seeds import Seeds
 from fedbench.world import World
 
 __all__ = ["Arena", "Release", "Siege"]
@@ -44,6 +45,7 @@ class Arena:
     spare: Mapping[str, Cohort] | None = None
     _dealt: dict[tuple[str, ...], list[Challenge]] = field(default_factory=dict)
     _blind: dict[tuple[str, ...], Measure | Refusal] = field(default_factory=dict)
+    _guesses: dict[tuple[str, ...], Guess | None] = field(default_factory=dict)
 
     def challenges(self, game: str, sites: tuple[str, ...]) -> list[Challenge]:
         """Return the challenges of a game about the patients of these sites.
@@ -64,6 +66,25 @@ class Arena:
             seeds = self.world.seeds.child("blind")
             self._blind[sites] = games.blind_baseline(self.world.schema, challenge, seeds)
         return self._blind[sites]
+
+    def seeds(self, name: str, challenge: Challenge) -> Seeds:
+        """Return the streams of an attack on a challenge, the same in every cell."""
+        return self.world.seeds.child("attack", name, challenge.public.secret)
+
+    def reference_guess(
+        self, name: str, attack: Attack, challenge: Challenge, sites: tuple[str, ...]
+    ) -> Guess | None:
+        """Return what the attack guesses from the attacker's own patients, guessed once."""
+        key = (name, challenge.public.secret, *sites)
+        if key not in self._guesses:
+            self._guesses[key] = games.reference_guess(
+                attack,
+                games.show(attack, self.world.schema, {}),
+                challenge,
+                self.reference(sites),
+                self.seeds(name, challenge),
+            )
+        return self._guesses[key]
 
     @cached_property
     def null(self) -> games.SplitControl:
@@ -121,8 +142,14 @@ class Siege:
             )
             facts = {"threat": "+".join(sorted(self.attack.knows))}
             yield Answer(
-                question, self.name, "privacy", _better(measure), self.attack.version,
-                measure, status, facts,
+                question,
+                self.name,
+                "privacy",
+                _better(measure),
+                self.attack.version,
+                measure,
+                status,
+                facts,
             )
 
     def _play(self, release: Release) -> list[Scored]:
@@ -139,15 +166,15 @@ class Siege:
                 Knowledge.OTHER_COLUMNS: None,
             }
             sight = games.show(attack, arena.world.schema, held)
-            seeds = arena.world.seeds.child("attack", self.name, challenge.public.secret)
+            seeds = arena.seeds(self.name, challenge)
             if attack.game == "membership":
                 blind = arena.blind(challenge, release.sites)
                 guess, scored = games.play_membership(attack, sight, challenge, seeds, blind)
                 if blind is not None:
                     scored = [*scored, Scored("", blind)]
             else:
-                reference = held[Knowledge.REFERENCE]
-                guess, scored = games.play_attribute(attack, sight, challenge, reference, seeds)
+                other = arena.reference_guess(self.name, attack, challenge, release.sites)
+                guess, scored = games.play_attribute(attack, sight, challenge, other, seeds)
             self._keep(release.model, challenge, guess)
             # A site's own model is asked about its own patients, once.
             found += [s for s in scored if not (release.model and s.site)]

@@ -16,7 +16,7 @@ import pandas as pd
 
 from fedbench import games
 from fedbench.attacking import Arena, Release, Siege
-from fedbench.config import DatasetChoice, GeneratorChoice, Regime, Scenario, Suite
+from fedbench.config import DatasetChoice, GeneratorChoice, Scenario, Suite
 from fedbench.data import TABLES, Cohort, DataStore
 from fedbench.environment import source_digest, versions
 from fedbench.errors import Unsupported
@@ -234,7 +234,7 @@ class Cell:
     def score_id(self, kind: str, choice: Choice) -> str:
         """Return the name of everything that decides one metric's numbers on this cell."""
         plugin = (METRICS if kind == "metric" else ATTACKS).build(choice.name, choice.settings)
-        version = type(plugin).version  # type: ignore[attr-defined]
+        version = type(plugin).version
         replicates = self.work.suite.replicates
         return digest(self.train_id, kind, choice.name, plugin.settings, version, replicates)
 
@@ -323,7 +323,6 @@ class Cell:
             return Cohort.union(list(self.work.arena.null.release.values()))
         return uniform(world.encoder, world.m, seeds.rng())
 
-
     def _write(
         self, models: Mapping[str, Cohort], ledger: pd.DataFrame | None, history: pd.DataFrame
     ) -> None:
@@ -401,7 +400,6 @@ class Cell:
             file = self.here.path / f"guesses-{name}.parquet"
             write_parquet(file, pd.concat(siege.guesses, ignore_index=True))
 
-
     def _judged(self, siege: Siege, found: Sequence[Answer]) -> Answer:
         """Say whether an attack passes this control; if not, its claims are refused."""
         scored = [games.Scored(answer.question.site, answer.found) for answer in found]
@@ -413,12 +411,17 @@ class Cell:
             words += f" ({self.work.arena.null.note})" if self.work.arena.null.note else ""
         passed = 0.0 if reason else 1.0
         judged = Measure(
-            value=passed, low=passed, high=passed, n=1, part="check", facts={"verdict": reason or words}
+            value=passed,
+            low=passed,
+            high=passed,
+            n=1,
+            part="check",
+            facts={"verdict": reason or words},
         )
         return replace(found[0], question=Question("", "", "pooled"), found=judged, status="done")
 
 
-class _NotApplicable(Exception):  # noqa: N818  (an outcome, not an error)
+class _NotApplicable(Exception):
     """The generator does not handle a part of this cohort."""
 
 

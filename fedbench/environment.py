@@ -16,10 +16,24 @@ __all__ = ["SOURCES", "describe", "source_digest", "versions"]
 
 PACKAGES = ("torch", "numpy", "flwr", "scipy", "scikit-learn", "lifelines", "pandas", "pyarrow")
 
-TRAINING = (
-    "data encoding generator partition privacy regimes seeds strategy summary training "
-    "validation world federation/client federation/door federation/server federation/sites"
-).split()
+TRAINING = [
+    "data",
+    "encoding",
+    "generator",
+    "partition",
+    "privacy",
+    "regimes",
+    "seeds",
+    "strategy",
+    "summary",
+    "training",
+    "validation",
+    "world",
+    "federation/client",
+    "federation/door",
+    "federation/server",
+    "federation/sites",
+]
 """The modules that decide what a model learns."""
 
 SOURCES: dict[str, str] = {}

@@ -105,7 +105,9 @@ class Statistic(Generator):
     """A generator that is fitted by sums over patients, and so exactly the same either way."""
 
     @abstractmethod
-    def features(self, phase: Phase, message: Message, records: Records, encoder: Encoder) -> Message:
+    def features(
+        self, phase: Phase, message: Message, records: Records, encoder: Encoder
+    ) -> Message:
         """Return what each patient adds to the sums; the leading axis is patients."""
 
     def bound(self, phase: Phase, encoder: Encoder) -> float:

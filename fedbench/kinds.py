@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from fedbench.attack import Attack
 from fedbench.codec import Codec
 from fedbench.data import Dataset
@@ -30,7 +33,7 @@ METRICS = Kind("fedbench.metrics", Metric)
 PARTITIONERS = Kind("fedbench.partitioners", Partitioner)
 STRATEGIES = Kind("fedbench.federation.strategies", Strategy)
 
-KINDS = {
+KINDS: Mapping[str, Kind[Any]] = {
     "datasets": DATASETS,
     "partitioners": PARTITIONERS,
     "generators": GENERATORS,

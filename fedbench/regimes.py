@@ -156,17 +156,20 @@ class Trainer:
     def _pooling(self) -> pd.DataFrame:
         """Price centralizing as sending the training records, compressed."""
         return _ledger(
-            [("records", site, _stored(cohort)) for site, cohort in self.world.part("train").items()]
+            [
+                ("records", site, _stored(cohort))
+                for site, cohort in self.world.part("train").items()
+            ]
         )
 
     def _models(self) -> pd.DataFrame:
         """Price a mixture as sending every site's model and encoder once."""
         sent = []
         for site, trained in self._locals().items():
-            content = {"encoder": record_of(trained.encoder.counts)}
+            content = RecordDict({"encoder": record_of(trained.encoder.counts)})
             if trained.state:
                 content["model"] = record_of(trained.state)
-            sent.append(("models", site, size(RecordDict(content))))
+            sent.append(("models", site, size(content)))
         return _ledger(sent)
 
 

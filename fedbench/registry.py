@@ -46,7 +46,9 @@ class Kind(Generic[P]):
 
     def names(self) -> dict[str, str]:
         """Return every known name with the module, or ``module:Class``, it stands for."""
-        installed = sorted(_entry_points(self.package, tuple(sys.path)), key=lambda point: point.value)
+        installed = sorted(
+            _entry_points(self.package, tuple(sys.path)), key=lambda point: point.value
+        )
         theirs = {point.name: point.value for point in reversed(installed)}
         return dict(sorted((theirs | self._files()).items()))
 

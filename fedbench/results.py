@@ -29,28 +29,130 @@ __all__ = [
     "write_parquet",
 ]
 
-TEXT = (
-    "train_id score_id suite dataset task scenario strategy codec regime budget generator label "
-    "generator_version settings model site target family name column secret level group threat "
-    "server_sees dp unit better equivalence verdict status reason"
-).split()
-WHOLE = "rounds seed metric_version n n_members n_nonmembers twins_removed anonymity_set".split()
-NUMBERS = (
-    "epsilon epsilon_site epsilon_max epsilon_cohort epsilon_empirical delta value low high "
-    "noise_floor floor ceiling normalized normalized_low normalized_high p_value p_adjusted "
-    "detectable"
-).split()
+TEXT = [
+    "train_id",
+    "score_id",
+    "suite",
+    "dataset",
+    "task",
+    "scenario",
+    "strategy",
+    "codec",
+    "regime",
+    "budget",
+    "generator",
+    "label",
+    "generator_version",
+    "settings",
+    "model",
+    "site",
+    "target",
+    "family",
+    "name",
+    "column",
+    "secret",
+    "level",
+    "group",
+    "threat",
+    "server_sees",
+    "dp",
+    "unit",
+    "better",
+    "equivalence",
+    "verdict",
+    "status",
+    "reason",
+]
+WHOLE = [
+    "rounds",
+    "seed",
+    "metric_version",
+    "n",
+    "n_members",
+    "n_nonmembers",
+    "twins_removed",
+    "anonymity_set",
+]
+NUMBERS = [
+    "epsilon",
+    "epsilon_site",
+    "epsilon_max",
+    "epsilon_cohort",
+    "epsilon_empirical",
+    "delta",
+    "value",
+    "low",
+    "high",
+    "noise_floor",
+    "floor",
+    "ceiling",
+    "normalized",
+    "normalized_low",
+    "normalized_high",
+    "p_value",
+    "p_adjusted",
+    "detectable",
+]
 
-ROW: tuple[str, ...] = tuple(
-    (
-        "train_id score_id suite dataset task scenario strategy codec rounds regime budget "
-        "generator label generator_version settings seed model site target family name "
-        "metric_version column secret level group threat server_sees dp unit epsilon "
-        "epsilon_site epsilon_max epsilon_cohort epsilon_empirical delta anonymity_set better "
-        "value low high n n_members n_nonmembers twins_removed noise_floor floor ceiling "
-        "normalized normalized_low normalized_high p_value p_adjusted equivalence detectable "
-        "verdict status reason"
-    ).split()
+ROW: tuple[str, ...] = (
+    "train_id",
+    "score_id",
+    "suite",
+    "dataset",
+    "task",
+    "scenario",
+    "strategy",
+    "codec",
+    "rounds",
+    "regime",
+    "budget",
+    "generator",
+    "label",
+    "generator_version",
+    "settings",
+    "seed",
+    "model",
+    "site",
+    "target",
+    "family",
+    "name",
+    "metric_version",
+    "column",
+    "secret",
+    "level",
+    "group",
+    "threat",
+    "server_sees",
+    "dp",
+    "unit",
+    "epsilon",
+    "epsilon_site",
+    "epsilon_max",
+    "epsilon_cohort",
+    "epsilon_empirical",
+    "delta",
+    "anonymity_set",
+    "better",
+    "value",
+    "low",
+    "high",
+    "n",
+    "n_members",
+    "n_nonmembers",
+    "twins_removed",
+    "noise_floor",
+    "floor",
+    "ceiling",
+    "normalized",
+    "normalized_low",
+    "normalized_high",
+    "p_value",
+    "p_adjusted",
+    "equivalence",
+    "detectable",
+    "verdict",
+    "status",
+    "reason",
 )
 """The columns of every row, in order; a column a run has no use for is empty, not absent."""
 
@@ -205,5 +307,3 @@ def _whole(path: Path, content: bytes) -> None:
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     draft.write_bytes(content)
     draft.replace(path)
-
-

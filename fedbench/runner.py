@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -77,7 +77,7 @@ def plan(suite: Suite, store: DataStore) -> Plan:
     return Plan(names, len(jobs), seconds, size, list(dict.fromkeys(licences)))
 
 
-def run(
+def run(  # noqa: PLR0913  (each is a choice of the user's)
     suite: Suite,
     *,
     out: Path,
@@ -126,12 +126,13 @@ def failures(run: RunDir) -> list[str]:
     """Return the failed cells and measures of a run, with their reasons."""
     rows = run.results()
     failed = rows[rows["status"] == "failed"]
-    found = [
-        f"{row.dataset} · {row.label} · {row.regime} · seed {row.seed}"
-        f"{f' · {row.name}' if row.name else ''}: {str(row.reason).strip().splitlines()[-1]}"
-        for row in failed.itertuples()
-    ]
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(_failure(row) for row in failed.to_dict("records")))
+
+
+def _failure(row: Mapping[Hashable, Any]) -> str:
+    where = [row["dataset"], row["label"], row["regime"], f"seed {row['seed']}", row["name"]]
+    last = str(row["reason"]).strip().splitlines()[-1]
+    return f"{' · '.join(str(word) for word in where if word)}: {last}"
 
 
 def _environment(suite: Suite, store: DataStore) -> dict[str, Any]:
@@ -163,7 +164,9 @@ def _perform(suite: Suite, run: RunDir, store: DataStore, jobs: int, observe: Ob
         events = manager.Queue()
         listener = threading.Thread(target=_listen, args=(events, observe), daemon=True)
         listener.start()
-        pool = ProcessPoolExecutor(min(jobs, len(todo)), context, _warm, (suite.threads, dict(SOURCES)))
+        pool = ProcessPoolExecutor(
+            min(jobs, len(todo)), context, _warm, (suite.threads, dict(SOURCES))
+        )
         try:
             futures = [pool.submit(_job, job, suite, run, store, events) for job in todo]
             for future in as_completed(futures):
@@ -187,7 +190,9 @@ def _job(job: Any, suite: Suite, run: RunDir, store: DataStore, events: Any) -> 
     from fedbench.cells import perform  # noqa: PLC0415
 
     events.put(Event("start", job.label))
-    status = perform(job, suite, run, store, lambda note: events.put(Event("stage", job.label, note)))
+    status = perform(
+        job, suite, run, store, lambda note: events.put(Event("stage", job.label, note))
+    )
     events.put(Event("end", job.label, status=status))
 
 

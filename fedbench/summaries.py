@@ -70,7 +70,9 @@ class Number:
         }
 
 
-def derived(rows: Sequence[Row], patients: Mapping[tuple[Any, ...], Mapping[str, int]]) -> list[Row]:
+def derived(
+    rows: Sequence[Row], patients: Mapping[tuple[Any, ...], Mapping[str, int]]
+) -> list[Row]:
     """Return the rows that follow from the raw ones.
 
     Args:
@@ -100,7 +102,7 @@ def finished(rows: Sequence[Row]) -> list[Row]:
     anchors = _Anchored(rows)
     for row in rows:
         if row["status"] == "done":
-            row |= anchors.columns(row)
+            row.update(anchors.columns(row))
     for family in _grouped(rows, lambda r: (_where(r), _control(r), r.get("family"))).values():
         tested = [row for row in family if row.get("p_value") is not None]
         adjusted = holm(np.array([row["p_value"] for row in tested], dtype=float))
@@ -174,12 +176,16 @@ def _gains(by_regime: Mapping[str, Sequence[Row]], sizes: Mapping[str, int]) -> 
             base = _blank(ours[key][shared[0]]) | {"target": "gain", "model": ""}
             words = f"over {other}"
             found += [
-                base | {"site": site, "group": words, "weak": ours[key][site]["weak"]}
+                base
+                | {"site": site, "group": words, "weak": ours[key][site]["weak"]}
                 | gain.columns()
                 for site, gain in gains.items()
             ]
             weights = np.array([sizes[site] for site in shared], dtype=float)
-            for kind, share in (("unweighted", np.ones(len(shared))), ("patient-weighted", weights)):
+            for kind, share in (
+                ("unweighted", np.ones(len(shared))),
+                ("patient-weighted", weights),
+            ):
                 mean = Number.mean(list(gains.values()), share)
                 found.append(base | {"site": "", "group": words, "level": kind} | mean.columns())
     return found
@@ -314,7 +320,11 @@ def _emptied(row: Row, reason: str) -> Row:
 def _blank(row: Row) -> Row:
     """Return a row about the same thing without its number."""
     gone = ("value", "low", "high", "n", "replicates", "p_value", "detectable", "verdict")
-    keep = {k: v for k, v in row.items() if k not in (*gone, "n_members", "n_nonmembers", "twins_removed")}
+    keep = {
+        k: v
+        for k, v in row.items()
+        if k not in (*gone, "n_members", "n_nonmembers", "twins_removed")
+    }
     return keep | {"status": "done", "reason": "", "weak": ""}
 
 

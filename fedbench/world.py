@@ -164,15 +164,14 @@ def uniform(encoder: Encoder, n: int, rng: np.random.Generator) -> Cohort:
     numbers are spread over their public bounds and never missing.
     """
     flat = {
-        name: np.where(counts > 0, 1.0, 0.0) if encoder_is_category(encoder, name) else _level(counts)
+        name: np.where(counts > 0, 1.0, 0.0)
+        if encoder_is_category(encoder, name)
+        else _level(counts)
         for name, counts in encoder.counts.items()
     }
     ruler = Encoder(encoder.schema, flat)
     levels = np.column_stack(
-        [
-            rng.choice(np.flatnonzero(possible), size=n)
-            for possible in ruler.possible
-        ]
+        [rng.choice(np.flatnonzero(possible), size=n) for possible in ruler.possible]
     )
     numbers = rng.standard_normal((n, len(ruler.numbers)))
     return ruler.decode(numbers, np.zeros(numbers.shape, dtype=bool), levels)

@@ -16,7 +16,7 @@ from fedbench.games.dealing import (
     show,
     split_control,
 )
-from fedbench.games.inference import play_attribute
+from fedbench.games.inference import play_attribute, reference_guess
 from fedbench.games.membership import ALPHAS, WORST, play_membership
 from fedbench.games.scoring import FEW, Scored
 
@@ -36,6 +36,7 @@ __all__ = [
     "must_stay_silent",
     "play_attribute",
     "play_membership",
+    "reference_guess",
     "secrets_of",
     "show",
     "split_control",

@@ -29,7 +29,7 @@ from fedbench.metric import Key, Measure, Refusal
 from fedbench.seeds import Seeds
 from fedbench.stats import Interval
 
-__all__ = ["play_attribute"]
+__all__ = ["play_attribute", "reference_guess"]
 
 _USELESS_ADVANTAGE = 0.1
 """Where less than this would have gone unnoticed, an attack that found nothing said nothing."""
@@ -38,11 +38,40 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 
+def reference_guess(
+    attack: Attack, sight: Sight, challenge: Challenge, reference: Cohort | None, seeds: Seeds
+) -> Guess | None:
+    """Let the same attack guess from other patients instead of the release.
+
+    It knows nothing else, so one guess serves every release asked about this challenge.
+
+    Args:
+        attack: plays the attribute game.
+        sight: gives the schema; what it holds is not shown.
+        challenge: see ``attribute_challenges``.
+        reference: other patients.
+        seeds: as in ``play_attribute``.
+
+    Returns:
+        None without such patients, or for an attack that does not look at a release.
+
+    Raises:
+        ContractError: the guess is not one finite probability per target and level.
+    """
+    if reference is None or not len(reference) or Knowledge.SYNTHETIC not in attack.knows:
+        return None
+    posing = Sight(sight.schema, sight.allowed, {Knowledge.SYNTHETIC: reference})
+    guess = attack.guess(posing, challenge.public, seeds.child("guess").rng())
+    levels = len(sight.schema.feature(challenge.public.secret).column.levels)
+    check_guess(attack, guess, (len(challenge.truth), levels))
+    return guess
+
+
 def play_attribute(
     attack: Attack,
     sight: Sight,
     challenge: Challenge,
-    reference: Cohort | None,
+    other: Guess | None,
     seeds: Seeds,
 ) -> tuple[Guess, list[Scored]]:
     """Let an attack guess a secret, and score what membership adds to it.
@@ -51,8 +80,7 @@ def play_attribute(
         attack: plays the attribute game.
         sight: see ``show``.
         challenge: see ``attribute_challenges``.
-        reference: other patients; the same attack, fed with them instead of the release,
-            shows what anybody could have known.
+        other: see ``reference_guess``; shows what anybody could have known.
         seeds: as in ``play_membership``.
 
     Returns:
@@ -73,7 +101,6 @@ def play_attribute(
     strata = list(_strata(guess, challenge, sites))
     if reason := _too_few(counts, strata):
         return guess, [Scored("", Refusal(reason=reason, part="advantage", key=key, facts=counts))]
-    other = _from_reference(attack, sight, challenge, reference, seeds)
     rows = [
         _advantage(strata, counts),
         _secret_auc(guess, challenge, sites),
@@ -87,15 +114,6 @@ def _too_few(counts: Mapping[str, Any], strata: Sequence[_Stratum]) -> str:
     if min(n1, n0) >= 2 * FEW:
         return "" if strata else "No members and others of one site have the same answer."
     return f"The secret is known of {n1} members and {n0} others; {2 * FEW} of each are needed."
-
-
-def _from_reference(
-    attack: Attack, sight: Sight, challenge: Challenge, reference: Cohort | None, seeds: Seeds
-) -> Guess | None:
-    if reference is None or not len(reference) or Knowledge.SYNTHETIC not in attack.knows:
-        return None
-    posing = Sight(sight.schema, sight.allowed, {Knowledge.SYNTHETIC: reference})
-    return attack.guess(posing, challenge.public, seeds.child("guess").rng())
 
 
 def _right(guess: Guess, challenge: Challenge) -> Bools:

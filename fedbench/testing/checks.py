@@ -21,7 +21,7 @@ from fedbench.partition import Partitioner
 from fedbench.plugin import Plugin
 from fedbench.seeds import Seeds
 from fedbench.stats import poisson_weights
-from fedbench.strategy import Strategy, Update
+from fedbench.strategy import Message, Strategy, Update
 from fedbench.testing.cohorts import made_up, made_up_sites
 
 SEEDS = Seeds(0).child("contract")
@@ -120,7 +120,7 @@ def check_strategy(strategy: Strategy) -> None:
 def check_codec(codec: Codec) -> None:
     """What is unpacked has the names, shapes and types of what was packed."""
     check_plugin(codec)
-    sent = {"w": np.linspace(-1, 1, 12).reshape(3, 4).astype(np.float32), "b": np.zeros(2)}
+    sent: Message = {"w": np.linspace(-1, 1, 12).reshape(3, 4).astype(np.float32), "b": np.zeros(2)}
     heard = codec.decode(codec.encode(sent))
     assert set(heard) == set(sent), "Names survive the wire."
     for name, array in sent.items():
@@ -136,9 +136,11 @@ def check_metric(metric: Metric) -> None:
     assert found, "A metric answers, if only with a refusal."
     for answer in found:
         _check_answer(answer)
-    again = metric.measure(_evidence(made_up(300, 0), made_up(200, 1), made_up(300, 2)), SEEDS.rng())
-    values = [[a.value for a in each if isinstance(a, Measure)] for each in (found, again)]
-    assert np.array_equal(*values, equal_nan=True), "Measuring twice differs."
+    again = metric.measure(
+        _evidence(made_up(300, 0), made_up(200, 1), made_up(300, 2)), SEEDS.rng()
+    )
+    values, same = ([a.value for a in each if isinstance(a, Measure)] for each in (found, again))
+    assert values == same, "Measuring twice differs."
 
 
 def _check_answer(answer: Measure | Refusal) -> None:

@@ -25,9 +25,7 @@ SCHEMA = Schema(
         ),
         "weight": Column(kind="number", low=30, high=200, unit="kg"),
         "blood group": Column(kind="category", levels=("0", "A", "AB", "B")),
-        "smoker": Column(
-            kind="category", levels=("no", "yes"), roles=frozenset(["sensitive"])
-        ),
+        "smoker": Column(kind="category", levels=("no", "yes"), roles=frozenset(["sensitive"])),
     },
     visits={
         "sodium": Column(kind="number", low=100, high=170, unit="mmol/l"),

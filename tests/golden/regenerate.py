@@ -12,10 +12,25 @@ from fedbench.data import DataStore
 from fedbench.runner import run
 
 HERE = Path(__file__).parent
-SHOWN = (
-    "regime label model site target name task level group value low high n floor ceiling "
-    "normalized status"
-).split()
+SHOWN = [
+    "regime",
+    "label",
+    "model",
+    "site",
+    "target",
+    "name",
+    "task",
+    "level",
+    "group",
+    "value",
+    "low",
+    "high",
+    "n",
+    "floor",
+    "ceiling",
+    "normalized",
+    "status",
+]
 
 
 def golden(results: pd.DataFrame) -> pd.DataFrame:
@@ -32,6 +47,6 @@ if __name__ == "__main__":
             resume=None,
             jobs=1,
             store=DataStore(),
-            observe=lambda event: None,
+            observe=lambda _: None,
         )
         golden(done.results()).to_csv(HERE / "tiny.csv", index=False, float_format="%.10g")

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from fedbench import stats
 from fedbench.attack import Attack, Game, Guess, Knowledge, PublicChallenge, Sight
 from fedbench.attacks.attribute import Attribute
 from fedbench.attacks.dcr import Dcr
@@ -31,7 +32,6 @@ from fedbench.games import (
 )
 from fedbench.metric import Measure, Refusal
 from fedbench.seeds import Rng, Seeds
-from fedbench.stats import auc
 
 SCHEMA = Schema(
     name="toy",
@@ -240,7 +240,7 @@ def test_hospitals_that_differ_do_not_look_like_members() -> None:
     challenge = membership_challenge(SCHEMA, members, others, rng)
     sight = show(DCR, SCHEMA, {Knowledge.SYNTHETIC: released})
     guess, rows = play_membership(DCR, sight, challenge, Seeds(0))
-    assert auc(guess.scores, challenge.truth) > 0.7
+    assert stats.auc(guess.scores, challenge.truth) > 0.7
     found = row(rows, "auc")
     assert found.low < 0.5 < found.high
     assert row(rows, "leak@10%").low < 0.0
@@ -262,7 +262,7 @@ def test_a_leak_is_found_where_pooled_scores_would_hide_it() -> None:
     challenge = membership_challenge(SCHEMA, members, others, rng)
     sight = show(DCR, SCHEMA, {Knowledge.SYNTHETIC: released})
     guess, rows = play_membership(DCR, sight, challenge, Seeds(0))
-    assert auc(guess.scores, challenge.truth) < 0.45
+    assert stats.auc(guess.scores, challenge.truth) < 0.45
     assert row(rows, "auc").low > 0.5
     assert row(rows, "auc", "b").low > 0.7
     assert row(rows, "auc", "worst").value == row(rows, "auc", "b").value
@@ -398,6 +398,58 @@ def test_matched_sets_widen_the_interval() -> None:
     assert width(schema) > 1.6 * width(SCHEMA)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Told(Attack):
+    """Reads its answer from a column."""
+
+    game: ClassVar[Game] = "membership"
+    knows: ClassVar[frozenset[Knowledge]] = frozenset()
+    version: ClassVar[int] = 1
+
+    def guess(self, sight: Sight, challenge: PublicChallenge, rng: Rng) -> Guess:
+        return Guess(challenge.targets["lab0"].to_numpy(dtype=np.float64))
+
+
+def matched_sets(rng: Rng, sets: int = 500) -> Cohort:
+    """A case, unlike the others, and four controls much like it in each set."""
+    schema = replace(SCHEMA, cluster="family")
+    table = people(5 * sets, rng).static
+    case = np.arange(5 * sets) % 5 == 0
+    alike = np.repeat(rng.normal(size=sets), 5)
+    table["lab0"] = alike + 0.7 * rng.normal(size=5 * sets) + 0.5 * case
+    table["family"] = [f"f{i // 5:04}" for i in range(5 * sets)]
+    return Cohort.of_tables(schema, table)
+
+
+def test_matched_sets_widen_the_leak_as_much_as_they_spread_it() -> None:
+    # Whole sets are dealt to four unequal hospitals, and there to members or others.
+    everyone = matched_sets(np.random.default_rng(0))
+    sets, owner = np.unique(everyone.clusters.astype(str), return_inverse=True)
+    scores = everyone.table["lab0"].to_numpy()
+    leaks, widths, small = [], [], 0
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        site = rng.choice(4, p=[0.4, 0.3, 0.2, 0.1], size=len(sets))[owner]
+        member = (rng.random(len(sets)) < 0.25)[owner]
+        placed = []
+        for k in range(4):
+            place = stats.placements(scores[site == k], member[site == k])
+            placed.append((place[member[site == k]], place[~member[site == k]]))
+        leaks.append(stats.tpr_at_fpr(placed, 0.1, rng, 2).leak.value)
+        if seed < 20:
+            members, others = (
+                {f"s{k}": everyone.take(everyone.patients[part & (site == k)]) for k in range(4)}
+                for part in (member, ~member)
+            )
+            rows = rows_of(everyone, members, others, seed, Told())
+            found = row(rows, "leak@10%")
+            assert found.value == pytest.approx(leaks[-1])
+            widths.append((found.high - found.low) / 2)
+            small += found.facts["p_value"] < 0.05
+    assert 0.95 < np.mean(widths) / (1.96 * np.std(leaks)) < 1.25
+    assert small <= 3
+
+
 # --- Attribute --------------------------------------------------------------------------------
 
 
@@ -409,11 +461,10 @@ def revealed(
     seed: int = 0,
 ) -> list[Scored]:
     seeds = Seeds(seed)
-    (challenge,) = attribute_challenges(
-        SCHEMA, members, others, seeds.child("deal").rng(), ["hiv"]
-    )
+    (challenge,) = attribute_challenges(SCHEMA, members, others, seeds.child("deal").rng(), ["hiv"])
     sight = show(LEARNER, SCHEMA, {Knowledge.SYNTHETIC: released})
-    return play_attribute(LEARNER, sight, challenge, reference, seeds)[1]
+    other = reference_guess(LEARNER, sight, challenge, reference, seeds)
+    return play_attribute(LEARNER, sight, challenge, other, seeds)[1]
 
 
 def test_a_copied_secret_is_found() -> None:
@@ -423,7 +474,8 @@ def test_a_copied_secret_is_found() -> None:
     seeds = Seeds(0)
     (challenge,) = attribute_challenges(SCHEMA, {"a": members}, {"a": others}, rng, ["hiv"])
     sight = show(attack, SCHEMA, {Knowledge.SYNTHETIC: members})
-    _, rows = play_attribute(attack, sight, challenge, reference, seeds)
+    other = reference_guess(attack, sight, challenge, reference, seeds)
+    _, rows = play_attribute(attack, sight, challenge, other, seeds)
     assert row(rows, "advantage").low > 0.1
     assert row(rows, "advantage").key.secret == "hiv"  # noqa: S105
     assert row(rows, "auc").value > 0.95

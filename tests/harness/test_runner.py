@@ -21,16 +21,14 @@ from fedbench.config import Suite, read_suite
 from fedbench.data import DataStore
 from fedbench.errors import DataError, SpecError
 from fedbench.federation.study import Choice
-from fedbench.results import ROW, RunDir
+from fedbench.results import ROW, CellDir, RunDir
 from fedbench.runner import failures, plan, run
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 
 
 def go(suite: Suite, out: Path, jobs: int = 2, resume: Path | None = None) -> RunDir:
-    return run(
-        suite, out=out, resume=resume, jobs=jobs, store=DataStore(), observe=lambda event: None
-    )
+    return run(suite, out=out, resume=resume, jobs=jobs, store=DataStore(), observe=lambda _: None)
 
 
 def regenerate() -> ModuleType:
@@ -83,7 +81,10 @@ def test_the_golden_run_comes_out_as_recorded(done: RunDir) -> None:
     numbers = [name for name in found if name not in texts]
     for name in numbers:
         np.testing.assert_allclose(
-            found[name].astype(float), recorded[name].astype(float), rtol=1e-5, atol=1e-7,
+            found[name].astype(float),
+            recorded[name].astype(float),
+            rtol=1e-5,
+            atol=1e-7,
             err_msg=name,
         )
 
@@ -176,7 +177,9 @@ def test_real_records_are_not_stored_as_synthetic(done: RunDir) -> None:
     assert (cells["federated"].path / "synthetic" / "static.parquet").is_file()
 
 
-def test_a_resumed_run_ends_with_the_same_results(tiny: Suite, done: RunDir, tmp_path: Path) -> None:
+def test_a_resumed_run_ends_with_the_same_results(
+    tiny: Suite, done: RunDir, tmp_path: Path
+) -> None:
     first = go(tiny, tmp_path)
     for cell in list(first.cells())[::2]:
         (cell.path / "cell.json").unlink()
@@ -197,7 +200,7 @@ def test_a_killed_run_resumes(tiny: Suite, done: RunDir, tmp_path: Path) -> None
         "from fedbench.runner import run\n"
         "if __name__ == '__main__':\n"
         f"    run(read_suite({str(GOLDEN / 'tiny.toml')!r}), out=Path({str(tmp_path)!r}),\n"
-        "        resume=None, jobs=1, store=DataStore(), observe=lambda event: None)\n"
+        "        resume=None, jobs=1, store=DataStore(), observe=lambda _: None)\n"
     )
     script = tmp_path / "go.py"
     script.write_text(code)
@@ -222,13 +225,16 @@ def test_a_new_metric_trains_nothing_again(tiny: Suite, tmp_path: Path) -> None:
     assert "missingness.rates" in set(resumed.results()["name"])
 
 
-def _released(done: RunDir) -> list:
+def _released(done: RunDir) -> list[CellDir]:
     return [cell for cell in done.cells() if (cell.path / "synthetic").exists()]
 
 
 @pytest.mark.usefixtures("broken")
 def test_a_failing_generator_is_stored_and_the_others_go_on(tiny: Suite, tmp_path: Path) -> None:
-    theirs = [replace(tiny.generators[0], name=f"theirs:{n}", label=n.lower()) for n in ("Clumsy", "Narrow")]
+    theirs = [
+        replace(tiny.generators[0], name=f"theirs:{n}", label=n.lower())
+        for n in ("Clumsy", "Narrow")
+    ]
     suite = replace(tiny, generators=(tiny.generators[0], *theirs), regimes=("federated", "local"))
     found = go(suite, tmp_path)
     rows = found.results()

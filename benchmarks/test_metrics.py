@@ -1,0 +1,1 @@
+"""Distance to closest record, ours against SDMetrics'."""
