@@ -54,10 +54,11 @@ class Tvae(Neural):
     def losses(self, network: nn.Module, batch: Batch, draws: Tensor) -> Mapping[str, Tensor]:
         model = cast("_Autoencoder", network)
         mean, log_variance = model.encode(batch)
-        latent = mean + torch.exp(0.5 * log_variance) * draws
-        prior = 0.5 * (mean**2 + log_variance.exp() - 1 - log_variance).sum(dim=1)
+        latent = torch.addcmul(mean, torch.exp(0.5 * log_variance), draws)
+        # Twice the divergence from the prior.
+        prior = (mean**2 + torch.expm1(log_variance) - log_variance).sum(dim=1)
         weight = 0.5 + 0.5 * min(1.0, 2 * batch.progress)
-        return {"loss": model.cost(latent, batch) + weight * prior}
+        return {"loss": model.cost(latent, batch).add(prior, alpha=0.5 * weight)}
 
     def sample(
         self, state: State, encoder: Encoder, n: int, rng: Rng, memory: Memory | None = None
@@ -106,15 +107,14 @@ class _Autoencoder(nn.Module):
     def cost(self, latent: Tensor, batch: Batch) -> Tensor:
         """Return the negative log likelihood of each patient, summed over what applies to her."""
         means, missing, logits = self.decode(latent)
-        sigma = self.sigma()
-        number = 0.5 * ((batch.numbers - means) / sigma) ** 2 + torch.log(sigma)
-        bit = functional.softplus(missing) - batch.missing * missing
+        log_sigma = self.spread.clamp(-4, 1)
+        apart = (batch.numbers - means) * torch.exp(-log_sigma)
+        number = batch.measured * torch.addcmul(log_sigma, apart, apart, value=0.5)
+        # Whoever lacks a number is somebody to whom it applies.
+        bit = batch.applies * functional.softplus(missing) - batch.missing * missing
         total = torch.log(torch.exp(logits) @ self.owners.to(logits))
-        return (
-            (batch.applies * ((1 - batch.missing) * number + bit)).sum(dim=1)
-            + (batch.levels_apply * total).sum(dim=1)
-            - (batch.onehot * logits).sum(dim=1)
-        )
+        costs = (number + bit, batch.levels_apply * total, -batch.onehot * logits)
+        return torch.cat(costs, dim=1).sum(dim=1)
 
 
 class _Perceptron(nn.Module):

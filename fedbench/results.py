@@ -29,6 +29,27 @@ __all__ = [
     "write_parquet",
 ]
 
+ORDER = (
+    "dataset",
+    "scenario",
+    "label",
+    "regime",
+    "budget",
+    "seed",
+    "model",
+    "site",
+    "target",
+    "family",
+    "name",
+    "task",
+    "column",
+    "secret",
+    "level",
+    "group",
+    "train_id",
+)
+"""What rows are sorted by."""
+
 TEXT = [
     "train_id",
     "score_id",
@@ -298,8 +319,7 @@ class RunDir:
 
 def sorted_rows(table: pd.DataFrame) -> pd.DataFrame:
     """Return rows in the one order in which they are stored, whoever finished first."""
-    by = [name for name in ROW if name in TEXT or name in ("seed", "rounds")]
-    return table.sort_values(by, kind="stable", ignore_index=True)
+    return table.sort_values(list(ORDER), kind="stable", ignore_index=True)
 
 
 def _whole(path: Path, content: bytes) -> None:

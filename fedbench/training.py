@@ -33,7 +33,8 @@ class Batch:
     ``numbers``, ``missing`` and ``applies`` have one column per number, ``levels`` (indices) and
     ``levels_apply`` one per category, as in ``Records``. ``onehot`` has one column per level of
     every category, missing included, and is 0 where the category does not apply.
-    ``progress`` goes from 0 to 1 over the whole training.
+    ``measured`` is 1 where a number applies and is not missing. ``progress`` goes from 0 to 1 over
+    the whole training.
     """
 
     numbers: Tensor
@@ -42,6 +43,7 @@ class Batch:
     levels: Tensor
     levels_apply: Tensor
     onehot: Tensor
+    measured: Tensor
     progress: float = 0.0
 
     @classmethod
@@ -62,6 +64,7 @@ class Batch:
             torch.as_tensor(records.levels).to(device),
             real(records.levels_apply),
             real(hot),
+            real(records.applies & ~records.missing),
         )
 
     def __len__(self) -> int:
@@ -76,6 +79,7 @@ class Batch:
             self.levels[rows],
             self.levels_apply[rows],
             self.onehot[rows],
+            self.measured[rows],
             self.progress,
         )
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 import fedbench.federation  # noqa: F401  isort: skip  (switches telemetry off before flwr)
 
 from collections.abc import Iterator, Mapping, MutableMapping
+from copy import copy
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 from flwr.app import ArrayRecord, ConfigRecord, Context, Message, RecordDict
@@ -19,7 +20,7 @@ from flwr.clientapp.typing import ClientAppCallable
 from numpy.typing import NDArray
 
 from fedbench.codec import Codec
-from fedbench.encoding import Encoder, summarize
+from fedbench.encoding import summarize
 from fedbench.errors import FedbenchError, SpecError
 from fedbench.federation.door import arrays_of, pack, record_of
 from fedbench.federation.sites import SiteSource, source_of
@@ -54,6 +55,8 @@ client = ClientApp(mods=[discreet])
 @client.query()
 def enrol(message: Message, context: Context) -> Message:
     """Remember what is asked, and answer with this site's declared name if it can be done."""
+    for built in (_generator, _strategy, _codec):
+        built.cache_clear()
     context.state["study"] = message.content.config_records["study"]
     for name in ("encoder", "memory"):
         context.state.pop(name, None)
@@ -84,7 +87,12 @@ class Desk:
     @cached_property
     def study(self) -> Study:
         """What was asked at enrolment."""
-        return Study.from_json(str(self.context.state.config_records["study"]["json"]))
+        return Study.from_json(self.asked)
+
+    @property
+    def asked(self) -> str:
+        """The same as text."""
+        return str(self.context.state.config_records["study"]["json"])
 
     @property
     def site(self) -> str:
@@ -101,17 +109,18 @@ class Desk:
     @cached_property
     def generator(self) -> Generator:
         """The generator."""
-        return GENERATORS.build(self.study.generator.name, self.study.generator.settings)
+        # Fresh for every message, as at a hospital: nothing is remembered but through memory.
+        return copy(_generator(self.asked))
 
     @cached_property
     def strategy(self) -> Strategy:
         """The strategy, of which this site runs the client half."""
-        return STRATEGIES.build(self.study.strategy.name, self.study.strategy.settings)
+        return copy(_strategy(self.asked))
 
     @cached_property
     def codec(self) -> Codec:
         """How parameters are packed."""
-        return CODECS.build(self.study.codec.name, self.study.codec.settings)
+        return copy(_codec(self.asked))
 
     def check(self) -> None:
         """Refuse what this site does not allow, before anything is built or read.
@@ -146,7 +155,8 @@ class Desk:
         heading = content.config_records["call"]
         phase, round = Phase(str(heading["phase"])), int(heading["round"])  # type: ignore[arg-type]
         schema = self.source.train(self.site, self.study).schema
-        encoder = Encoder(schema, arrays_of(self.context.state.array_records["encoder"]))
+        agreed = self.context.state.array_records["encoder"]
+        encoder = self.source.encoder(self.site, schema, agreed)
         memory = Remembered(self.context.state)
         local = Local(
             round=round,
@@ -195,3 +205,25 @@ class Remembered(MutableMapping[str, NDArray[Any]]):
 
     def __len__(self) -> int:
         return len(self.state.array_records.get("memory", ArrayRecord()))
+
+
+# Looking a plug-in up and checking its settings takes longer than an empty round; once per
+# enrolment is enough. What is kept here is never used itself, only copied.
+
+
+@lru_cache(maxsize=1)
+def _generator(asked: str) -> Generator:
+    choice = Study.from_json(asked).generator
+    return GENERATORS.build(choice.name, choice.settings)
+
+
+@lru_cache(maxsize=1)
+def _strategy(asked: str) -> Strategy:
+    choice = Study.from_json(asked).strategy
+    return STRATEGIES.build(choice.name, choice.settings)
+
+
+@lru_cache(maxsize=1)
+def _codec(asked: str) -> Codec:
+    choice = Study.from_json(asked).codec
+    return CODECS.build(choice.name, choice.settings)

@@ -33,10 +33,14 @@ class Ledger:
     """Every message that crossed, in order."""
 
     crossings: list[Crossing] = field(default_factory=list)
+    _sized: tuple[RecordDict, int] = field(default=(RecordDict(), 0), repr=False)
 
     def note(self, content: RecordDict, *, phase: str, round: int, site: str, way: str) -> None:
         """Write down a message."""
-        self.crossings.append(Crossing(phase, round, site, way, size(content)))
+        # What all sites are told alike is packed once to be weighed.
+        if self._sized[0] is not content:
+            self._sized = (content, size(content))
+        self.crossings.append(Crossing(phase, round, site, way, self._sized[1]))
 
     def columns(self) -> dict[str, Any]:
         """Return the ledger column by column."""

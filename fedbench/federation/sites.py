@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fedbench.federation  # noqa: F401  isort: skip  (switches telemetry off before flwr)
+
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,9 +11,12 @@ from pathlib import Path
 from typing import Any, Self
 from uuid import uuid4
 
+from flwr.app import ArrayRecord
+
 from fedbench.data import Cohort, Schema, read_cohort
 from fedbench.encoding import Encoder, Records
 from fedbench.errors import DataError, SpecError
+from fedbench.federation.door import arrays_of
 from fedbench.federation.study import Study
 from fedbench.kinds import DATASETS
 from fedbench.partition import Parts, split_site
@@ -29,6 +34,10 @@ class SiteSource(ABC):
     def train(self, site: str, study: Study) -> Cohort:
         """Return the training records of ``site``."""
 
+    def encoder(self, site: str, schema: Schema, agreed: ArrayRecord) -> Encoder:
+        """Return the encoder that the sites agreed on."""
+        return Encoder(schema, arrays_of(agreed))
+
     def encoded(self, site: str, study: Study, encoder: Encoder) -> Records:
         """Return them encoded."""
         return encoder.encode(self.train(site, study))
@@ -40,6 +49,7 @@ class Dealt(SiteSource):
 
     cohorts: Mapping[str, Cohort]
     token: str = field(default_factory=lambda: uuid4().hex)
+    _encoders: dict[tuple[str, tuple[bytes, ...]], Encoder] = field(default_factory=dict)
     _encoded: dict[tuple[str, str], Records] = field(default_factory=dict)
 
     def __enter__(self) -> Self:
@@ -56,6 +66,12 @@ class Dealt(SiteSource):
 
     def train(self, site: str, study: Study) -> Cohort:
         return self.cohorts[site]
+
+    def encoder(self, site: str, schema: Schema, agreed: ArrayRecord) -> Encoder:
+        key = (site, tuple(array.data for array in agreed.values()))
+        if key not in self._encoders:
+            self._encoders[key] = super().encoder(site, schema, agreed)
+        return self._encoders[key]
 
     def encoded(self, site: str, study: Study, encoder: Encoder) -> Records:
         key = (site, encoder.digest)

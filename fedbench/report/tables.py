@@ -187,9 +187,12 @@ def hospitals(world: World) -> Json | None:
             ],
         }
         for label in world.labels
-        if label != FLOOR or len(world.labels) == 1
     ]
-    panels = [panel for panel in panels if _speaks(panel)]
+    speaking = [panel for panel in panels if _speaks(panel)]
+    # The floor is shown where nothing else is.
+    panels = [panel for panel in speaking if panel["generator"] != FLOOR] or speaking
+    if not panels:
+        return None
     return {**_head(world, name, task), "regimes": regimes, "panels": panels}
 
 

