@@ -164,14 +164,14 @@ class Neural(Generator):
         trainers = [
             _Trainer.of(network, name, prefixes, self) for name, prefixes in self.objectives.items()
         ]
-        pull = _Pull.of(network, local.correction.proximal)
+        pulls = [_Pull.of(trainer.whole, local.correction.proximal) for trainer in trainers]
         steps = 0
         for batch, draws in self._batches(phase, site, local, rng):
             losses = self.losses(network, batch, draws)
             for trainer in trainers:
                 trainer.differentiate(losses, last=trainer is trainers[-1])
-            pull.apply()
-            for trainer in trainers:
+            for trainer, pull in zip(trainers, pulls, strict=True):
+                pull.apply()
                 trainer.optimizer.step()
             steps += 1
         return steps
@@ -209,10 +209,14 @@ class Neural(Generator):
 
 @dataclass(frozen=True)
 class _Trainer:
-    """One objective with the parameters it trains and their optimizer."""
+    """One objective with the parameters it trains, laid end to end, and their optimizer.
+
+    In one piece, an optimizer step is a few operations however many layers there are.
+    """
 
     objective: str
     parameters: Sequence[nn.Parameter]
+    whole: nn.Parameter
     optimizer: torch.optim.Optimizer
 
     @classmethod
@@ -220,19 +224,24 @@ class _Trainer:
         cls, network: nn.Module, objective: str, prefixes: tuple[str, ...], model: Neural
     ) -> Self:
         parameters = [p for name, p in network.named_parameters() if name.startswith(prefixes)]
+        whole = nn.Parameter(torch.cat([p.detach().flatten() for p in parameters]))
+        pieces = whole.detach().split([p.numel() for p in parameters])
+        for parameter, piece in zip(parameters, pieces, strict=True):
+            parameter.data = piece.view_as(parameter)
         optimizer: torch.optim.Optimizer
         if model.optimizer == "adam":
-            optimizer = torch.optim.Adam(parameters, lr=model.learning_rate, fused=True)
+            optimizer = torch.optim.Adam([whole], lr=model.learning_rate, fused=True)
         else:
-            optimizer = torch.optim.SGD(parameters, lr=model.learning_rate, fused=True)
-        return cls(objective, parameters, optimizer)
+            optimizer = torch.optim.SGD([whole], lr=model.learning_rate, fused=True)
+        return cls(objective, parameters, whole, optimizer)
 
     def differentiate(self, losses: Mapping[str, Tensor], *, last: bool) -> None:
-        """Set the gradients; they flow to no parameter that another objective trains."""
+        """Set the gradient; it flows to no parameter that another objective trains."""
         mean = losses[self.objective].mean()
-        found = torch.autograd.grad(mean, self.parameters, retain_graph=not last, allow_unused=True)
-        for parameter, gradient in zip(self.parameters, found, strict=True):
-            parameter.grad = gradient
+        found = torch.autograd.grad(
+            mean, self.parameters, retain_graph=not last, materialize_grads=True
+        )
+        self.whole.grad = torch.cat([gradient.flatten() for gradient in found])
 
 
 @dataclass(frozen=True)
@@ -240,18 +249,17 @@ class _Pull:
     """FedProx's pull towards the broadcast weights (https://arxiv.org/abs/1812.06127)."""
 
     strength: float
-    parameters: Sequence[nn.Parameter]
-    anchors: Sequence[Tensor]
+    parameter: nn.Parameter
+    anchor: Tensor
 
     @classmethod
-    def of(cls, network: nn.Module, strength: float) -> Self:
-        parameters = list(network.parameters()) if strength else []
-        return cls(strength, parameters, [p.detach().clone() for p in parameters])
+    def of(cls, parameter: nn.Parameter, strength: float) -> Self:
+        return cls(strength, parameter, parameter.detach().clone())
 
     def apply(self) -> None:
-        for parameter, anchor in zip(self.parameters, self.anchors, strict=True):
-            if parameter.grad is not None:
-                parameter.grad.add_(parameter.detach() - anchor, alpha=self.strength)
+        if self.strength and self.parameter.grad is not None:
+            moved = self.parameter.detach() - self.anchor
+            self.parameter.grad.add_(moved, alpha=self.strength)
 
 
 def weights(network: nn.Module) -> dict[str, NDArray[np.float32] | NDArray[np.float64]]:

@@ -1,0 +1,154 @@
+"""Arithmetic on rows, checked by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fedbench.metric import Anchors
+from fedbench.summaries import derived, finished
+
+Row = dict[str, Any]
+
+RNG = np.random.default_rng(0)
+DRAWS = RNG.normal(0, 0.01, 400)
+SIZES = {("d", "s", 0): {"big": 300, "small": 100}}
+
+
+def row(value: float, spread: float = 1.0, **columns: Any) -> Row:
+    replicates = value + spread * (DRAWS - DRAWS.mean())
+    base = {
+        "dataset": "d",
+        "scenario": "s",
+        "seed": 0,
+        "generator": "g",
+        "label": "g",
+        "regime": "federated",
+        "model": "",
+        "site": "",
+        "target": "pooled",
+        "family": "utility",
+        "name": "utility.auroc",
+        "better": "higher",
+        "task": "t",
+        "column": "",
+        "secret": "",
+        "level": "",
+        "group": "",
+        "n": 100,
+        "anchors": Anchors(floor="independent", ceiling="real"),
+        "status": "done",
+        "reason": "",
+        "weak": "",
+        "low": float(np.quantile(replicates, 0.025)),
+        "high": float(np.quantile(replicates, 0.975)),
+        "value": value,
+        "replicates": replicates,
+    }
+    return base | columns
+
+
+def at(site: str, value: float, **columns: Any) -> Row:
+    return row(value, site=site, target="specialist", **columns)
+
+
+def find(rows: list[Row], **wanted: Any) -> Row:
+    (found,) = (r for r in rows if all(r.get(k) == v for k, v in wanted.items()))
+    return found
+
+
+def test_gain_is_positive_when_federation_helps_whatever_the_direction() -> None:
+    for better, federated, local in (("higher", 0.8, 0.7), ("lower", 0.7, 0.8)):
+        rows = [
+            at(site, value, regime=regime, model=site if regime == "local" else "", better=better)
+            for site in ("big", "small")
+            for regime, value in (("federated", federated), ("local", local))
+        ]
+        gain = find(derived(rows, SIZES), target="gain", site="", level="unweighted")
+        assert gain["value"] == pytest.approx(0.1)
+        assert gain["low"] == pytest.approx(0.1), "paired draws cancel"
+
+
+def test_means_are_weighted_by_patients_or_not() -> None:
+    rows = [at("big", 0.8), at("small", 0.4)]
+    found = derived(rows, SIZES)
+    assert find(found, level="patient-weighted")["value"] == pytest.approx(0.7)
+    assert find(found, level="unweighted")["value"] == pytest.approx(0.6)
+
+
+def test_the_worst_site_leaves_out_those_without_a_row_of_their_own() -> None:
+    rows = [at("big", 0.8), at("small", 0.4, weak="3 events")]
+    worst = find(derived(rows, SIZES), site="worst")
+    assert worst["status"] == "refused"
+    strong = find(derived([at("big", 0.8), at("small", 0.4)], SIZES), site="worst")
+    assert strong["value"] == pytest.approx(0.4)
+    assert "small" in strong["verdict"]
+
+
+def test_tax_is_positive_when_federation_is_worse() -> None:
+    rows = [row(0.7), row(0.8, regime="centralized")]
+    assert find(derived(rows, SIZES), target="tax")["value"] == pytest.approx(0.1)
+
+
+def test_a_weak_row_is_refused_but_counts_in_the_gain() -> None:
+    rows = [
+        at("small", 0.8, weak="3 events"),
+        at("small", 0.5, regime="local", model="small", weak="3 events"),
+    ]
+    made = derived(rows, SIZES)
+    done = finished([*rows, *made])
+    assert {r["status"] for r in done if r["target"] == "specialist" and r["site"] == "small"} == {
+        "refused"
+    }
+    assert find(done, target="gain", site="", level="unweighted")["value"] == pytest.approx(0.3)
+    assert find(done, target="gain", site="small")["status"] == "refused"
+
+
+def anchored(value: float, floor: float, ceiling: float, spread: float = 1.0) -> Row:
+    rows = [
+        row(value),
+        row(floor, generator="independent", label="independent"),
+        row(ceiling, spread, regime="control", generator="copy", label="copy"),
+    ]
+    return find(finished(rows), label="g")
+
+
+def test_a_value_is_placed_between_floor_and_ceiling() -> None:
+    found = anchored(0.75, 0.5, 0.9)
+    assert found["floor"] == 0.5
+    assert found["ceiling"] == 0.9
+    assert found["normalized"] == pytest.approx(0.625)
+    assert found["normalized_low"] <= 0.625 <= found["normalized_high"]
+
+
+def test_nothing_is_normalized_when_the_anchors_cannot_be_told_apart() -> None:
+    found = anchored(0.75, 0.7, 0.75, spread=2.0)
+    assert found["noise_floor"] > 0.03
+    assert "normalized" not in found
+
+
+def test_an_attack_that_fails_a_control_is_silenced() -> None:
+    attack: Row = {"family": "privacy", "better": "lower", "task": "", "anchors": Anchors()}
+    rows = [
+        row(0.9, name="dcr.auc", **attack, p_value=0.001),
+        row(0.0, name="dcr.check", regime="control", generator="copy", verdict="not caught", **attack),
+        row(0.6, name="other.auc", **attack, p_value=0.02),
+    ]
+    done = finished(rows)
+    silenced = find(done, name="dcr.auc")
+    assert silenced["status"] == "refused"
+    assert "not caught" in silenced["reason"]
+    assert silenced["value"] is None
+    assert find(done, name="other.auc")["status"] == "done"
+
+
+def test_p_values_are_adjusted_within_a_family() -> None:
+    attack: Row = {"family": "privacy", "task": "", "anchors": Anchors()}
+    rows = [row(0.6, name=f"{n}.auc", **attack, p_value=p) for n, p in (("a", 0.01), ("b", 0.04))]
+    rows.append(row(0.6, name="c", p_value=0.03))
+    done = finished(rows)
+    assert find(done, name="a.auc")["p_adjusted"] == pytest.approx(0.02)
+    assert find(done, name="b.auc")["p_adjusted"] == pytest.approx(0.04)
+    assert find(done, name="c")["p_adjusted"] == pytest.approx(0.03)
