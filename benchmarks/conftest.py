@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import pytest
+import torch
 from pytest_benchmark.fixture import BenchmarkFixture
+from threadpoolctl import threadpool_limits
 
 FOUND = pytest.StashKey[list[str]]()
 
@@ -58,9 +60,23 @@ class Duel:
         self.benchmark.pedantic(ours, setup=their_turn, rounds=turns)
         return Pairs(list(self.benchmark.stats.stats.data), self.theirs)
 
+    def spread(self, values: Sequence[float]) -> str:
+        """Return the median with the smallest and the largest."""
+        return spread(values)
+
     def say(self, line: str) -> None:
         """Show a line when all benchmarks are done."""
         self.lines.append(line)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Keep both sides to one thread: several wait for each other where others work as well."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with threadpool_limits(1):
+        yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture

@@ -32,16 +32,8 @@ def cohorts() -> Mapping[str, Cohort]:
     }
 
 
-@pytest.fixture(scope="module")
-def threads() -> Any:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def test_a_round_takes_little_longer_than_its_training(
-    duel: Any, cohorts: Mapping[str, Cohort], threads: None
+    duel: Any, cohorts: Mapping[str, Cohort]
 ) -> None:
     study = Study(
         generator=Choice("tvae", {"passes": MODEL.passes}),

@@ -49,7 +49,9 @@ class Dealt(SiteSource):
 
     cohorts: Mapping[str, Cohort]
     token: str = field(default_factory=lambda: uuid4().hex)
-    _encoders: dict[tuple[str, tuple[bytes, ...]], Encoder] = field(default_factory=dict)
+    _encoders: dict[tuple[str, tuple[tuple[str, bytes], ...]], Encoder] = field(
+        default_factory=dict
+    )
     _encoded: dict[tuple[str, str], Records] = field(default_factory=dict)
 
     def __enter__(self) -> Self:
@@ -68,7 +70,7 @@ class Dealt(SiteSource):
         return self.cohorts[site]
 
     def encoder(self, site: str, schema: Schema, agreed: ArrayRecord) -> Encoder:
-        key = (site, tuple(array.data for array in agreed.values()))
+        key = (site, tuple((name, array.data) for name, array in agreed.items()))
         if key not in self._encoders:
             self._encoders[key] = super().encoder(site, schema, agreed)
         return self._encoders[key]
