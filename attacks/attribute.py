@@ -64,13 +64,19 @@ class Attribute(Attack):
         if (shares > 0).sum() < 2:  # nothing to learn from
             shares = shares if shares.any() else shares + 1
             return Guess(np.tile(shares / shares.sum(), (len(challenge.targets), 1)))
-        model = self._model([_unordered(feature) for feature in known], rng)
+        records, targets = (plain_columns(t, known) for t in (released[there], challenge.targets))
+        filled = np.isfinite(records).any(axis=0)  # trees cannot bin a column without a value
+        if not filled.any():
+            return Guess(np.tile(shares / shares.sum(), (len(targets), 1)))
+        model = self._model(
+            [_unordered(f) for f, use in zip(known, filled, strict=True) if use], rng
+        )
         found = np.zeros((len(challenge.targets), len(shares)))
         from threadpoolctl import threadpool_limits  # noqa: PLC0415
 
         with threadpool_limits(1):
-            model.fit(plain_columns(released, known)[there], answers[there])
-            found[:, shares > 0] = model.predict_proba(plain_columns(challenge.targets, known))
+            model.fit(records[:, filled], answers[there])
+            found[:, shares > 0] = model.predict_proba(targets[:, filled])
         return Guess(found)
 
     def _model(self, unordered: Sequence[bool], rng: Rng) -> HistGradientBoostingClassifier:

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import queue
 import threading
+import time
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -16,7 +17,7 @@ from typing import Any, Literal
 
 from fedbench.config import Suite, suite_of
 from fedbench.data import DataStore
-from fedbench.errors import RunError
+from fedbench.errors import RunError, SpecError
 from fedbench.results import RunDir, write_json
 
 __all__ = ["Event", "Plan", "failures", "plan", "run"]
@@ -99,6 +100,7 @@ def run(  # noqa: PLR0913  (each is a choice of the user's)
     if resume:
         suite = suite_of_run(RunDir.open(resume))
     plan(suite, store)
+    _check_device(suite)
     here = RunDir.open(resume) if resume else RunDir.create(out, suite.name)
     if not resume:
         (here.path / "suite.toml").write_text(suite.to_toml())
@@ -109,6 +111,17 @@ def run(  # noqa: PLR0913  (each is a choice of the user's)
     observe(Event("stage", note="writing the report"))
     report.write(here)
     return here
+
+
+def _check_device(suite: Suite) -> None:
+    if suite.device == "cuda":
+        import torch  # noqa: PLC0415
+
+        if not torch.cuda.is_available():
+            raise SpecError(
+                "device is 'cuda', and torch sees no such device. Use --device cpu or auto; "
+                "`fedbench doctor` says what there is."
+            )
 
 
 def suite_of_run(run: RunDir) -> Suite:
@@ -204,6 +217,14 @@ def _warm(threads: int, sources: dict[str, str]) -> None:
 
     SOURCES.update(sources)
     torch.set_num_threads(threads)
+    threading.Thread(target=_follow, args=(os.getppid(),), daemon=True).start()
+
+
+def _follow(parent: int) -> None:
+    """End this worker when the process that started it is gone, however it went."""
+    while os.getppid() == parent:
+        time.sleep(1.0)
+    os._exit(1)
 
 
 @contextmanager

@@ -82,9 +82,13 @@ class Detection(Metric):
             early_stopping=False,
             random_state=seed,
         )
+        records = np.concatenate(known)
+        filled = np.isfinite(records).any(axis=0)  # trees cannot bin a column without a value
+        if not filled.any():
+            return np.zeros(len(asked))
         with threadpool_limits(1):
-            model.fit(np.concatenate(known), _is_fake(known))
-            return np.asarray(model.decision_function(asked), dtype=np.float64)
+            model.fit(records[:, filled], _is_fake(known))
+            return np.asarray(model.decision_function(asked[:, filled]), dtype=np.float64)
 
 
 @dataclass(frozen=True)

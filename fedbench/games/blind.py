@@ -98,5 +98,7 @@ def _tell_apart(records: Floats, truth: Bools, rng: Rng, asked: Floats) -> Float
         early_stopping=False,
         random_state=int(rng.integers(2**31)),
     )
+    filled = np.isfinite(records).any(axis=0)  # trees cannot bin a column without a value
     with threadpool_limits(1):
-        return np.asarray(model.fit(records, truth).predict_proba(asked)[:, 1])
+        model.fit(records[:, filled], truth)
+        return np.asarray(model.predict_proba(asked[:, filled])[:, 1])

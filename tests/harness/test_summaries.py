@@ -133,7 +133,14 @@ def test_an_attack_that_fails_a_control_is_silenced() -> None:
     attack: Row = {"family": "privacy", "better": "lower", "task": "", "anchors": Anchors()}
     rows = [
         row(0.9, name="dcr.auc", **attack, p_value=0.001),
-        row(0.0, name="dcr.check", regime="control", generator="copy", verdict="not caught", **attack),
+        row(
+            0.0,
+            name="dcr.check",
+            regime="control",
+            generator="copy",
+            verdict="not caught",
+            **attack,
+        ),
         row(0.6, name="other.auc", **attack, p_value=0.02),
     ]
     done = finished(rows)

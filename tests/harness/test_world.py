@@ -32,8 +32,8 @@ def world(cohort: Cohort) -> World:
 def test_every_patient_has_one_site_and_one_part(world: World, cohort: Cohort) -> None:
     table = world.table()
     assert sorted(table["patient"]) == sorted(cohort.patients)
-    assert (table.groupby("cluster")["site"].nunique() == 1).all()
-    assert (table.groupby("cluster")["part"].nunique() == 1).all()
+    assert table.groupby("cluster")["site"].nunique().max() == 1
+    assert table.groupby("cluster")["part"].nunique().max() == 1
     shares = table["part"].value_counts(normalize=True)
     assert shares["train"] == pytest.approx(0.05, abs=0.02)
     assert shares["control"] == pytest.approx(0.3, abs=0.03)
@@ -50,7 +50,7 @@ def test_a_patient_has_the_same_weights_everywhere(world: World) -> None:
 def test_patients_of_one_cluster_are_drawn_together(world: World) -> None:
     view = world.everyone
     frame = pd.DataFrame(view.weights.T, index=view.cohort.clusters.astype(str))
-    assert (frame.groupby(level=0).nunique() == 1).all().all()
+    assert (frame.groupby(level=0).nunique().max() == 1).all()
 
 
 def test_a_mixture_takes_every_hospitals_share(world: World) -> None:
