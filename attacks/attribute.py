@@ -65,12 +65,11 @@ class Attribute(Attack):
             shares = shares if shares.any() else shares + 1
             return Guess(np.tile(shares / shares.sum(), (len(challenge.targets), 1)))
         records, targets = (plain_columns(t, known) for t in (released[there], challenge.targets))
-        filled = np.isfinite(records).any(axis=0)  # trees cannot bin a column without a value
-        if not filled.any():
+        # Trees cannot bin a column without a value.
+        filled = np.flatnonzero(np.isfinite(records).any(axis=0))
+        if not len(filled):
             return Guess(np.tile(shares / shares.sum(), (len(targets), 1)))
-        model = self._model(
-            [_unordered(f) for f, use in zip(known, filled, strict=True) if use], rng
-        )
+        model = self._model([_unordered(known[at]) for at in filled], rng)
         found = np.zeros((len(challenge.targets), len(shares)))
         from threadpoolctl import threadpool_limits  # noqa: PLC0415
 

@@ -6,7 +6,7 @@ import math
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from tabulate import tabulate
 
@@ -16,7 +16,6 @@ from fedbench.errors import DataError
 from fedbench.kinds import DATASETS, KINDS
 from fedbench.plugin import plain
 from fedbench.progress import duration
-from fedbench.registry import Kind
 from fedbench.results import RunDir, read_json
 
 if TYPE_CHECKING:
@@ -42,8 +41,7 @@ NARROW = 22
 
 def kinds() -> Mapping[str, Callable[[], Mapping[str, str]]]:
     """Return everything that can be listed, with what tells its names and their meaning."""
-    known = cast(Mapping[str, Kind[Any]], KINDS)
-    return {**{name: kind.summaries for name, kind in known.items()}, "suites": _suites}
+    return {**{name: kind.summaries for name, kind in KINDS.items()}, "suites": _suites}
 
 
 def named_lists(found: Mapping[str, Mapping[str, str]]) -> str:

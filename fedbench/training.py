@@ -225,7 +225,7 @@ class _Trainer:
     ) -> Self:
         parameters = [p for name, p in network.named_parameters() if name.startswith(prefixes)]
         whole = nn.Parameter(torch.cat([p.detach().flatten() for p in parameters]))
-        pieces = whole.detach().split([p.numel() for p in parameters])
+        pieces = torch.split(whole.detach(), [p.numel() for p in parameters])
         for parameter, piece in zip(parameters, pieces, strict=True):
             parameter.data = piece.view_as(parameter)
         optimizer: torch.optim.Optimizer

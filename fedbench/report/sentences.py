@@ -68,14 +68,22 @@ def headline(world: World, label: str, played: Sequence[Check]) -> list[Sentence
 
 
 def verdict(found: Number | None) -> str:
-    """Say a gain in a few words; ``the same`` means to all digits."""
+    """Say a gain in a few words; ``the same`` means to all digits.
+
+    The interval of one seed holds which patients were tested, not how training and sampling
+    happened to fall, so one seed is never better or worse.
+    """
     if found is None or found.value is None or found.low is None or found.high is None:
         return "nothing can be said"
     if max(abs(found.value), abs(found.low), abs(found.high)) < _ROUNDING:
         return "the same"
+    if found.low <= 0 <= found.high:
+        return "no difference shown"
+    if found.seeds < 2:
+        return "one seed only"
     if found.low > 0:
         return "better"
-    return "worse" if found.high < 0 else "no difference shown"
+    return "worse"
 
 
 def _gain(world: World, label: str) -> str:
@@ -115,7 +123,13 @@ def _difference(name: str, found: Number | None, who: str, against: str = "") ->
     moved = change(turned(found) or found)
     if found.low is None or found.high is None:
         return f"In {what} {who} was {moved}{against}; how sure that is, is not known."
-    scope = f"{'mean over hospitals, ' if found['target'] == 'gain' else ''}{seeds(found)}"
+    own = "mean over hospitals, each on its own patients; " if found["target"] == "gain" else ""
+    scope = f"{own}{seeds(found)}"
+    if verdict(found) == "one seed only":
+        return (
+            f"In {what} {who} was {moved}{against} ({scope}); one training cannot say whether "
+            "that is more than the luck of training and sampling."
+        )
     if verdict(found) != "no difference shown":
         return f"In {what} {who} was {moved}{against} ({scope})."
     return (

@@ -54,8 +54,8 @@ class Loopback:
                 with suppress(psutil.NoSuchProcess):
                     end(process)
             psutil.wait_procs(mine, timeout=10)
-        for process in self.started.values():
-            process.wait()
+        for started in self.started.values():
+            started.wait()
         assert not list(self._mine())
 
     def superlink(self) -> str:
