@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -92,7 +92,8 @@ class Arena:
         rng = self.world.seeds.child("null").rng()
         reference = self.world.part("reference")
         there = any(map(len, reference.values()))
-        return games.split_control(reference if there else self.world.part("control"), rng)
+        found = games.split_control(reference if there else self.world.part("control"), rng)
+        return replace(found, note="") if there else found
 
     @cached_property
     def for_null(self) -> Arena:

@@ -395,18 +395,26 @@ class Cell:
             found = list(siege.answers(Release(model, released, sites), target))
             yield from found
             if self.regime == "control":
-                yield self._judged(siege, found)
+                yield from self._judged(found)
         if siege.guesses:
             file = self.here.path / f"guesses-{name}.parquet"
             write_parquet(file, pd.concat(siege.guesses, ignore_index=True))
 
-    def _judged(self, siege: Siege, found: Sequence[Answer]) -> Answer:
+    def _judged(self, found: Sequence[Answer]) -> Iterator[Answer]:
         """Say whether an attack passes this control; if not, its claims are refused."""
+        played = [answer for answer in found if answer.status != "not applicable"]
+        secrets = list(dict.fromkeys(answer.found.key.secret for answer in played))
+        tests = len(self.work.suite.attacks) * len(secrets)
+        for secret in secrets:
+            yield self._judgement([a for a in played if a.found.key.secret == secret], tests)
+
+    def _judgement(self, found: Sequence[Answer], tests: int) -> Answer:
+        """Judge what an attack said about one secret, or about membership."""
         scored = [games.Scored(answer.question.site, answer.found) for answer in found]
         if self.generator == "copy":
             reason, words = games.must_catch(scored), "the verbatim copy was caught"
         else:
-            reason = games.must_stay_silent(scored, len(self.work.suite.attacks))
+            reason = games.must_stay_silent(scored, tests)
             words = "nothing was claimed about an independent release"
             words += f" ({self.work.arena.null.note})" if self.work.arena.null.note else ""
         passed = 0.0 if reason else 1.0
@@ -416,6 +424,7 @@ class Cell:
             high=passed,
             n=1,
             part="check",
+            key=found[0].found.key,
             facts={"verdict": reason or words},
         )
         return replace(found[0], question=Question("", "", "pooled"), found=judged, status="done")

@@ -94,7 +94,7 @@ def derived(
 def finished(rows: Sequence[Row]) -> list[Row]:
     """Return rows with refusals of weak ones, anchors, normalized values and adjusted p."""
     failed = {
-        (*_where(row), _attack(row)): row["verdict"]
+        (*_where(row), _attack(row), row["secret"]): row["verdict"]
         for row in rows
         if row.get("name", "").endswith(".check") and row.get("value") == 0.0 and _control(row)
     }
@@ -237,8 +237,8 @@ class _Anchored:
             place = (*_where(row), *_key(row), row["site"])
             if row["regime"] == "control":
                 self._controls[row["generator"], *place] = row
-            elif row["generator"] == "independent" and row["target"] in ("pooled", "specialist"):
-                self._floors[row["regime"], *place] = row
+            elif row["generator"] == "independent":
+                self._floors[(row["regime"], *place, row["target"], row["model"])] = row
 
     def columns(self, row: Row) -> Row:
         """Return floor, ceiling, noise floor and the normalized value of a row."""
@@ -253,7 +253,7 @@ class _Anchored:
         if anchors.floor == "uniform":
             floor = self._controls.get(("uniform", *place))
         elif anchors.floor == "independent":
-            floor = self._floors.get((row["regime"], *place))
+            floor = self._floors.get((row["regime"], *place, row["target"], row["model"]))
         found: Row = {}
         if floor:
             found["floor"] = floor["value"]
@@ -298,7 +298,7 @@ def _distrusted(row: Row, failed: Mapping[tuple[Any, ...], str]) -> Row:
     """Refuse what an attack claims where it failed one of its controls."""
     if row["status"] != "done" or row["family"] != "privacy" or _control(row):
         return row
-    reason = failed.get((*_where(row), _attack(row)))
+    reason = failed.get((*_where(row), _attack(row), row["secret"]))
     return _emptied(row, f"The attack failed a control. {reason}") if reason else row
 
 

@@ -37,7 +37,7 @@ class Detection(Metric):
 
     family: ClassVar[Family] = "fidelity"
     better: ClassVar = "lower"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     anchors: ClassVar[Anchors] = Anchors(floor="independent", ceiling="real")
     per_site: ClassVar[bool] = False
 
@@ -102,7 +102,10 @@ class _Sample:
     @classmethod
     def draw(cls, view: View, size: int, folds: int, rng: Rng) -> _Sample:
         rows = rng.permutation(len(view))[:size]
-        return cls(_columns(view)[rows], draws(view)[:, rows], np.arange(size) % folds)
+        # Whole clusters: a sibling among those learnt from would give a patient away.
+        names, owner = np.unique(view.cohort.clusters[rows].astype(str), return_inverse=True)
+        fold = (rng.permutation(len(names)) % folds)[owner]
+        return cls(_columns(view)[rows], draws(view)[:, rows], fold)
 
 
 def _is_fake(sides: Sequence[Floats]) -> NDArray[np.bool_]:

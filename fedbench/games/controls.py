@@ -15,7 +15,7 @@ def must_catch(measures: Sequence[Scored]) -> str:
     """Return why the attack did not catch a verbatim copy of the members, or nothing."""
     for name, row in _pooled(measures).items():
         if isinstance(row, Refusal):
-            if name == "auc":
+            if name == "auc" or name.startswith("advantage"):
                 return f"The copy control could not be played: {row.reason}"
         elif name == "auc" and not row.low > 0.9:
             return f"A verbatim copy was not caught: AUC {row.value:.3f} ({row.low:.3f} to 1)."
@@ -23,6 +23,11 @@ def must_catch(measures: Sequence[Scored]) -> str:
             return (
                 f"A verbatim copy gives all members away, yet {name} is "
                 f"{row.value:.3f} ({row.low:.3f} to {row.high:.3f})."
+            )
+        elif name.startswith("advantage") and not row.low > 0:
+            return (
+                f"Even a verbatim copy gives no advantage here: {row.value:.3f} "
+                f"({row.low:.3f} to {row.high:.3f})."
             )
     return ""
 

@@ -238,7 +238,9 @@ def _advantage(strata: Sequence[_Stratum], counts: Mapping[str, Any]) -> Measure
         facts={
             **counts,
             "p_value": float(special.ndtr(-value / spread)) if spread > 0 else 1.0,
-            "detectable": float(special.ndtri(0.95) + special.ndtri(0.8)) * spread,
+            # Where nearly all guesses are right the spread vanishes; the interval does not.
+            "detectable": float(special.ndtri(0.95) + special.ndtri(0.8))
+            * max(spread, (found.high - found.low) / 2 / float(special.ndtri(0.975))),
         },
     )
 
