@@ -43,7 +43,8 @@ class Measure:
     ``part`` is appended to the metric's name when it measures several things
     (``utility`` with part ``auroc`` is the row ``utility.auroc``).
     ``weak`` says why the number is too uncertain to stand as a row of its own; gains and taxes
-    still use it. ``facts`` fill further columns of the row.
+    still use it, with the spread that ``cases`` (events, or the rarer of two classes) imply.
+    ``facts`` fill further columns of the row.
     """
 
     value: float
@@ -54,6 +55,7 @@ class Measure:
     key: Key = Key()
     replicates: NDArray[np.float64] | None = None
     weak: str = ""
+    cases: int = 0
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 

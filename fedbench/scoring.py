@@ -65,7 +65,7 @@ class Answer:
         row |= {"value": found.value, "low": found.low, "high": found.high, "n": found.n}
         if found.replicates is not None and not found.key.column:
             row["replicates"] = np.asarray(found.replicates, dtype=np.float64)
-        return {**row, "status": "done", "reason": "", "weak": found.weak}
+        return {**row, "status": "done", "reason": "", "weak": found.weak, "cases": found.cases}
 
 
 def pairs(models: Sequence[str], sites: Sequence[str], *, per_site: bool) -> Iterator[Question]:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedbench.metric import Anchors
+from fedbench.seeds import Seeds
 from fedbench.stats import holm, percentile, worst
 
 __all__ = ["derived", "finished"]
@@ -130,12 +131,68 @@ def _over_sites(raw: Sequence[Row], sizes: Mapping[str, int]) -> list[Row]:
 
 def _means(group: Sequence[Row], target: str, sizes: Mapping[str, int]) -> list[Row]:
     numbers = [Number.of(row) for row in group]
+    note = ""
+    if target == "specialist":
+        numbers = _steadied(numbers, group)
+        note = _without([row["site"] for row in group], sizes)
     weights = np.array([sizes[row["site"] or row["model"]] for row in group], dtype=float)
-    base = _blank(group[0]) | {"site": "", "model": "", "target": target}
-    return [
-        base | {"level": kind} | Number.mean(numbers, share).columns()
-        for kind, share in (("patient-weighted", weights), ("unweighted", np.ones(len(group))))
+    base = _blank(group[0]) | {"site": "", "model": "", "target": target, "verdict": note}
+    found = []
+    for kind, share in (("patient-weighted", weights), ("unweighted", np.ones(len(group)))):
+        row = base | {"level": kind} | Number.mean(numbers, share).columns()
+        if row["family"] == "privacy" and target == "specialist":
+            row |= _at_least_exact(row, group, share / share.sum())
+        found.append(row)
+    return found
+
+
+def _at_least_exact(row: Row, group: Sequence[Row], share: Floats) -> Row:
+    """Widen a mean to what the sites' own limits give, which stay honest where AUC is 0 or 1.
+
+    The sites' patients are different people, so their half-widths add in squares (MOVER, Zou
+    and Donner 2008, https://doi.org/10.1002/sim.3095).
+    """
+    value, low, high = (np.array([r[name] for r in group]) for name in ("value", "low", "high"))
+    down, up = (float(np.sqrt(np.sum((share * gap) ** 2))) for gap in (value - low, high - value))
+    return {
+        "low": min(row["low"], row["value"] - down),
+        "high": max(row["high"], row["value"] + up),
+    }
+
+
+def _without(sites: Sequence[str], sizes: Mapping[str, int]) -> str:
+    """Say which hospitals a mean had to leave out; nothing where it has them all."""
+    lacking = sorted(set(sizes) - set(sites))
+    if not lacking:
+        return ""
+    return f"over {len(sites)} of {len(sizes)} hospitals, without {', '.join(lacking)}"
+
+
+def _steadied(numbers: Sequence[Number], rows: Sequence[Row]) -> list[Number]:
+    """Give sites with few cases the spread that so few cases imply.
+
+    A bootstrap of one event cannot know how another event would have fallen. The variance per
+    case is borrowed from the site with the largest one among those with enough cases; where
+    there is none it is 1/2, which a difference of two areas under a curve does not exceed
+    unless they are worse than guessing. The missing part is added as noise from a fixed stream.
+    """
+    cases = [max(int(row.get("cases") or 0), 1) for row in rows]
+    known = [
+        float(np.nanvar(number.replicates)) * count
+        for number, row, count in zip(numbers, rows, cases, strict=True)
+        if not row["weak"]
     ]
+    per_case = max(known, default=0.5)
+    found = []
+    for number, row, count in zip(numbers, rows, cases, strict=True):
+        lacks = per_case / count - float(np.nanvar(number.replicates))
+        if row["weak"] and row.get("cases") and lacks > 0:
+            rng = Seeds(0).child("few cases", *_key(row), row["site"]).rng()
+            noise = rng.standard_normal(len(number.replicates))
+            noise = (noise - noise.mean()) * np.sqrt(lacks)
+            number = Number(number.value, number.replicates + noise, number.n)  # noqa: PLW2901
+        found.append(number)
+    return found
 
 
 def _worst(group: Sequence[Row]) -> Row:
@@ -151,8 +208,9 @@ def _worst(group: Sequence[Row]) -> Row:
     at = int(np.argmin(values) if better == "higher" else np.argmax(values))
     return base | {
         "value": found.value,
-        "low": found.low,
-        "high": found.high,
+        # At AUC 0 or 1 a bootstrap does not move; the site's own limits do not forget that.
+        "low": min(found.low, strong[at]["low"]),
+        "high": max(found.high, strong[at]["high"]),
         "n": strong[at]["n"],
         "verdict": f"worst of {len(strong)}: {strong[at]['site']}",
     }
@@ -169,11 +227,14 @@ def _gains(by_regime: Mapping[str, Sequence[Row]], sizes: Mapping[str, int]) -> 
             if not shared or ours[key][shared[0]]["family"] == "privacy":
                 continue
             sign = 1.0 if ours[key][shared[0]]["better"] == "higher" else -1.0
-            gains = {
-                site: Number.of(ours[key][site]).minus(Number.of(theirs[key][site])).times(sign)
-                for site in shared
-            }
-            base = _blank(ours[key][shared[0]]) | {"target": "gain", "model": ""}
+            rows = [ours[key][site] for site in shared]
+            apart = [
+                Number.of(row).minus(Number.of(theirs[key][site])).times(sign)
+                for site, row in zip(shared, rows, strict=True)
+            ]
+            gains = dict(zip(shared, _steadied(apart, rows), strict=True))
+            base = _blank(rows[0]) | {"target": "gain", "model": ""}
+            note = _without(shared, sizes)
             words = f"over {other}"
             found += [
                 base
@@ -187,7 +248,8 @@ def _gains(by_regime: Mapping[str, Sequence[Row]], sizes: Mapping[str, int]) -> 
                 ("patient-weighted", weights),
             ):
                 mean = Number.mean(list(gains.values()), share)
-                found.append(base | {"site": "", "group": words, "level": kind} | mean.columns())
+                about = {"site": "", "group": words, "level": kind, "verdict": note}
+                found.append(base | about | mean.columns())
     return found
 
 

@@ -80,9 +80,14 @@ class Question:
                 "brier_skill": weighted_brier_skill(expit(scores), problem.event, weights),
             }
         for part, found in rows.items():
-            least = -np.inf if part == "brier_skill" else 0.0
             yield measured(
-                found, len(problem.event), part=part, key=self.key, least=least, weak=weak
+                found,
+                len(problem.event),
+                part=part,
+                key=self.key,
+                least=-np.inf if part == "brier_skill" else 0.0,
+                weak=weak,
+                cases=_cases(problem, self.task),
             )
 
     def _refuse(self, reason: str, status: str) -> Sequence[Refusal]:
@@ -145,6 +150,11 @@ def _unscorable(problem: Problem, task: Task) -> str:
     if task.kind == "survival" and (problem.time >= problem.time[problem.event].min()).sum() < 2:
         return f"no two of the {events + others} test patients can be compared"
     return ""
+
+
+def _cases(problem: Problem, task: Task) -> int:
+    events, others = int(problem.event.sum()), int((~problem.event).sum())
+    return events if task.kind == "survival" else min(events, others)
 
 
 def _weakness(problem: Problem, task: Task) -> str:

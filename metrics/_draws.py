@@ -93,6 +93,7 @@ def measured(  # noqa: PLR0913  (a number and all that goes with it)
     least: float = 0.0,
     most: float = 1.0,
     weak: str = "",
+    cases: int = 0,
 ) -> Measure:
     """Return a measure from its value and replicates ``(1 + B,)``; it lies in [least, most].
 
@@ -111,6 +112,7 @@ def measured(  # noqa: PLR0913  (a number and all that goes with it)
         key=key or Key(),
         replicates=recentre(value, rows[1:]),
         weak=weak,
+        cases=cases,
     )
 
 

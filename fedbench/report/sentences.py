@@ -124,7 +124,7 @@ def _difference(name: str, found: Number | None, who: str, against: str = "") ->
     if found.low is None or found.high is None:
         return f"In {what} {who} was {moved}{against}; how sure that is, is not known."
     own = "mean over hospitals, each on its own patients; " if found["target"] == "gain" else ""
-    scope = f"{own}{seeds(found)}"
+    scope = "; ".join([f"{own}{seeds(found)}", *found.verdicts])
     if verdict(found) == "one seed only":
         return (
             f"In {what} {who} was {moved}{against} ({scope}); one training cannot say whether "

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from fedbench.metric import Anchors
+from fedbench.stats import poisson_weights, recentre, weighted_concordance
 from fedbench.summaries import derived, finished
 
 Row = dict[str, Any]
@@ -159,3 +160,43 @@ def test_p_values_are_adjusted_within_a_family() -> None:
     assert find(done, name="a.auc")["p_adjusted"] == pytest.approx(0.02)
     assert find(done, name="b.auc")["p_adjusted"] == pytest.approx(0.04)
     assert find(done, name="c")["p_adjusted"] == pytest.approx(0.03)
+
+
+def test_a_mean_says_which_hospitals_it_had_to_leave_out() -> None:
+    rows = [
+        at("big", 0.8),
+        at("small", 0.8),
+        at("big", 0.7, regime="local", model="big"),
+    ]
+    gain = find(derived(rows, SIZES), target="gain", site="", level="unweighted")
+    assert gain["verdict"] == "over 1 of 2 hospitals, without small"
+
+
+def test_a_hospital_with_few_events_does_not_feign_certainty() -> None:
+    """A mean over sites covers the truth although one site has three events."""
+    covered = []
+    for draw in range(60):
+        rng = np.random.default_rng(draw)
+        rows = []
+        for site, events, n in (("big", 40, 200), ("small", 3, 100)):
+            event = np.arange(n) < events
+            time = np.where(event, rng.uniform(0, 1, n), 1.0)
+            risk = event * 1.0 + rng.standard_normal(n)
+            weights = poisson_weights(rng, n, 200)
+            values = weighted_concordance(time, event, risk, weights)
+            value = float(weighted_concordance(time, event, risk, np.ones((1, n)))[0])
+            weak = "3 events" if site == "small" else ""
+            rows.append(
+                at(site, value, replicates=recentre(value, values), cases=events, weak=weak)
+            )
+        mean = find(derived(rows, SIZES), target="specialist", level="unweighted", site="")
+        covered.append(mean["low"] <= 0.745 <= mean["high"])
+    assert np.mean(covered) >= 0.9
+
+
+def test_a_mean_of_perfect_attacks_is_not_certain() -> None:
+    attack: Row = {"family": "privacy", "name": "other.auc", "better": "lower", "low": 0.96}
+    rows = [at(site, 1.0, spread=0.0, **attack) | {"high": 1.0} for site in ("big", "small")]
+    found = derived(rows, SIZES)
+    assert find(found, level="unweighted")["low"] < 0.98
+    assert find(found, site="worst")["low"] <= 0.96
