@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
+from annotated_types import Ge
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
@@ -49,7 +50,7 @@ class Copula(Statistic):
 
     handles: ClassVar = frozenset(Part)
 
-    shrinkage: float = 1.0
+    shrinkage: Annotated[float, Ge(0)] = 1.0
 
     def phases(self) -> Sequence[Phase]:
         return (Phase("moments", rounds=1),)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, cast
+from typing import Annotated, ClassVar, cast
 
 import numpy as np
 import torch
+from annotated_types import Ge, Gt
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
@@ -40,10 +41,10 @@ class Tvae(Neural):
 
     handles: ClassVar = frozenset(Part)
 
-    batch: int = 64
-    learning_rate: float = 5e-3
-    hidden: int = 64
-    latent: int = 16
+    least_steps: Annotated[int, Ge(1)] = 3
+    learning_rate: Annotated[float, Gt(0)] = 8e-3
+    hidden: Annotated[int, Ge(1)] = 64
+    latent: Annotated[int, Ge(1)] = 16
 
     def network(self, phase: Phase, encoder: Encoder) -> nn.Module:
         return _Autoencoder(encoder, self.hidden, self.latent)

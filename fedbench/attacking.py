@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -19,7 +19,7 @@ from fedbench.scoring import Answer, Question, guarded
 from fedbench.seeds import Seeds
 from fedbench.world import World
 
-__all__ = ["Arena", "Release", "Siege"]
+__all__ = ["Arena", "Release", "Siege", "judged"]
 
 
 @dataclass(frozen=True)
@@ -197,6 +197,38 @@ class Siege:
                 }
             )
         )
+
+
+def judged(control: str, found: Sequence[Answer], attacks: int, arena: Arena) -> Iterator[Answer]:
+    """Say whether an attack passes a control, per secret; if not, its claims are refused.
+
+    Args:
+        control: ``copy`` or ``real``.
+        found: what the attack said about this control.
+        attacks: how many attacks are played, all of which must stay silent.
+        arena: the world's own, which knows who plays the null control.
+    """
+    played = [answer for answer in found if answer.status != "not applicable"]
+    secrets = list(dict.fromkeys(answer.found.key.secret for answer in played))
+    for secret in secrets:
+        mine = [answer for answer in played if answer.found.key.secret == secret]
+        yield _judgement(control, mine, attacks * len(secrets), arena)
+
+
+def _judgement(control: str, found: Sequence[Answer], tests: int, arena: Arena) -> Answer:
+    scored = [Scored(answer.question.site, answer.found) for answer in found]
+    if control == "copy":
+        reason, words = games.must_catch(scored), "the verbatim copy was caught"
+    else:
+        reason = games.must_stay_silent(scored, tests)
+        words = "nothing was claimed about an independent release"
+        words += f" ({arena.null.note})" if arena.null.note else ""
+    passed = 0.0 if reason else 1.0
+    key, facts = found[0].found.key, {"verdict": reason or words}
+    measure = Measure(
+        value=passed, low=passed, high=passed, n=1, part="check", key=key, facts=facts
+    )
+    return replace(found[0], question=Question("", "", "pooled"), found=measure, status="done")
 
 
 def guarded_scored(play: object) -> Iterator[tuple[Scored, str]]:

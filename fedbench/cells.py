@@ -4,32 +4,40 @@ from __future__ import annotations
 
 import json
 import resource
+import signal
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from fedbench import games
-from fedbench.attacking import Arena, Release, Siege
+from fedbench.attacking import Arena, Release, Siege, judged
 from fedbench.config import DatasetChoice, GeneratorChoice, Scenario, Suite
-from fedbench.data import TABLES, Cohort, DataStore
+from fedbench.data import TABLES, Cohort, DataStore, Schema
 from fedbench.environment import source_digest, versions
-from fedbench.errors import Unsupported
+from fedbench.errors import ContractError, Unsupported
 from fedbench.federation.study import Choice
 from fedbench.generator import Generator
-from fedbench.kinds import ATTACKS, DATASETS, GENERATORS, METRICS
-from fedbench.metric import Measure
+from fedbench.kinds import ATTACKS, GENERATORS, METRICS, cohort_of
 from fedbench.regimes import Trainer
-from fedbench.results import CellDir, RunDir, digest, write_parquet
-from fedbench.scoring import Answer, Question, answers
+from fedbench.results import (
+    CellDir,
+    RunDir,
+    digest,
+    portable,
+    read_parquet,
+    write_json,
+    write_parquet,
+)
+from fedbench.scoring import Answer, answers
 from fedbench.world import World, renamed, uniform
 
-__all__ = ["Cell", "Job", "cells_of", "jobs_of", "label_of", "load", "perform"]
+__all__ = ["Cell", "Job", "cells_of", "jobs_of", "label_of", "load", "lost", "perform", "written"]
 
 Note = Callable[[str], None]
 
@@ -72,15 +80,40 @@ def label_of(job: Job, generator: str, regime: str) -> str:
 
 
 _COHORTS: dict[str, Cohort] = {}
+FINGERPRINTS: dict[str, str] = {}
+"""What datasets loaded; workers are told what the parent found."""
 _WORLDS: dict[str, tuple[World, Arena]] = {}
 
 
 def load(choice: DatasetChoice, store: DataStore) -> Cohort:
-    """Return a dataset, loaded once per process."""
+    """Return a dataset, loaded once per process and, to compare, twice in the first.
+
+    Raises:
+        FedbenchError: it cannot be loaded.
+        ContractError: it does not load the same records twice.
+    """
     key = digest(choice.name, dict(choice.settings), str(store.root))
     if key not in _COHORTS:
-        _COHORTS[key] = DATASETS.build(choice.name, choice.settings).load(store)
+        cohort = cohort_of(choice.name, choice.settings, store)
+        if key not in FINGERPRINTS:
+            FINGERPRINTS[key] = cohort_of(choice.name, choice.settings, store).fingerprint
+        if cohort.fingerprint != FINGERPRINTS[key]:
+            raise ContractError(
+                f"{choice.name}: load does not return the same records twice. A cell's name says "
+                "which records it was trained on: draw from a fixed seed, and sort what comes from "
+                "a set or a folder."
+            )
+        _COHORTS[key] = cohort
     return _COHORTS[key]
+
+
+def lost(job: Job, suite: Suite, run: RunDir, store: DataStore, code: int) -> bool:
+    """Write down that a worker process died in this job; say whether cells of it are left."""
+    work = _Work(job, suite, run, store, lambda _: None)
+    due = [cell for cell in (work.cell(*cell) for cell in job.cells(suite)) if cell.due]
+    if due:
+        due[0].died(code)
+    return len(due) > 1
 
 
 def cells_of(suite: Suite, run: RunDir, store: DataStore) -> list[Cell]:
@@ -190,11 +223,25 @@ class Cell:
 
     def perform(self) -> str:
         """Do what of this cell is not done yet, and return its status."""
-        if self.here.finished:
-            status = str(self.here.facts()["status"])
-            if status != "done" or all(map(self._answered, self.score_ids())):
-                return status
-        return self._perform()
+        return self._perform() if self.due else str(self.here.facts()["status"])
+
+    @property
+    def due(self) -> bool:
+        """Whether there is something left to do."""
+        if not self.here.finished:
+            return True
+        done = self.here.facts()["status"] == "done"
+        return done and not all(map(self._answered, self.score_ids()))
+
+    def died(self, code: int) -> None:
+        """Record that the process at work on this cell died with this return code."""
+        memory = " (killed, perhaps for want of memory)" if code == -signal.SIGKILL else ""
+        self._finish(
+            "failed",
+            f"The process died with return code {code}{memory}. To try this "
+            f"cell again, delete the folder {self.here.path.name} in cells and resume the run.",
+            {},
+        )
 
     def score_ids(self) -> list[str]:
         """Return the names of the questions this cell is asked."""
@@ -226,10 +273,12 @@ class Cell:
             "cpu_seconds": time.process_time() - cpu,
             "memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         }
-        self.here.path.mkdir(parents=True, exist_ok=True)
-        (self.here.path / "timings.json").write_text(json.dumps(timings))
-        self.here.finish({"status": status, "reason": reason, "row": self.base} | self._facts())
+        self._finish(status, reason, timings)
         return status
+
+    def _finish(self, status: str, reason: str, timings: Mapping[str, float]) -> None:
+        write_json(self.here.path / "timings.json", timings)
+        self.here.finish({"status": status, "reason": reason, "row": self.base} | self._facts())
 
     def score_id(self, kind: str, choice: Choice) -> str:
         """Return the name of everything that decides one metric's numbers on this cell."""
@@ -306,7 +355,7 @@ class Cell:
         if self.regime == "control":
             return {"": self._control()}, None, pd.DataFrame()
         if self.here.finished:
-            return self._read(), pd.read_parquet(self.here.path / "ledger.parquet"), pd.DataFrame()
+            return self._read(), read_parquet(self.here.path / "ledger.parquet"), pd.DataFrame()
         self.work.note(f"training {self.regime}")
         released = self.work.trainer.release(self.regime)  # type: ignore[arg-type]
         return dict(released.records), released.ledger, released.history
@@ -341,23 +390,7 @@ class Cell:
 
     def _read(self) -> dict[str, Cohort]:
         """Return the records of a finished cell."""
-        folder = self.here.path / "synthetic"
-        tables = {
-            name: pd.read_parquet(folder / f"{name}.parquet")
-            for name in TABLES
-            if (folder / f"{name}.parquet").is_file()
-        }
-        models = tables["static"]["model"].drop_duplicates()
-        return {
-            model: Cohort.of_tables(
-                self.work.world.schema,
-                **{
-                    name: table[table["model"] == model].drop(columns="model")
-                    for name, table in tables.items()
-                },
-            )
-            for model in models
-        }
+        return written(self.here.path / "synthetic", self.work.world.schema)
 
     def _score(self, models: Mapping[str, Cohort], ledger: pd.DataFrame | None) -> None:
         world = self.work.world
@@ -395,43 +428,34 @@ class Cell:
             found = list(siege.answers(Release(model, released, sites), target))
             yield from found
             if self.regime == "control":
-                yield from self._judged(found)
+                attacks = len(self.work.suite.attacks)
+                yield from judged(self.generator, found, attacks, self.work.arena)
         if siege.guesses:
-            file = self.here.path / f"guesses-{name}.parquet"
+            file = self.here.path / f"guesses-{portable(name)}.parquet"
             write_parquet(file, pd.concat(siege.guesses, ignore_index=True))
-
-    def _judged(self, found: Sequence[Answer]) -> Iterator[Answer]:
-        """Say whether an attack passes this control; if not, its claims are refused."""
-        played = [answer for answer in found if answer.status != "not applicable"]
-        secrets = list(dict.fromkeys(answer.found.key.secret for answer in played))
-        tests = len(self.work.suite.attacks) * len(secrets)
-        for secret in secrets:
-            yield self._judgement([a for a in played if a.found.key.secret == secret], tests)
-
-    def _judgement(self, found: Sequence[Answer], tests: int) -> Answer:
-        """Judge what an attack said about one secret, or about membership."""
-        scored = [games.Scored(answer.question.site, answer.found) for answer in found]
-        if self.generator == "copy":
-            reason, words = games.must_catch(scored), "the verbatim copy was caught"
-        else:
-            reason = games.must_stay_silent(scored, tests)
-            words = "nothing was claimed about an independent release"
-            words += f" ({self.work.arena.null.note})" if self.work.arena.null.note else ""
-        passed = 0.0 if reason else 1.0
-        judged = Measure(
-            value=passed,
-            low=passed,
-            high=passed,
-            n=1,
-            part="check",
-            key=found[0].found.key,
-            facts={"verdict": reason or words},
-        )
-        return replace(found[0], question=Question("", "", "pooled"), found=judged, status="done")
 
 
 class _NotApplicable(Exception):
     """The generator does not handle a part of this cohort."""
+
+
+def written(folder: Path, schema: Schema) -> dict[str, Cohort]:
+    """Return the records that lie in a folder of synthetic ones, by model."""
+    tables = {
+        name: read_parquet(folder / f"{name}.parquet")
+        for name in TABLES
+        if name == "static" or (folder / f"{name}.parquet").is_file()
+    }
+    return {
+        model: Cohort.of_tables(
+            schema,
+            **{
+                name: table[table["model"] == model].drop(columns="model")
+                for name, table in tables.items()
+            },
+        )
+        for model in tables["static"]["model"].drop_duplicates()
+    }
 
 
 def device_of(suite: Suite) -> str:

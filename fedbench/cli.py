@@ -7,6 +7,7 @@ fedbench itself did), 2 the input is wrong, 130 interrupted.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
@@ -31,6 +32,21 @@ __all__ = ["app", "main"]
 
 DONE, FAILED, WRONG, INTERRUPTED = 0, 1, 2, 130
 
+RUNS = Path("runs")
+"""Where runs go that are told no other place."""
+
+THE_SYSTEMS = {
+    errno.EACCES,
+    errno.EDQUOT,
+    errno.EISDIR,
+    errno.ENAMETOOLONG,
+    errno.ENOSPC,
+    errno.ENOTDIR,
+    errno.EPERM,
+    errno.EROFS,
+}
+"""What a file system refuses is no mistake of ours."""
+
 PLAIN: Mapping[str, Any] = {
     "rich_markup_mode": None,
     "pretty_exceptions_enable": False,
@@ -49,9 +65,27 @@ app.add_typer(data, name="data")
 # The base of all of click's usage errors; click itself is typer's own business.
 UsageError: type[Any] = typer.BadParameter.__bases__[0]
 
+
+def _path_of(text: str) -> Path:
+    if not text:
+        raise typer.BadParameter("expected a path, found an empty text.")
+    return Path(text)
+
+
+A_PATH: Mapping[str, Any] = {"parser": _path_of, "metavar": "PATH"}
+"""``Path("")`` is the current folder, which nobody means who writes ``--out "$FORGOTTEN"``."""
+
 DataDir = Annotated[
     Path | None,
-    typer.Option("--data-dir", help="Where data folders are. Default: the variable FEDBENCH_DATA."),
+    typer.Option(
+        "--data-dir",
+        help="Where data folders are. Default: the variable FEDBENCH_DATA.",
+        **A_PATH,
+    ),
+]
+Out = Annotated[
+    Path | None,
+    typer.Option(help="Where the run's folder is made. Default: runs.", **A_PATH),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 Names = list[str] | None
@@ -67,12 +101,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status = command.main(args=given, prog_name="fedbench", standalone_mode=False)
     except UsageError as error:
         return _say(f"{error.format_message()} See `{_path(error)} --help`.", WRONG)
-    except FedbenchError as error:
+    except typer.Abort:  # what click makes of Ctrl-C
+        return _say("interrupted.", INTERRUPTED)
+    except Exception as error:  # noqa: BLE001  (nothing goes on after this)
+        if (words := _told(error)) is None:
+            return _crashed(error, debug=debug)
         if debug:
             traceback.print_exc()
-        return _say(str(error), WRONG)
-    except Exception as error:  # noqa: BLE001  (nothing goes on after this)
-        return _crashed(error, debug=debug)
+        return _say(words, WRONG)
     return status if isinstance(status, int) else DONE
 
 
@@ -108,7 +144,7 @@ def run(  # noqa: PLR0913  (a command's options are its arguments)
     ] = None,
     scenario: Annotated[Names, typer.Option(help="Only this. Repeatable.")] = None,
     regime: Annotated[Names, typer.Option(help="Only this. Repeatable.")] = None,
-    seeds: Annotated[str, typer.Option(help="Such as 0,1,2 or 0-4.")] = "",
+    seeds: Annotated[str | None, typer.Option(help="Such as 0,1,2 or 0-4.")] = None,
     settings: Annotated[
         Names,
         typer.Option(
@@ -118,12 +154,11 @@ def run(  # noqa: PLR0913  (a command's options are its arguments)
     jobs: Annotated[
         int | None, typer.Option("-j", "--jobs", help="Jobs at a time. Default: all cores.")
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "",
-    out: Annotated[
-        Path, typer.Option(help="Where the run's folder is made. Default: runs.", **QUIET)
-    ] = Path("runs"),
+    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.")] = None,
+    out: Out = None,
     resume: Annotated[
-        Path | None, typer.Option(help="Finish this run; what is done is not done again.")
+        Path | None,
+        typer.Option(help="Finish this run; what is done is not done again.", **A_PATH),
     ] = None,
     data_dir: DataDir = None,
     engine: Annotated[
@@ -138,28 +173,33 @@ def run(  # noqa: PLR0913  (a command's options are its arguments)
     _one_of("--executor", executor, ["local"])
     if jobs is not None and jobs < 1:
         raise SpecError(f"--jobs is {jobs}; expected at least 1.")
-    from fedbench.config import Overrides, read_suite  # noqa: PLC0415
+    from fedbench.config import DEVICES, REGIMES, Overrides, read_suite  # noqa: PLC0415
     from fedbench.overrides import seeds_of  # noqa: PLC0415
 
+    for name in regime or ():
+        _one_of("--regime", name, REGIMES)
+    if device is not None:
+        _one_of("--device", device, DEVICES)
     asked = Overrides(
         datasets=tuple(dataset or ()),
         generators=tuple(generator or ()),
         scenarios=tuple(scenario or ()),
         regimes=tuple(dict.fromkeys(regime or ())),
-        seeds=seeds_of(seeds) if seeds else (),
-        device=device,
+        seeds=() if seeds is None else seeds_of(seeds),
+        device=device or "",
         settings=tuple(settings or ()),
     )
     if resume:
-        _nothing_beside_resume(suite, asked == Overrides())
-    found = _suite_of(resume) if resume else read_suite(suite or "quick", asked)
+        _nothing_beside_resume(suite, out, as_written=asked == Overrides())
+    found = _suite_of(resume) if resume else read_suite("quick" if suite is None else suite, asked)
     store = _store(data_dir)
     if dry_run:
         return _plan(found, store, as_json=as_json)
     from fedbench import runner  # noqa: PLC0415
     from fedbench.doctor import cores  # noqa: PLC0415
 
-    _writable(resume or out)
+    out = out or RUNS
+    _writable("--resume" if resume else "--out", resume or out)
     start = partial(runner.run, found, out=out, resume=resume, jobs=jobs or cores(), store=store)
     done = _watched(start, resume)
     return _ended(done, runner.failures(done), as_json=as_json)
@@ -228,21 +268,23 @@ def check(
 
 @app.command()
 def report(
-    run: Annotated[Path, typer.Argument(help="The folder that `fedbench run` made.")],
+    run: Annotated[Path, typer.Argument(help="The folder that `fedbench run` made.", **A_PATH)],
 ) -> None:
     """Render the report of a run again."""
     from fedbench.report import write  # noqa: PLC0415
     from fedbench.results import RunDir  # noqa: PLC0415
+    from fedbench.runner import suite_of_run  # noqa: PLC0415
 
-    typer.echo(write(RunDir.open(run)))
+    found = RunDir.open(run)
+    suite_of_run(found)
+    found.check()
+    typer.echo(write(found))
 
 
 @app.command()
 def doctor(
     data_dir: DataDir = None,
-    out: Annotated[
-        Path, typer.Option(help="Where runs would be written. Default: runs.", **QUIET)
-    ] = Path("runs"),
+    out: Out = None,
     *,
     as_json: AsJson = False,
 ) -> None:
@@ -250,7 +292,7 @@ def doctor(
     from fedbench import terminal  # noqa: PLC0415
     from fedbench.doctor import examine  # noqa: PLC0415
 
-    found = examine(_store(data_dir), out)
+    found = examine(_store(data_dir), out or RUNS)
     typer.echo(_json(found) if as_json else terminal.examined(found))
 
 
@@ -304,12 +346,14 @@ def _suite_of(resume: Path) -> Suite:
     return suite_of_run(RunDir.open(resume))
 
 
-def _nothing_beside_resume(suite: str | None, as_written: bool) -> None:  # noqa: FBT001
+def _nothing_beside_resume(suite: str | None, out: Path | None, *, as_written: bool) -> None:
     if suite is not None or not as_written:
         raise SpecError(
             "--resume finishes a run as it was started: leave out the suite and all that "
             "narrows or changes it."
         )
+    if out is not None:
+        raise SpecError("--resume finishes a run in its own folder: leave out --out.")
 
 
 def _store(data_dir: Path | None) -> DataStore:
@@ -329,11 +373,11 @@ def _one_of(what: str, name: str, known: Sequence[str]) -> None:
         )
 
 
-def _writable(folder: Path) -> None:
+def _writable(option: str, folder: Path) -> None:
     """Find out before hours of work whether there is a place for its results."""
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-        raise SpecError(f"--out {str(folder)!r}: {str(there)!r} is no folder that can be written.")
+        raise SpecError(f"{option} {str(folder)!r}: {str(there)!r} cannot be written into.")
 
 
 def _json(found: object) -> str:
@@ -344,6 +388,13 @@ def _say(message: str, status: int) -> int:
     """Say one thing in one line and return the status."""
     typer.echo(f"fedbench: {' '.join(message.split())}", err=True)
     return status
+
+
+def _told(error: Exception) -> str | None:
+    """Return what to say of an error that is no mistake of ours."""
+    if isinstance(error, OSError) and error.errno in THE_SYSTEMS:
+        return f"{error.filename or 'a file'}: {error.strerror}."
+    return str(error) if isinstance(error, FedbenchError) else None
 
 
 def _path(error: Any) -> str:

@@ -9,10 +9,19 @@ import numpy as np
 import pandas as pd
 
 from fedbench.metric import Anchors
-from fedbench.results import ROW, CellDir, RunDir, frame, read_json, sorted_rows, write_parquet
+from fedbench.results import (
+    ROW,
+    CellDir,
+    RunDir,
+    frame,
+    read_json,
+    read_parquet,
+    sorted_rows,
+    write_parquet,
+)
 from fedbench.summaries import derived, finished
 
-__all__ = ["collect"]
+__all__ = ["collect", "rows_of", "table_of"]
 
 Row = dict[str, Any]
 
@@ -23,28 +32,35 @@ def collect(run: RunDir, cells: Sequence[CellDir], score_ids: Mapping[str, Seque
     Only measures of this suite (``score_ids`` per train id) are taken, so that a run resumed
     with fewer metrics does not show old ones.
     """
+    timings = [{"cell": cell.path.name, **read_json(cell.path / "timings.json")} for cell in cells]
+    write_parquet(run.path / "results.parquet", table_of(rows_of(cells, score_ids)))
+    write_parquet(run.path / "timings.parquet", pd.DataFrame(timings))
+
+
+def rows_of(cells: Sequence[CellDir], score_ids: Mapping[str, Sequence[str]]) -> list[Row]:
+    """Return every row of these cells, those that follow from others too, with replicates."""
     raw: list[Row] = []
     patients: dict[tuple[Any, ...], Mapping[str, int]] = {}
-    timings = []
     for cell in cells:
         facts = cell.facts()
         base = facts["row"]
         patients[base["dataset"], base["scenario"], base["seed"]] = facts["patients"]
-        timings.append({"cell": cell.path.name, **read_json(cell.path / "timings.json")})
         if facts["status"] == "done":
             for score_id in score_ids[facts["train_id"]]:
                 raw += _rows(cell, score_id)
         else:
             raw.append({**base, "status": facts["status"], "reason": facts["reason"]})
     measured = [row for row in raw if "name" in row]
-    rows = [*raw, *derived(measured, patients)]
-    table = frame([{k: v for k, v in row.items() if k in ROW} for row in finished(rows)])
-    write_parquet(run.path / "results.parquet", sorted_rows(table))
-    write_parquet(run.path / "timings.parquet", pd.DataFrame(timings))
+    return finished([*raw, *derived(measured, patients)])
+
+
+def table_of(rows: Sequence[Row]) -> pd.DataFrame:
+    """Return rows as they are stored."""
+    return sorted_rows(frame([{k: v for k, v in row.items() if k in ROW} for row in rows]))
 
 
 def _rows(cell: CellDir, score_id: str) -> list[Row]:
-    table = pd.read_parquet(cell.path / "measures" / f"{score_id}.parquet")
+    table = read_parquet(cell.path / "measures" / f"{score_id}.parquet")
     rows = []
     for record in table.to_dict("records"):
         row = {str(k): v for k, v in record.items() if not _empty(v)}

@@ -32,6 +32,8 @@ __all__ = [
 
 Regime = Literal["federated", "centralized", "local", "mixture"]
 REGIMES: tuple[Regime, ...] = get_args(Regime)
+Device = Literal["auto", "cpu", "cuda"]
+DEVICES: tuple[Device, ...] = get_args(Device)
 
 SETS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "metrics": {
@@ -59,7 +61,11 @@ CHOICE = [entry.name for entry in fields(Choice)]
 AS_WRITTEN = Overrides()
 
 FEWEST_RECORDS = 10
-FEWEST_REPLICATES = 10
+FEWEST_REPLICATES, MOST_REPLICATES = 10, 100_000
+MOST_ROUNDS = 1_000_000
+MOST_THREADS = 1_024
+LARGEST = 2**63 - 1
+"""The largest number that a column of results can hold."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,8 +105,7 @@ class Scenario:
     def __post_init__(self) -> None:
         _path_part("scenario", self.name)
         what = f"The scenario {self.name!r}:"
-        if self.rounds < 1:
-            raise SpecError(f"{what} rounds is {self.rounds}; expected at least 1.")
+        _within(f"{what} rounds", self.rounds, 1, MOST_ROUNDS)
         if not 0 < self.participation <= 1:
             raise SpecError(
                 f"{what} participation is {self.participation}; "
@@ -124,7 +129,7 @@ class GeneratorChoice:
 
     def __post_init__(self) -> None:
         if not self.label:
-            object.__setattr__(self, "label", self.name.rpartition(":")[2].lower() or self.name)
+            object.__setattr__(self, "label", _word(self.name) or self.name)
         _path_part("generator label", self.label)
 
     @property
@@ -148,7 +153,7 @@ class Suite:
     records: int = 2000
     metrics: tuple[Choice, ...] = ()
     attacks: tuple[Choice, ...] = ()
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Device = "auto"
     threads: int = 1
     replicates: int = 400
 
@@ -158,15 +163,11 @@ class Suite:
             if not getattr(self, kind):
                 raise SpecError(f"The suite {self.name!r} names no {kind}.")
         self._distinct()
-        for name, least in (
-            ("records", FEWEST_RECORDS),
-            ("threads", 1),
-            ("replicates", FEWEST_REPLICATES),
-        ):
-            if (found := getattr(self, name)) < least:
-                raise SpecError(f"{name} is {found}; expected at least {least}.")
-        if min(self.seeds) < 0:
-            raise SpecError(f"The seed {min(self.seeds)} is negative.")
+        _within("records", self.records, FEWEST_RECORDS, LARGEST)
+        _within("threads", self.threads, 1, MOST_THREADS)
+        _within("replicates", self.replicates, FEWEST_REPLICATES, MOST_REPLICATES)
+        for seed in self.seeds:
+            _within("A seed", seed, 0, LARGEST)
         self.worlds()
 
     def worlds(self) -> Sequence[tuple[DatasetChoice, Scenario]]:
@@ -223,6 +224,8 @@ class Suite:
             ("generator labels", [generator.label for generator in self.generators]),
             ("regimes", list(self.regimes)),
             ("seeds", list(self.seeds)),
+            ("metrics", [_word(metric.name) for metric in self.metrics]),
+            ("attacks", [_word(attack.name) for attack in self.attacks]),
             *((f"scenarios of {d.name!r}", list(d.scenarios)) for d in self.datasets),
         ]
         for kind, names in named:
@@ -256,8 +259,8 @@ def read_suite(name: str, overrides: Overrides = AS_WRITTEN) -> Suite:
             f"{', '.join(known)}."
         )
     try:
-        tables = tomllib.loads(path.read_bytes().decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        tables = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except (ValueError, OSError) as error:
         raise SpecError(f"{path} is not a TOML file that can be read: {error}.") from None
     suite = suite_of(narrowed(_shaped(tables, str(path)), overrides), where=str(path))
     # On the resolved suite, so that one share of `parts` can be set and the others stay.
@@ -280,9 +283,9 @@ def suite_of(tables: Mapping[str, Any], where: str) -> Suite:
         head[kind] = [asdict(choice) for choice in _choices(head.get(kind, []), kind, where)]
     values = {
         **head,
-        "datasets": [_plugin(table, DatasetChoice) for table in tables.get("datasets", [])],
+        "datasets": [_plugin(t, DatasetChoice, where) for t in tables.get("datasets", [])],
         "scenarios": [_scenario(table, where) for table in tables.get("scenarios", [])],
-        "generators": [_plugin(table, GeneratorChoice) for table in tables.get("generators", [])],
+        "generators": [_plugin(t, GeneratorChoice, where) for t in tables.get("generators", [])],
     }
     return build(Suite, values, where)
 
@@ -304,12 +307,14 @@ def _shaped(tables: Mapping[str, Any], where: str) -> Mapping[str, Any]:
     return tables
 
 
-def _plugin(table: Mapping[str, Any], kind: type) -> dict[str, Any]:
+def _plugin(table: Mapping[str, Any], kind: type, where: str) -> dict[str, Any]:
     """Tell a plug-in's own settings from what the suite says about it."""
+    if not isinstance(inner := table.get("settings", {}), Mapping):
+        raise SpecError(f"{where}: the settings of {table.get('name')!r} are no table: {inner!r}.")
     own = {entry.name for entry in fields(kind)} - {"settings"}
     values = {key: value for key, value in table.items() if key in own}
     settings = {k: v for k, v in table.items() if k not in own and k != "settings"}
-    return {**values, "settings": {**table.get("settings", {}), **settings}}
+    return {**values, "settings": {**inner, **settings}}
 
 
 def _scenario(table: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -338,7 +343,7 @@ def _choice(found: Any, where: str) -> Choice:
         return Choice(found)
     if not isinstance(found, Mapping) or not isinstance(found.get("name"), str):
         raise SpecError(f"{where}: expected a name or a table with a name, found {found!r}.")
-    return Choice(found["name"], _plugin(found, Choice)["settings"])
+    return Choice(found["name"], _plugin(found, Choice, where)["settings"])
 
 
 def _brief(value: Any) -> Any:
@@ -353,6 +358,18 @@ def _brief(value: Any) -> Any:
         case list() | tuple():
             return [_brief(item) for item in value]
     return value
+
+
+def _word(name: str) -> str:
+    """Return what a plug-in is called in results: ``theirs:Metric`` is ``metric``."""
+    return name.rpartition(":")[2].lower()
+
+
+def _within(what: str, found: int, least: int, most: int) -> None:
+    if found < least:
+        raise SpecError(f"{what} is {found}; expected at least {least}.")
+    if found > most:
+        raise SpecError(f"{what} is {found}; expected at most {most}.")
 
 
 def _path_part(what: str, name: str) -> None:

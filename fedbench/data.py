@@ -68,6 +68,8 @@ class Column:
 
     ``low`` and ``high`` are plausible clinical bounds, both inclusive and both public.
     ``log`` says that the quantity is spread over orders of magnitude.
+    ``implies`` names the static column whose value this one gives away (cigarettes a day tells
+    who smokes): it is hidden from whoever must guess that one.
     A column with the role ``site`` says where a patient lives and is not generated.
     """
 
@@ -78,6 +80,7 @@ class Column:
     low: float = float("nan")
     high: float = float("nan")
     log: bool = False
+    implies: str = ""
     roles: frozenset[Role] = frozenset()
 
     def __post_init__(self) -> None:
@@ -153,6 +156,14 @@ class Schema:
     tasks: Mapping[str, Task] = field(default_factory=dict)
     cluster: str | None = None
     rules: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name, column in (*self.static.items(), *self.visits.items()):
+            if column.implies and column.implies not in self.static:
+                raise DataError(
+                    f"Schema {self.name!r}: {name} implies {column.implies!r}, which is no static "
+                    f"column. There are {', '.join(self.static)}."
+                )
 
     @property
     def site(self) -> str | None:
@@ -324,7 +335,7 @@ class Cohort:
         return pd.util.hash_array(self.patients, categorize=False)
 
     def take(self, patients: NDArray[np.object_]) -> Cohort:
-        """Return these patients only."""
+        """Return these patients only, with their rows of the patient table if it was made."""
         import pandas as pd  # noqa: PLC0415
 
         wanted = pd.Index(patients)
@@ -332,7 +343,10 @@ class Cohort:
         def mine(table: pd.DataFrame) -> pd.DataFrame:
             return table[table["patient"].isin(wanted)].reset_index(drop=True)
 
-        return Cohort(self.schema, *(mine(getattr(self, name)) for name in TABLES))
+        found = Cohort(self.schema, *(mine(getattr(self, name)) for name in TABLES))
+        if "table" in self.__dict__:
+            found.__dict__["table"] = self.table[self.table.index.isin(wanted)]
+        return found
 
     @staticmethod
     def union(cohorts: Sequence[Cohort]) -> Cohort:
@@ -346,7 +360,11 @@ class Cohort:
             stacked: pd.DataFrame = pd.concat(full, ignore_index=True)
             return stacked.sort_values(by, kind="stable", ignore_index=True)
 
-        return Cohort(cohorts[0].schema, *(together(name) for name in TABLES))
+        found = Cohort(cohorts[0].schema, *(together(name) for name in TABLES))
+        if all("table" in cohort.__dict__ for cohort in cohorts):
+            table = pd.concat([cohort.table for cohort in cohorts])
+            found.__dict__["table"] = table.loc[found.patients]
+        return found
 
     @cached_property
     def table(self) -> pd.DataFrame:

@@ -14,7 +14,7 @@ from typing import Any
 
 from fedbench.data import DataStore
 from fedbench.errors import FedbenchError
-from fedbench.kinds import DATASETS
+from fedbench.kinds import DATASETS, cohort_of
 
 __all__ = ["Readiness", "cores", "examine", "readiness"]
 
@@ -52,7 +52,7 @@ def cores() -> int:
 def readiness(name: str, store: DataStore) -> Readiness:
     """Load a dataset, to see whether it can be."""
     try:
-        return Readiness(name, len(DATASETS.build(name).load(store)))
+        return Readiness(name, len(cohort_of(name, {}, store)))
     except FedbenchError as error:
         return Readiness(name, None, str(error))
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from fedbench.attack import Attack
 from fedbench.codec import Codec
-from fedbench.data import Dataset
+from fedbench.data import Cohort, Dataset, DataStore
+from fedbench.errors import ContractError, FedbenchError
 from fedbench.generator import Generator
 from fedbench.metric import Metric
 from fedbench.partition import Partitioner
@@ -23,6 +24,7 @@ __all__ = [
     "METRICS",
     "PARTITIONERS",
     "STRATEGIES",
+    "cohort_of",
 ]
 
 ATTACKS = Kind("fedbench.attacks", Attack)
@@ -42,3 +44,25 @@ KINDS: Mapping[str, Kind[Any]] = {
     "metrics": METRICS,
     "attacks": ATTACKS,
 }
+
+
+def cohort_of(name: str, settings: Mapping[str, Any], store: DataStore) -> Cohort:
+    """Return the records of a dataset; whatever is wrong with them is told with its name.
+
+    Raises:
+        FedbenchError: there is no such dataset, or its files are not there or do not fit.
+        ContractError: the plug-in breaks, or returns something else.
+    """
+    dataset = DATASETS.build(name, settings)
+    try:
+        cohort, schema = dataset.load(store), dataset.schema
+    except FedbenchError as error:
+        error.args = (f"{name}: {error}",)
+        raise
+    except Exception as error:
+        raise ContractError(f"{name}: load broke with {type(error).__name__}: {error}") from error
+    if not isinstance(cohort, Cohort):
+        raise ContractError(f"{name}: load returned {cohort!r:.80}; expected a Cohort.")
+    if cohort.schema != schema:
+        raise ContractError(f"{name}: load returned records of another schema than it declares.")
+    return cohort

@@ -17,6 +17,8 @@ Tables = dict[str, Any]
 
 NAMED = ("datasets", "scenarios", "generators")
 MOST_SEEDS = 10_000
+LONGEST = 40
+"""Letters of a range of seeds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,18 +42,20 @@ def seeds_of(text: str) -> tuple[int, ...]:
     (0, 1, 2, 7)
 
     Raises:
-        SpecError: it names none, or is of another form.
+        SpecError: it names none or one twice, or is of another form.
     """
     found: list[int] = []
     for part in text.split(","):
         low, dash, high = part.strip().partition("-")
-        if not (low.isdecimal() and (high.isdecimal() or not dash)):
+        if not (low.isdecimal() and (high.isdecimal() or not dash)) or len(part) > LONGEST:
             raise SpecError(f"--seeds {text!r} is not of the form 0,1,2 or 0-4.")
         first, last = int(low), int(high or low)
         if not 0 <= last - first < MOST_SEEDS:
             raise SpecError(f"--seeds {text!r}: {part.strip()!r} is no range of seeds.")
         found += range(first, last + 1)
-    return tuple(dict.fromkeys(found))
+    if twice := sorted({seed for seed in found if found.count(seed) > 1}):
+        raise SpecError(f"--seeds {text!r} names {', '.join(map(str, twice))} more than once.")
+    return tuple(found)
 
 
 def narrowed(tables: Mapping[str, Any], asked: Overrides) -> Tables:
@@ -156,7 +160,7 @@ def _value(text: str) -> Any:
     """Return what TOML makes of a text, or the text itself: quotes are a nuisance in a shell."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except ValueError:  # no TOML, or a number of thousands of digits
         return text
 
 

@@ -32,7 +32,7 @@ class Partition:
             ContractError: a patient is missing, dealt twice, or a cluster torn apart.
             SpecError: a site received too few patients to be split.
         """
-        everyone = np.concatenate(list(self.patients.values()))
+        everyone = np.concatenate([np.array([], dtype=object), *self.patients.values()])
         if len(everyone) != len(set(everyone)):
             raise ContractError("A patient was dealt to two sites.")
         if set(everyone) != set(cohort.patients):
@@ -81,7 +81,7 @@ class Parts:
         if self.control != "test" and isinstance(self.control, str):
             raise SpecError(f"control is a share or 'test', found {self.control!r}.")
         shares = (self.train, self.held, self.reference)
-        if self.train <= 0 or min(shares) < 0 or sum(shares) >= 1:
+        if not (self.train > 0 and min(shares) >= 0 and sum(shares) < 1):
             raise SpecError(
                 "The shares of train, control and reference must be positive and leave some "
                 f"patients for test; found {shares}."

@@ -27,8 +27,9 @@ class Plugin(ABC):
     'How far single columns are apart.'
     """
 
-    # Read by pydantic when a TOML table becomes a plug-in: unknown settings are errors.
-    __pydantic_config__: ClassVar[Mapping[str, Any]] = {"extra": "forbid"}
+    # Read by pydantic when a TOML table becomes a plug-in: unknown settings are errors, as is
+    # what lies outside the range that a setting's type names: `Annotated[int, Ge(1)]`.
+    __pydantic_config__: ClassVar[Mapping[str, Any]] = {"extra": "forbid", "allow_inf_nan": False}
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -131,6 +131,10 @@ class Trainer:
                 )
             except DataError as error:
                 raise ContractError(f"{self.choice.label} wrote bad records: {error}") from error
+            if not isinstance(cohort, Cohort):
+                raise ContractError(
+                    f"sample of {self.choice.label} returned {cohort!r:.80}; expected a Cohort."
+                )
             if len(cohort) != n:
                 raise ContractError(f"{self.choice.label} wrote {len(cohort)} records, not {n}.")
             self._written[name] = cohort

@@ -26,12 +26,22 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Generic, TypeVar
 
-from fedbench.errors import ContractError, SpecError
+from fedbench.errors import ContractError, FedbenchError, SpecError
 from fedbench.plugin import Plugin, plain
 
-__all__ = ["Kind"]
+__all__ = ["Kind", "expected"]
 
 P = TypeVar("P", bound=Plugin)
+
+WORDS = {
+    "greater than or equal to": "at least",
+    "less than or equal to": "at most",
+    "greater than": "more than",
+    "a valid array": "a list",
+    "a valid tuple": "a list",
+    "an object": "a table",
+}
+"""Our words for what pydantic says."""
 
 
 @dataclass(frozen=True)
@@ -91,8 +101,9 @@ class Kind(Generic[P]):
         Values are taken as TOML means them: ``"20"`` is not a number, ``1`` is a float too.
 
         Raises:
-            SpecError: see `find`; or a setting is unknown, missing or of the wrong type.
-            ContractError: see `find`.
+            SpecError: see `find`; or a setting is unknown, missing, of the wrong type or out of
+                its range.
+            ContractError: see `find`; or the plug-in breaks while it is built.
         """
         # Slow to import, and `fedbench --help` and `fedbench list` need none of it.
         from pydantic import TypeAdapter, ValidationError  # noqa: PLC0415
@@ -112,6 +123,12 @@ class Kind(Generic[P]):
             raise SpecError(
                 f"{name!r} in {self.package}: {problems} Its settings: {listed}."
             ) from None
+        except FedbenchError as error:
+            raise SpecError(f"{name!r} in {self.package}: {error}") from None
+        except Exception as error:
+            raise ContractError(
+                f"{name!r} in {self.package} cannot be built: {type(error).__name__}: {error}"
+            ) from error
 
     def _files(self) -> dict[str, str]:
         spec = find_spec(self.package)
@@ -147,6 +164,11 @@ class Kind(Generic[P]):
             raise ContractError(
                 f"{where} does not fill in {', '.join(missing)}, which a "
                 f"{self.base.__name__} promises."
+            )
+        if silent := [name for name in _promised(self.base) if not hasattr(plugin, name)]:
+            raise ContractError(
+                f"{where} does not say its {', '.join(silent)}, which a {self.base.__name__} "
+                "promises."
             )
         # Asked of the class itself: one that only inherits the decorator loses its own settings.
         own = vars(plugin).get("__dataclass_params__")
@@ -220,6 +242,15 @@ def _attribute(module: ModuleType, attribute: str) -> object:
     )
 
 
+def _promised(base: type[Plugin]) -> list[str]:
+    """Return the class variables that a kind of plug-in declares."""
+    return [
+        name
+        for name, shape in inspect.get_annotations(base).items()
+        if str(shape).startswith("ClassVar")
+    ]
+
+
 def _settings(plugin: type[Plugin]) -> dict[str, str]:
     """Return every setting with how to show it: ``bins = 20``, ``sites (required)``."""
     shown = {}
@@ -245,8 +276,19 @@ def _problem(
         case "value_error" | "assertion_error":
             # Raised by the plug-in's own __post_init__, which knows what it wants to say.
             return message.partition(", ")[2].rstrip(".") + "."
-    expected = message.removeprefix("Input should be ")
-    return f"{where!r} is {found!r}; expected {expected}."
+    return f"{where!r} is {found!r}; expected {expected(message)}."
+
+
+def expected(message: str) -> str:
+    """Return what pydantic expected, in words that somebody who writes TOML knows.
+
+    >>> expected("Input should be greater than or equal to 1")
+    'at least 1'
+    """
+    found = message.removeprefix("Input should be ")
+    for theirs, ours in WORDS.items():
+        found = found.replace(theirs, ours)
+    return found
 
 
 def _summary(target: str) -> str:

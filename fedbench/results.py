@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,7 +24,9 @@ __all__ = [
     "RunDir",
     "digest",
     "frame",
+    "portable",
     "read_json",
+    "read_parquet",
     "row_schema",
     "write_json",
     "write_parquet",
@@ -49,6 +52,12 @@ ORDER = (
     "train_id",
 )
 """What rows are sorted by."""
+
+REWRITTEN = ("timings", "guesses-")
+"""Files of a cell that scoring it again writes anew, and that nothing is computed from."""
+
+LONGEST = 150
+"""Letters of a name that become part of a path."""
 
 TEXT = [
     "train_id",
@@ -209,23 +218,52 @@ def digest(*things: Any, length: int = 12) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:length]
 
 
+def portable(name: str) -> str:
+    """Return a name as every file system takes it; it need not be the only one of its kind.
+
+    >>> portable("theirs:Größe-s0")
+    'theirs-Gr-e-s0'
+    """
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name)[:LONGEST]
+
+
 def write_json(path: Path, thing: Any) -> None:
     """Write a JSON file so that it is either whole or absent."""
     _whole(path, (json.dumps(thing, indent=2, sort_keys=True, default=str) + "\n").encode())
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON file of a run.
 
     Raises:
         RunError: it is not there or not whole.
     """
     try:
-        return json.loads(path.read_text())
+        found = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise RunError(f"There is no {path.name} in {path.parent}.") from None
     except (ValueError, OSError) as error:
         raise RunError(f"{path} cannot be read: {error}.") from None
+    if not isinstance(found, dict):
+        raise RunError(f"{path} holds {found!r}; expected a JSON object.")
+    return found
+
+
+def read_parquet(path: Path) -> pd.DataFrame:
+    """Read a table of a run.
+
+    Raises:
+        RunError: it is not there or not whole.
+    """
+    import pandas as pd  # noqa: PLC0415
+    import pyarrow as pa  # noqa: PLC0415
+
+    try:
+        return pd.read_parquet(path)
+    except FileNotFoundError:
+        raise RunError(f"There is no {path.name} in {path.parent}.") from None
+    except (pa.ArrowException, ValueError, OSError) as error:
+        raise RunError(f"{path} cannot be read: {str(error).rstrip('.')}.") from None
 
 
 def write_parquet(path: Path, table: pd.DataFrame) -> None:
@@ -248,19 +286,53 @@ class CellDir:
         return (self.path / "cell.json").is_file()
 
     def facts(self) -> dict[str, Any]:
-        """Return what ``cell.json`` says."""
-        found: dict[str, Any] = read_json(self.path / "cell.json")
+        """Return what ``cell.json`` says.
+
+        Raises:
+            RunError: it is not there, not whole, or was changed.
+        """
+        try:
+            found = read_json(self.path / "cell.json")
+        except RunError as error:
+            raise RunError(f"{error} {self._again}") from None
+        if found.pop("digest", "") != digest(found):
+            raise self._damaged("cell.json", "was changed since it was written")
         return found
 
     def finish(self, facts: Mapping[str, Any]) -> None:
         """Record the end of the cell, with the digests of the files beside it."""
         files = sorted(p for p in self.path.rglob("*") if p.is_file() and p.name != "cell.json")
         hashes = {
-            str(p.relative_to(self.path)): hashlib.sha256(p.read_bytes()).hexdigest()
+            p.relative_to(self.path).as_posix(): _hash(p)
             for p in files
-            if "measures" not in p.parts and not p.name.startswith(".")
+            if not p.name.startswith((".", *REWRITTEN))
         }
-        write_json(self.path / "cell.json", {**facts, "files": hashes})
+        whole = json.loads(json.dumps({**facts, "files": hashes}, default=str))
+        write_json(self.path / "cell.json", {**whole, "digest": digest(whole)})
+
+    def check(self) -> None:
+        """Compare the files of a finished cell with their digests.
+
+        Raises:
+            RunError: one is not there, or was changed since it was written.
+        """
+        for name, expected in self.facts()["files"].items():
+            file = self.path / name
+            if file.is_file():
+                if _hash(file) != expected:
+                    raise self._damaged(name, "was changed since it was written")
+            elif not name.startswith("measures/"):  # those are simply done again
+                raise self._damaged(name, "is not there any more")
+
+    def _damaged(self, name: str, what: str) -> RunError:
+        return RunError(f"{self.path / name} {what}. {self._again}")
+
+    @property
+    def _again(self) -> str:
+        return (
+            f"Delete the folder {self.path}; then `fedbench run --resume {self.path.parents[1]}` "
+            "does this cell again."
+        )
 
 
 @dataclass(frozen=True)
@@ -271,10 +343,19 @@ class RunDir:
 
     @classmethod
     def create(cls, out: Path, suite: str) -> RunDir:
-        """Make a new, empty run directory under ``out``."""
+        """Make a new, empty run directory under ``out``.
+
+        Raises:
+            RunError: there is no place for one.
+        """
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-        path = out / f"{suite}-{stamp}-{os.urandom(3).hex()}"
-        path.mkdir(parents=True)
+        path = out / f"{portable(suite)}-{stamp}-{os.urandom(3).hex()}"
+        try:
+            path.mkdir(parents=True)
+        except OSError as error:
+            raise RunError(
+                f"No folder can be made in {str(out)!r}: {error.strerror}. Choose another --out."
+            ) from None
         return cls(path)
 
     @classmethod
@@ -284,42 +365,65 @@ class RunDir:
         Raises:
             RunError: it is not a run directory.
         """
-        if not (path / "suite.toml").is_file():
+        if not (path / "suite.toml").is_file() and not cls(path).is_audit:
             raise RunError(
                 f"{path} is not a run directory: there is no suite.toml in it. "
                 "Give the folder that `fedbench run` printed."
             )
         return cls(path)
 
+    @property
+    def is_audit(self) -> bool:
+        """Whether ``fedbench audit`` made it: nothing was trained, and nothing can be resumed."""
+        return (self.path / "audit.toml").is_file()
+
     def cell(self, label: str, train_id: str) -> CellDir:
         """Return the folder of a cell."""
-        return CellDir(self.path / "cells" / f"{label}-{train_id}")
+        return CellDir(self.path / "cells" / f"{portable(label)}-{train_id}")
 
     def cells(self) -> Iterator[CellDir]:
         """Yield every finished cell, sorted."""
         for file in sorted((self.path / "cells").glob("*/cell.json")):
             yield CellDir(file.parent)
 
+    def check(self) -> None:
+        """Compare all finished cells with what was written.
+
+        Raises:
+            RunError: a file was changed or is not there any more; says what to do.
+        """
+        for cell in self.cells():
+            cell.check()
+
     def results(self) -> pd.DataFrame:
         """Return every row.
 
         Raises:
-            RunError: the run is unfinished.
+            RunError: the run is unfinished, or its results are damaged.
         """
-        import pandas as pd  # noqa: PLC0415
-
         file = self.path / "results.parquet"
         if not file.is_file():
             raise RunError(
                 f"{self.path} has no results.parquet: the run is unfinished. "
                 f"Finish it with `fedbench run --resume {self.path}`."
             )
-        return pd.read_parquet(file)
+        advice = f"Write it again with `fedbench run --resume {self.path}`."
+        try:
+            rows = read_parquet(file)
+        except RunError as error:
+            raise RunError(f"{error} {advice}") from None
+        if tuple(rows.columns) != ROW:
+            raise RunError(f"{file} does not have the columns of a row. {advice}")
+        return rows
 
 
 def sorted_rows(table: pd.DataFrame) -> pd.DataFrame:
     """Return rows in the one order in which they are stored, whoever finished first."""
     return table.sort_values(list(ORDER), kind="stable", ignore_index=True)
+
+
+def _hash(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def _whole(path: Path, content: bytes) -> None:

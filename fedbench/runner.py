@@ -2,39 +2,18 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import queue
-import threading
-import time
-from collections.abc import Callable, Hashable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from fedbench.config import Suite, suite_of
 from fedbench.data import DataStore
 from fedbench.errors import RunError, SpecError
 from fedbench.results import RunDir, write_json
+from fedbench.workers import Event, Observer, Task, work
 
 __all__ = ["Event", "Plan", "failures", "plan", "run"]
-
-
-@dataclass(frozen=True)
-class Event:
-    """Something happened in a run that somebody may want to see."""
-
-    kind: Literal["plan", "start", "stage", "end"]
-    job: str = ""
-    note: str = ""
-    total: int = 0
-    status: str = ""
-
-
-Observer = Callable[[Event], None]
 
 
 @dataclass(frozen=True)
@@ -98,6 +77,7 @@ def run(  # noqa: PLR0913  (each is a choice of the user's)
     from fedbench import report  # noqa: PLC0415
 
     if resume:
+        RunDir.open(resume).check()
         suite = suite_of_run(RunDir.open(resume))
     plan(suite, store)
     _check_device(suite)
@@ -130,9 +110,12 @@ def suite_of_run(run: RunDir) -> Suite:
 
     file = run.path / "suite.toml"
     try:
-        return suite_of(tomllib.loads(file.read_text()), where=str(file))
-    except tomllib.TOMLDecodeError as error:
-        raise RunError(f"{file} cannot be read: {error}.") from None
+        tables = tomllib.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise RunError(
+            f"{file} is not the suite that was started: {error}. Put it right, or start a new run."
+        ) from None
+    return suite_of(tables, where=str(file))
 
 
 def failures(run: RunDir) -> list[str]:
@@ -167,82 +150,8 @@ def _collect(suite: Suite, run: RunDir, store: DataStore) -> None:
 def _perform(suite: Suite, run: RunDir, store: DataStore, jobs: int, observe: Observer) -> None:
     """Do all jobs in worker processes that stay warm."""
     from fedbench.cells import cells_of, jobs_of  # noqa: PLC0415
-    from fedbench.environment import SOURCES  # noqa: PLC0415
 
     todo = jobs_of(suite)
     observe(Event("plan", total=len(todo), note=str(run.path)))
     cells_of(suite, run, store)  # names every cell, and so reads the sources
-    context = multiprocessing.get_context("spawn")
-    with _threads(suite.threads), context.Manager() as manager:
-        events = manager.Queue()
-        listener = threading.Thread(target=_listen, args=(events, observe), daemon=True)
-        listener.start()
-        pool = ProcessPoolExecutor(
-            min(jobs, len(todo)), context, _warm, (suite.threads, dict(SOURCES))
-        )
-        try:
-            futures = [pool.submit(_job, job, suite, run, store, events) for job in todo]
-            for future in as_completed(futures):
-                future.result()
-        except BrokenProcessPool:
-            raise RunError(
-                "A worker process died, perhaps for want of memory. What is finished is kept: "
-                f"go on with `fedbench run --resume {run.path}`, with fewer jobs (-j 1)."
-            ) from None
-        except BaseException:
-            for process in list((pool._processes or {}).values()):  # noqa: SLF001
-                process.terminate()
-            raise
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-            events.put(None)
-            listener.join()
-
-
-def _job(job: Any, suite: Suite, run: RunDir, store: DataStore, events: Any) -> None:
-    from fedbench.cells import perform  # noqa: PLC0415
-
-    events.put(Event("start", job.label))
-    status = perform(
-        job, suite, run, store, lambda note: events.put(Event("stage", job.label, note))
-    )
-    events.put(Event("end", job.label, status=status))
-
-
-def _warm(threads: int, sources: dict[str, str]) -> None:
-    """Import what is slow once per worker, and keep it to its threads."""
-    import torch  # noqa: PLC0415
-
-    from fedbench.environment import SOURCES  # noqa: PLC0415
-
-    SOURCES.update(sources)
-    torch.set_num_threads(threads)
-    threading.Thread(target=_follow, args=(os.getppid(),), daemon=True).start()
-
-
-def _follow(parent: int) -> None:
-    """End this worker when the process that started it is gone, however it went."""
-    while os.getppid() == parent:
-        time.sleep(1.0)
-    os._exit(1)
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    """Let worker processes start with this many threads for linear algebra."""
-    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-    before = {name: os.environ.get(name) for name in names}
-    os.environ.update(dict.fromkeys(names, str(count)))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
-def _listen(events: queue.Queue[Event | None], observe: Observer) -> None:
-    while (event := events.get()) is not None:
-        observe(event)
+    work(todo, min(jobs, len(todo)), Task(suite, run, store), observe)

@@ -85,7 +85,7 @@ def recentre(value: float, replicates: npt.ArrayLike) -> Floats:
 
 
 def percentile(value: float, replicates: npt.ArrayLike, level: float = 0.95) -> Interval:
-    """Percentile interval of replicates that were shifted to have mean `value`.
+    """Percentile interval of replicates that were shifted to have mean `value`, which it holds.
 
     A replicate repeats the bias of the estimate once more; the shift takes that out
     (Efron 1987, https://doi.org/10.1080/01621459.1987.10478410, corrects the same by rank).
@@ -96,7 +96,7 @@ def percentile(value: float, replicates: npt.ArrayLike, level: float = 0.95) -> 
     if not np.isfinite(value) or finite.size == 0 or 2 * finite.size < shifted.size:
         return Interval(value, math.nan, math.nan)
     low, high = np.quantile(finite, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(value, float(low), float(high))
+    return Interval(value, min(float(low), value), max(float(high), value))
 
 
 def worst(
@@ -207,15 +207,15 @@ def weighted_auc(scores: npt.ArrayLike, positive: npt.ArrayLike, weights: Weight
     """
     found, member = _labelled(scores, positive)
     order = np.argsort(found, kind="stable")
-    ranked, member = found[order], member[order]
-    starts = np.flatnonzero(np.r_[True, ranked[1:] != ranked[:-1]][: ranked.size])
+    ones, zeros = order[member[order]], order[~member[order]]
+    below, upto = (np.searchsorted(found[zeros], found[ones], side) for side in ("left", "right"))
     areas = np.full(len(weights), math.nan)
     for rows in _blocks(len(weights), found.size) if found.size else ():
-        drawn = weights[rows][:, order].astype(float)
-        ones = np.add.reduceat(drawn * member, starts, axis=1)
-        zeros = np.add.reduceat(drawn * ~member, starts, axis=1)
-        above = (ones * (zeros.cumsum(axis=1) - zeros / 2)).sum(axis=1)
-        areas[rows] = _ratio(above, ones.sum(axis=1) * zeros.sum(axis=1))
+        mine = weights[rows][:, ones].astype(float)
+        passed = np.zeros((len(mine), zeros.size + 1))
+        np.cumsum(weights[rows][:, zeros], axis=1, dtype=float, out=passed[:, 1:])
+        wins = (passed[:, below] + passed[:, upto]) / 2
+        areas[rows] = _ratio((mine * wins).sum(axis=1), mine.sum(axis=1) * passed[:, -1])
     return areas
 
 

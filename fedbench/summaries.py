@@ -122,20 +122,20 @@ def _over_sites(raw: Sequence[Row], sizes: Mapping[str, int]) -> list[Row]:
         for group in _grouped(rows, _key).values():
             if target == "specialist" or group[0]["regime"] == "local":
                 found += _means(group, target, sizes)
-    for group in _grouped(alone, _key).values():
-        if group[0]["name"].startswith("dcr") and group[0]["regime"] != "local":
-            continue  # the attack named its worst site itself
-        found.append(_worst(group))
+    named = {_key(row) for row in raw if row["site"] == "worst"}  # the attack did it itself
+    for key, group in _grouped(alone, _key).items():
+        if key not in named:
+            found.append(_worst(group))
     return found
 
 
 def _means(group: Sequence[Row], target: str, sizes: Mapping[str, int]) -> list[Row]:
     numbers = [Number.of(row) for row in group]
-    note = ""
     if target == "specialist":
         numbers = _steadied(numbers, group)
-        note = _without([row["site"] for row in group], sizes)
-    weights = np.array([sizes[row["site"] or row["model"]] for row in group], dtype=float)
+    hospitals = [row["site"] or row["model"] for row in group]
+    note = _without(hospitals, sizes)
+    weights = np.array([sizes[name] for name in hospitals], dtype=float)
     base = _blank(group[0]) | {"site": "", "model": "", "target": target, "verdict": note}
     found = []
     for kind, share in (("patient-weighted", weights), ("unweighted", np.ones(len(group)))):
@@ -217,8 +217,13 @@ def _worst(group: Sequence[Row]) -> Row:
 
 
 def _gains(by_regime: Mapping[str, Sequence[Row]], sizes: Mapping[str, int]) -> list[Row]:
-    """What federation improves on each site's own patients, positive is good."""
-    found = []
+    """What federation improves on each site's own patients, positive is good.
+
+    A single hospital has nobody to gain from.
+    """
+    found: list[Row] = []
+    if len(sizes) < 2:
+        return found
     for other in ("local", "mixture"):
         ours = _specialists(by_regime.get("federated", ()))
         theirs = _specialists(by_regime.get(other, ()))

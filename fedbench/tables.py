@@ -11,6 +11,7 @@ from functools import cache
 from typing import Any, TypeVar, cast, get_args, get_type_hints
 
 from fedbench.errors import SpecError
+from fedbench.registry import expected
 
 __all__ = ["build", "document", "hint", "literal"]
 
@@ -116,10 +117,10 @@ def _problem(
     if problem == "unexpected_keyword_argument":
         known = _fields_at(kind, loc[:-1])
         return f"{place} is not known.{hint(loc[-1], known)} Known are: {', '.join(known)}."
-    expected = message.removeprefix("Input should be ")
+    wanted = expected(message)
     # 'a', 'b' or 'c': what a literal allows is told in quotes.
-    near = hint(found, expected.split("'")[1::2]) if problem == "literal_error" else ""
-    return f"{place} is {found!r}; expected {expected}.{near}"
+    near = hint(found, wanted.split("'")[1::2]) if problem == "literal_error" else ""
+    return f"{place} is {found!r}; expected {wanted}.{near}"
 
 
 def _at(values: Any, loc: Sequence[int | str]) -> Any:

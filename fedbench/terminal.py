@@ -13,7 +13,7 @@ from tabulate import tabulate
 from fedbench.config import bundled
 from fedbench.data import Column, DataStore
 from fedbench.errors import DataError
-from fedbench.kinds import DATASETS, KINDS
+from fedbench.kinds import DATASETS, KINDS, cohort_of
 from fedbench.plugin import plain
 from fedbench.progress import duration
 from fedbench.results import RunDir, read_json
@@ -73,7 +73,7 @@ def contents(name: str, store: DataStore) -> Mapping[str, int]:
     Raises:
         DataError: it is not there, or does not fit its schema.
     """
-    cohort = DATASETS.build(name).load(store)
+    cohort = cohort_of(name, {}, store)
     return {
         "patients": len(cohort),
         "hospitals": 0 if cohort.sites is None else len(set(cohort.sites)),

@@ -7,10 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 import numpy as np
 import torch
+from annotated_types import Ge, Gt
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -90,7 +91,8 @@ class Neural(Generator):
 
     Attributes:
         passes: How often each site goes through its own patients, over all rounds.
-        batch: Patients per step; 0 takes all of them.
+        batch: Patients per step, at most; 0 takes all of them.
+        least_steps: Steps per pass, at least, so that small hospitals take some too.
         learning_rate: Of the optimizer, which starts afresh every round.
         optimizer: ``adam`` (Kingma and Ba 2015, https://arxiv.org/abs/1412.6980) or plain ``sgd``.
         precision: Of parameters and data; ``float64`` is for exact comparisons.
@@ -99,9 +101,10 @@ class Neural(Generator):
     objectives: ClassVar[Mapping[str, tuple[str, ...]]] = {"loss": ("",)}
     """Which parameters each objective trains, by the beginning of their names."""
 
-    passes: int = 100
-    batch: int = 256
-    learning_rate: float = 1e-3
+    passes: Annotated[int, Ge(1)] = 100
+    batch: Annotated[int, Ge(0)] = 256
+    least_steps: Annotated[int, Ge(1)] = 1
+    learning_rate: Annotated[float, Gt(0)] = 1e-3
     optimizer: Literal["adam", "sgd"] = "adam"
     precision: Literal["float32", "float64"] = "float32"
 
@@ -182,7 +185,8 @@ class Neural(Generator):
         """Yield what every step of this round works on, each pass in a new order."""
         n, dtype = len(site.records), _PRECISION[self.precision]
         everyone = Batch.of(site.records, site.encoder, dtype, local.device)
-        cuts = np.linspace(0, n, (-(-n // self.batch) if self.batch else 1) + 1).astype(int)
+        pieces = min(n, max(-(-n // self.batch), self.least_steps)) if self.batch else 1
+        cuts = np.linspace(0, n, pieces + 1).astype(int)
         planned = self.steps(len(cuts) - 1, local)
         taken = turn = 0
         while taken < planned:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from fedbench.config import DatasetChoice, Scenario
 from fedbench.data import TABLES, Cohort, Schema
 from fedbench.encoding import Encoder, summarize
+from fedbench.errors import ContractError, FedbenchError
 from fedbench.heterogeneity import indices
 from fedbench.kinds import PARTITIONERS
 from fedbench.metric import View
@@ -54,12 +55,24 @@ class World:
         choice = self.scenario.partition
         partitioner = PARTITIONERS.build(choice.name, choice.settings)
         rng = self.seeds.child("partition", self.scenario.name).rng()
-        return partitioner.deal(self.cohort, rng).check(self.cohort)
+        try:
+            dealt = partitioner.deal(self.cohort, rng)
+        except FedbenchError:
+            raise
+        except Exception as error:
+            what = f"{type(error).__name__}: {error}"
+            raise ContractError(f"{choice.name}: deal broke with {what}") from error
+        if not isinstance(dealt, Partition):
+            raise ContractError(
+                f"{choice.name}: deal returned {dealt!r:.80}; expected a Partition."
+            )
+        return dealt.check(self.cohort)
 
     @cached_property
     def splits(self) -> Mapping[str, Split]:
         """Each site's own split, by name."""
         parts = Parts(**self.dataset.parts)
+        _ = self.cohort.table  # once for all: every part takes its rows from it
         return {
             site: split_site(self.cohort.take(patients), site, parts, self.seeds)
             for site, patients in sorted(self.partition.patients.items())

@@ -105,8 +105,8 @@ def measured(  # noqa: PLR0913  (a number and all that goes with it)
     found = percentile(value, rows[1:])
     return Measure(
         value=value,
-        low=min(max(found.low, least), value),
-        high=max(min(found.high, most), value),
+        low=max(found.low, min(least, value)),
+        high=min(found.high, max(most, value)),
         n=n,
         part=part,
         key=key or Key(),

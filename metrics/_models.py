@@ -109,7 +109,9 @@ def _logistic(prepared: Floats, problem: Problem, penalty: float) -> tuple[Float
     from sklearn.exceptions import ConvergenceWarning  # noqa: PLC0415
     from sklearn.linear_model import LogisticRegression  # noqa: PLC0415
 
-    model = LogisticRegression(C=1 / (penalty * len(prepared)), max_iter=1000)
+    model = LogisticRegression(
+        C=1 / (penalty * len(prepared)), solver="newton-cholesky", tol=1e-8, max_iter=1000
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("error", ConvergenceWarning)
         try:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
+from annotated_types import Ge
 from numpy.typing import NDArray
 
 from fedbench.metric import Anchors, Evidence, Family, Measure, Metric, Refusal, View
@@ -41,10 +42,10 @@ class Detection(Metric):
     anchors: ClassVar[Anchors] = Anchors(floor="independent", ceiling="real")
     per_site: ClassVar[bool] = False
 
-    records: int = 2000
-    folds: int = 3
-    trees: int = 40
-    leaves: int = 8
+    records: Annotated[int, Ge(10)] = 2000
+    folds: Annotated[int, Ge(2)] = 3
+    trees: Annotated[int, Ge(1)] = 40
+    leaves: Annotated[int, Ge(2)] = 8
 
     def __post_init__(self) -> None:
         if self.folds < 2:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
+from annotated_types import Ge
 
 from fedbench.metric import Anchors, Evidence, Family, Key, Measure, Metric, Refusal, View
 from fedbench.metrics._draws import Floats, lacking, measured, shares, unfolded
@@ -30,7 +31,7 @@ class Marginals(Metric):
     version: ClassVar[int] = 1
     anchors: ClassVar[Anchors] = Anchors(floor="uniform", ceiling="real")
 
-    bins: int = 20
+    bins: Annotated[int, Ge(1)] = 20
 
     def __post_init__(self) -> None:
         if self.bins < 2:

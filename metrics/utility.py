@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
+
+from annotated_types import Gt
 
 from fedbench.metric import Anchors, Evidence, Family, Measure, Metric, Refusal
 from fedbench.metrics._answers import Question
@@ -32,7 +34,7 @@ class Utility(Metric):
     version: ClassVar[int] = 1
     anchors: ClassVar[Anchors] = Anchors(floor="independent", ceiling="real")
 
-    penalty: float = 0.01
+    penalty: Annotated[float, Gt(0)] = 0.01
 
     def __post_init__(self) -> None:
         if not self.penalty > 0:

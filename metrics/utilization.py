@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
+
+from annotated_types import Gt
 
 from fedbench.metric import Evidence, Family, Measure, Metric, Refusal
 from fedbench.metrics._answers import Question
@@ -27,7 +29,7 @@ class Utilization(Metric):
     version: ClassVar[int] = 1
     needs_synthetic: ClassVar[bool] = False
 
-    penalty: float = 0.01
+    penalty: Annotated[float, Gt(0)] = 0.01
 
     def __post_init__(self) -> None:
         if not self.penalty > 0:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -163,8 +164,18 @@ def test_a_message_is_one_line(fedbench: Command, monkeypatch: pytest.MonkeyPatc
         ("run smoke --engine ray", "--engine 'ray' does not exist. There is: inprocess."),
         ("run smoke --executor ray", "--executor 'ray' does not exist. There is: local."),
         ("run smoke --seeds x", "--seeds 'x' is not of the form 0,1,2 or 0-4."),
-        ("run smoke --regime alone", "'regimes.0' is 'alone'; expected 'federated', 'centralized'"),
-        ("run smoke --device gpu", "'device' is 'gpu'; expected 'auto', 'cpu' or 'cuda'."),
+        (
+            "run smoke --set copula.shrinkage=-1",
+            "'copula' in fedbench.baselines: 'shrinkage' is -1",
+        ),
+        ("run smoke --set suite.seeds=[18446744073709551616]", "A seed is 18446744073709551616;"),
+        ("run smoke --seeds=", "--seeds '' is not of the form 0,1,2 or 0-4."),
+        ("run smoke --seeds 0-2,1", "--seeds '0-2,1' names 1 more than once."),
+        ("run smoke --regime alone", "--regime 'alone' does not exist. There is: federated, cen"),
+        ("run smoke --device gpu", "--device 'gpu' does not exist. Did you mean 'cpu'?"),
+        ("run smoke --device=", "--device '' does not exist. There is: auto, cpu, cuda."),
+        ("run smoke --out=", "Invalid value for '--out': expected a path, found an empty text."),
+        ("run smoke --out /proc/x", "No folder can be made in '/proc/x'"),
         ("run smoke --scenario clinic", "There is no scenario 'clinic' in the suite. Did you mean"),
         ("run smoke -g tvea", "There is no 'tvea' in fedbench.baselines. Did you mean 'tvae'?"),
         ("run smoke -d heart4", "The dataset needs the folder 'uci_heart_disease', and no data"),
@@ -174,6 +185,7 @@ def test_a_message_is_one_line(fedbench: Command, monkeypatch: pytest.MonkeyPatc
         ("run smoke --out taken/deeper", "--out 'taken/deeper': "),
         ("run --resume gone", "gone is not a run directory"),
         ("run smoke --resume gone", "--resume finishes a run as it was started: leave out"),
+        ("run --resume gone --out x", "--resume finishes a run in its own folder: leave out --out"),
         ("run --resume gone --seeds 1", "--resume finishes a run as it was started: leave out"),
         ("run smoke --dry-run -g tvea", "There is no 'tvea' in fedbench.baselines."),
     ],
@@ -186,6 +198,20 @@ def test_a_mistake_is_told_in_one_line(fedbench: Command, arguments: str, proble
     assert problem in said.err
     assert said.err.count("\n") == 1
     assert [path.name for path in Path().iterdir()] == ["taken"]
+
+
+def test_an_empty_name_is_no_suite(fedbench: Command) -> None:
+    said = fedbench("run", "")
+    assert said.status == 2
+    assert "There is no suite ''." in said.err
+
+
+def test_what_the_system_refuses_is_no_mistake_of_ours(
+    fedbench: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = OSError(errno.ENOSPC, "No space left on device", "runs/x")
+    monkeypatch.setattr(cli, "_store", _raising(full))
+    assert fedbench("doctor") == (2, "", "fedbench: runs/x: No space left on device.\n")
 
 
 def _raising(error: BaseException) -> Callable[..., Any]:

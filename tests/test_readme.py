@@ -8,18 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from fedbench.config import read_suite
 from fedbench.kinds import METRICS
 from fedbench.testing import check_metric
 
 README = Path(__file__).parents[1] / "README.md"
-
-IMPORTS = """
-from dataclasses import dataclass
-from typing import ClassVar
-import numpy as np
-from fedbench import Evidence, Measure, Metric, Rng
-from fedbench.stats import percentile, recentre
-"""
 
 
 def blocks(language: str) -> list[str]:
@@ -30,7 +23,7 @@ def test_the_metric_in_the_readme_keeps_its_promises(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (code,) = (block for block in blocks("python") if "class MeanAge" in block)
-    (tmp_path / "readme_metric.py").write_text(IMPORTS + code)
+    (tmp_path / "readme_metric.py").write_text(code)
     monkeypatch.chdir(tmp_path)
     check_metric(METRICS.build("readme_metric:MeanAge"))
     sys.modules.pop("readme_metric")
@@ -41,3 +34,10 @@ def test_ci_runs_the_readmes_test_command() -> None:
     ci = (README.parent / ".ci" / "run").read_text()
     for part in command.split(" && "):
         assert part.replace("python3.11", "python3") in ci
+
+
+def test_the_suite_in_the_readme_is_one(tmp_path: Path) -> None:
+    (text,) = blocks("toml")
+    (tmp_path / "mine.toml").write_text(text)
+    suite = read_suite(str(tmp_path / "mine.toml"))
+    assert [choice.label for choice in suite.generators] == ["copula", "tvae-small"]

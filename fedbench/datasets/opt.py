@@ -31,8 +31,8 @@ def _category(label: str, *levels: str, role: Role | None = None) -> Column:
     )
 
 
-def _count(label: str, high: float, low: float = 0, unit: str = "") -> Column:
-    return Column(kind="integer", label=label, unit=unit, low=low, high=high)
+def _count(label: str, high: float, low: float = 0, unit: str = "", implies: str = "") -> Column:
+    return Column(kind="integer", label=label, unit=unit, low=low, high=high, implies=implies)
 
 
 def _score(label: str, unit: str, high: float) -> Column:
@@ -62,7 +62,7 @@ STATIC = {
     "diabetes": _category("diabetes", role="sensitive"),
     "bmi": Column(kind="number", label="body mass index", unit="kg/m²", low=12, high=80),
     "tobacco": _category("ever used tobacco", role="sensitive"),
-    "cigarettes": _count("cigarettes a day", 60),
+    "cigarettes": _count("cigarettes a day", 60, implies="tobacco"),
     "alcohol": _category("uses alcohol"),
     "drug_addiction": _category("drug addiction", role="sensitive"),
     "pregnancies": _count("previous pregnancies", 15),

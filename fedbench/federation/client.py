@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import fedbench.federation  # noqa: F401  isort: skip  (switches telemetry off before flwr)
 
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Iterator, MutableMapping
 from copy import copy
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from fedbench.codec import Codec
 from fedbench.encoding import summarize
-from fedbench.errors import FedbenchError, SpecError
-from fedbench.federation.door import arrays_of, pack, record_of
+from fedbench.errors import ContractError, FedbenchError, SpecError
+from fedbench.federation.door import array_of, arrays_in, pack, packed, part
 from fedbench.federation.sites import SiteSource, source_of
 from fedbench.federation.study import Study
 from fedbench.generator import Generator, Local, Phase, Site
@@ -55,9 +55,9 @@ client = ClientApp(mods=[discreet])
 @client.query()
 def enrol(message: Message, context: Context) -> Message:
     """Remember what is asked, and answer with this site's declared name if it can be done."""
-    for built in (_generator, _strategy, _codec):
+    for built in (_study, _generator, _strategy, _codec):
         built.cache_clear()
-    context.state["study"] = message.content.config_records["study"]
+    context.state["study"] = part(message.content, "study", ConfigRecord)
     for name in ("encoder", "memory"):
         context.state.pop(name, None)
     desk = Desk(context)
@@ -69,11 +69,11 @@ def enrol(message: Message, context: Context) -> Message:
 def train(message: Message, context: Context) -> Message:
     """Do one round's work on this site's own records."""
     content = message.content
-    if "encoder" in content.array_records:
-        context.state["encoder"] = content.array_records["encoder"]
+    if "encoder" in content:
+        context.state["encoder"] = part(content, "encoder", ArrayRecord)
     desk = Desk(context)
     desk.check()
-    heading = content.config_records["call"]
+    heading = part(content, "call", ConfigRecord)
     update = desk.summarize() if heading["phase"] == ENCODER else desk.update(content)
     return Message(pack(update, desk.codec), reply_to=message)
 
@@ -87,12 +87,12 @@ class Desk:
     @cached_property
     def study(self) -> Study:
         """What was asked at enrolment."""
-        return Study.from_json(self.asked)
+        return _study(self.asked)
 
     @property
     def asked(self) -> str:
         """The same as text."""
-        return str(self.context.state.config_records["study"]["json"])
+        return str(part(self.context.state, "study", ConfigRecord)["json"])
 
     @property
     def site(self) -> str:
@@ -152,25 +152,30 @@ class Desk:
 
     def update(self, content: RecordDict) -> Update:
         """Train for one round."""
-        heading = content.config_records["call"]
+        heading = part(content, "call", ConfigRecord)
         phase, round = Phase(str(heading["phase"])), int(heading["round"])  # type: ignore[arg-type]
-        schema = self.source.train(self.site, self.study).schema
-        agreed = self.context.state.array_records["encoder"]
-        encoder = self.source.encoder(self.site, schema, agreed)
+        cohort = self.source.train(self.site, self.study)
+        agreed = part(self.context.state, "encoder", ArrayRecord)
+        encoder = self.source.encoder(self.site, cohort.schema, agreed)
         memory = Remembered(self.context.state)
         local = Local(
             round=round,
             rounds=int(heading["rounds"]),  # type: ignore[arg-type]
             streams=self.study.seeds.child(phase.name, round),
-            correction=self.strategy.correct(arrays_of(content.array_records.get("extra")), memory),
+            correction=self.strategy.correct(arrays_in(content, "extra"), memory),
             steps=self.study.steps,
             device=self.study.device,
         )
-        records = self.source.encoded(self.site, self.study, encoder)
-        heard = self.codec.decode(arrays_of(content.array_records.get("model")))
+        records = self.source.encoded(self.site, cohort, encoder)
+        heard = self.codec.decode(arrays_in(content, "model"))
         rng = self.study.seeds.child(self.site, phase.name, round).rng()
         site = Site(self.site, records, encoder, memory)
-        return self.generator.update(phase, heard, site, local, rng)
+        found = self.generator.update(phase, heard, site, local, rng)
+        if not isinstance(found, Update):
+            raise ContractError(
+                f"{self.study.generator.name}: update returned {found!r:.80}; expected an Update."
+            )
+        return found
 
     def _allow(self, what: str, name: str) -> None:
         listed = str(self.context.node_config.get("allow", "")).split(",")
@@ -188,23 +193,30 @@ class Remembered(MutableMapping[str, NDArray[Any]]):
 
     state: RecordDict
 
-    def _all(self) -> Mapping[str, NDArray[Any]]:
-        return arrays_of(self.state.array_records.get("memory"))
+    @property
+    def _record(self) -> ArrayRecord:
+        if "memory" in self.state:
+            return part(self.state, "memory", ArrayRecord)
+        return ArrayRecord()
 
     def __getitem__(self, name: str) -> NDArray[Any]:
-        return self._all()[name]
+        return array_of(self._record[name])
 
     def __setitem__(self, name: str, value: NDArray[Any]) -> None:
-        self.state["memory"] = record_of({**self._all(), name: value})
+        record = self._record.copy()
+        record[name] = packed(value)
+        self.state["memory"] = record
 
     def __delitem__(self, name: str) -> None:
-        self.state["memory"] = record_of({k: v for k, v in self._all().items() if k != name})
+        record = self._record.copy()
+        del record[name]
+        self.state["memory"] = record
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self.state.array_records.get("memory", ArrayRecord()))
+        return iter(self._record)
 
     def __len__(self) -> int:
-        return len(self.state.array_records.get("memory", ArrayRecord()))
+        return len(self._record)
 
 
 # Looking a plug-in up and checking its settings takes longer than an empty round; once per
@@ -212,18 +224,23 @@ class Remembered(MutableMapping[str, NDArray[Any]]):
 
 
 @lru_cache(maxsize=1)
+def _study(asked: str) -> Study:
+    return Study.from_json(asked)
+
+
+@lru_cache(maxsize=1)
 def _generator(asked: str) -> Generator:
-    choice = Study.from_json(asked).generator
+    choice = _study(asked).generator
     return GENERATORS.build(choice.name, choice.settings)
 
 
 @lru_cache(maxsize=1)
 def _strategy(asked: str) -> Strategy:
-    choice = Study.from_json(asked).strategy
+    choice = _study(asked).strategy
     return STRATEGIES.build(choice.name, choice.settings)
 
 
 @lru_cache(maxsize=1)
 def _codec(asked: str) -> Codec:
-    choice = Study.from_json(asked).codec
+    choice = _study(asked).codec
     return CODECS.build(choice.name, choice.settings)

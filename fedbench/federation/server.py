@@ -22,7 +22,7 @@ from fedbench.data import Schema
 from fedbench.encoding import Encoder
 from fedbench.errors import FedbenchError, SpecError
 from fedbench.federation.client import ENCODER
-from fedbench.federation.door import Ledger, call, record_of, unpack
+from fedbench.federation.door import Ledger, call, part, record_of, unpack
 from fedbench.federation.sites import dealt
 from fedbench.federation.study import Study
 from fedbench.generator import Generator, Phase, State
@@ -104,7 +104,7 @@ class Federation:
             new = sorted(set(self.grid.get_node_ids()) - asked)
             asked |= set(new)
             for reply in self.grid.send_and_receive([Message(content, n, "query") for n in new]):
-                name = str(_content(reply, "A new site").config_records["site"]["name"])
+                name = str(part(_content(reply, "A new site"), "site", ConfigRecord)["name"])
                 if name in self.roster or name not in self.study.sites:
                     raise SpecError(
                         f"A site called {name!r} answered; expected each of "
@@ -133,7 +133,7 @@ class Federation:
 
     def tell(self, site: str, content: RecordDict) -> Message:
         """Address a message to a site, through the ledger."""
-        heading = content.config_records["call"]
+        heading = part(content, "call", ConfigRecord)
         self.ledger.note(
             content,
             phase=str(heading["phase"]),

@@ -38,9 +38,9 @@ class SiteSource(ABC):
         """Return the encoder that the sites agreed on."""
         return Encoder(schema, arrays_of(agreed))
 
-    def encoded(self, site: str, study: Study, encoder: Encoder) -> Records:
-        """Return them encoded."""
-        return encoder.encode(self.train(site, study))
+    def encoded(self, site: str, cohort: Cohort, encoder: Encoder) -> Records:
+        """Return the training records of ``site`` encoded."""
+        return encoder.encode(cohort)
 
 
 @dataclass
@@ -75,10 +75,10 @@ class Dealt(SiteSource):
             self._encoders[key] = super().encoder(site, schema, agreed)
         return self._encoders[key]
 
-    def encoded(self, site: str, study: Study, encoder: Encoder) -> Records:
+    def encoded(self, site: str, cohort: Cohort, encoder: Encoder) -> Records:
         key = (site, encoder.digest)
         if key not in self._encoded:
-            self._encoded[key] = super().encoded(site, study, encoder)
+            self._encoded[key] = super().encoded(site, cohort, encoder)
         return self._encoded[key]
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from fedbench.attack import Attack, Knowledge, PublicChallenge, Sight, levels_of
-from fedbench.data import Cohort, Feature, Schema
+from fedbench.data import Cohort, Feature, Part, Schema
 from fedbench.errors import ContractError
 from fedbench.seeds import Rng
 
@@ -179,7 +179,8 @@ def _ask_for(lineup: _Lineup, schema: Schema, secret: Feature, rng: Rng) -> Chal
 
 def _tells(other: Feature, secret: Feature) -> bool:
     same = (other.part, other.system, other.source) == (secret.part, secret.system, secret.source)
-    return same or other.given == secret.name
+    implied = secret.part is Part.STATIC and other.column.implies == secret.source
+    return same or implied or other.given == secret.name
 
 
 def _entropy(levels: Ints) -> float:

@@ -172,13 +172,14 @@ def _low_fpr(
         **counts,
         "n_members": n1,
         "n_nonmembers": n0,
-        "p_value": softened(_leak_p(found, alpha), by),
         "detectable": detectable,
         "verdict": _leak_words(leak, detectable, alpha),
     }
+    # Both are one test, which a family counts once.
+    tested = {"p_value": softened(_leak_p(found, alpha), by)}
     return [
-        Measure(value=i.value, low=i.low, high=i.high, n=n1 + n0, part=name, facts=facts)
-        for name, i in zip(names, (tpr, leak), strict=True)
+        Measure(value=i.value, low=i.low, high=i.high, n=n1 + n0, part=name, facts=facts | more)
+        for name, i, more in zip(names, (tpr, leak), ({}, tested), strict=True)
     ]
 
 

@@ -14,7 +14,7 @@ from fedbench.errors import SpecError
 from fedbench.partition import Partition
 from fedbench.seeds import Rng
 
-__all__ = ["TRIES", "Clusters", "first_good", "several", "shuffled"]
+__all__ = ["TRIES", "Clusters", "first_good", "shuffled"]
 
 TRIES = 1_000
 """How often chance is asked again before a minimum is called impossible."""
@@ -89,18 +89,6 @@ def first_good(deals: Iterable[Ints], clusters: Clusters, sites: int, minimum: i
         + (f": the best deal left a site with {smallest}. " if possible else ". ")
         + "Ask for fewer sites, less skew or a lower minimum."
     )
-
-
-def several(sites: int, minimum: int) -> None:
-    """Check two settings that every dealer has.
-
-    Raises:
-        SpecError: they make no sense.
-    """
-    if sites < 1:
-        raise SpecError(f"At least one site is needed, found sites = {sites}.")
-    if minimum < 1:
-        raise SpecError(f"Every site needs a patient, found minimum = {minimum}.")
 
 
 def shuffled(clusters: Clusters, rng: Rng) -> Ints:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import pandas as pd
+from annotated_types import Ge, Gt
 from numpy.typing import NDArray
 
 from fedbench.data import Cohort
 from fedbench.errors import SpecError, Unsupported
 from fedbench.partition import Partition, Partitioner
-from fedbench.partitioners._dealing import TRIES, Clusters, first_good, several
+from fedbench.partitioners._dealing import TRIES, Clusters, first_good
 from fedbench.seeds import Rng
 
 GROUPS = 4
@@ -35,14 +37,9 @@ class Dirichlet(Partitioner):
     """
 
     by: str = "outcome"
-    sites: int = 4
-    alpha: float = 0.5
-    minimum: int = 10
-
-    def __post_init__(self) -> None:
-        several(self.sites, self.minimum)
-        if not self.alpha > 0:
-            raise SpecError(f"alpha must be above 0, found {self.alpha}.")
+    sites: Annotated[int, Ge(1)] = 4
+    alpha: Annotated[float, Gt(0)] = 0.5
+    minimum: Annotated[int, Ge(1)] = 10
 
     def deal(self, cohort: Cohort, rng: Rng) -> Partition:
         clusters = Clusters(cohort)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
+from annotated_types import Ge
 
 from fedbench.data import Cohort
 from fedbench.partition import Partition, Partitioner
-from fedbench.partitioners._dealing import Clusters, first_good, several, shuffled
+from fedbench.partitioners._dealing import Clusters, first_good, shuffled
 from fedbench.seeds import Rng
 
 
@@ -20,11 +22,8 @@ class Iid(Partitioner):
         SpecError: a site would have fewer than ``minimum`` patients.
     """
 
-    sites: int = 4
-    minimum: int = 10
-
-    def __post_init__(self) -> None:
-        several(self.sites, self.minimum)
+    sites: Annotated[int, Ge(1)] = 4
+    minimum: Annotated[int, Ge(1)] = 10
 
     def deal(self, cohort: Cohort, rng: Rng) -> Partition:
         clusters = Clusters(cohort)

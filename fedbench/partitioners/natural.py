@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
+from annotated_types import Ge
 
 from fedbench.data import Cohort
 from fedbench.errors import SpecError, Unsupported
 from fedbench.partition import Partition, Partitioner
-from fedbench.partitioners._dealing import several
 from fedbench.seeds import Rng
 
 
@@ -22,10 +23,7 @@ class Natural(Partitioner):
         SpecError: a hospital has fewer than ``minimum`` patients.
     """
 
-    minimum: int = 2
-
-    def __post_init__(self) -> None:
-        several(1, self.minimum)
+    minimum: Annotated[int, Ge(1)] = 2
 
     def deal(self, cohort: Cohort, rng: Rng) -> Partition:
         sites = cohort.sites

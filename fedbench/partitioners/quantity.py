@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
+from annotated_types import Ge, Gt, Interval
 from numpy.typing import NDArray
 
 from fedbench.data import Cohort
-from fedbench.errors import SpecError
 from fedbench.partition import Partition, Partitioner
-from fedbench.partitioners._dealing import TRIES, Clusters, first_good, several, shuffled
+from fedbench.partitioners._dealing import TRIES, Clusters, first_good, shuffled
 from fedbench.seeds import Rng
 
 
@@ -27,17 +28,10 @@ class Quantity(Partitioner):
         SpecError: a site would have fewer than ``minimum`` patients.
     """
 
-    sites: int = 4
-    alpha: float = 1.0
-    shares: tuple[float, ...] = ()
-    minimum: int = 10
-
-    def __post_init__(self) -> None:
-        several(self.sites, self.minimum)
-        if not self.alpha > 0:
-            raise SpecError(f"alpha must be above 0, found {self.alpha}.")
-        if self.shares and not (min(self.shares) > 0 and np.isfinite(sum(self.shares))):
-            raise SpecError(f"Every share must be above 0, found {list(self.shares)}.")
+    sites: Annotated[int, Ge(1)] = 4
+    alpha: Annotated[float, Gt(0)] = 1.0
+    shares: tuple[Annotated[float, Interval(gt=0, le=1e9)], ...] = ()
+    minimum: Annotated[int, Ge(1)] = 10
 
     def deal(self, cohort: Cohort, rng: Rng) -> Partition:
         clusters = Clusters(cohort)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-from functools import cache
+from functools import cache, partial
 from importlib.resources import files
 from typing import Any
 
 import pandas as pd
 
 from fedbench.errors import RunError
-from fedbench.report import facts, silent, tables
+from fedbench.report import facts, given, silent, tables
 from fedbench.report.controls import checks
-from fedbench.report.notes import CAVEATS, GLOSSARY, READING
+from fedbench.report.notes import CAVEATS, GLOSSARY, INTRODUCTION, READING
 from fedbench.report.numbers import Numbers, finite
 from fedbench.report.sentences import headline
 from fedbench.report.words import measure
@@ -35,6 +35,7 @@ def build(run: RunDir) -> Json:
     table = run.results()
     table = table.assign(label=table["label"].where(table["label"] != "", table["generator"]))
     suite = facts.suite(run)
+    words = partial(facts.words, suite)
     # Rows about one column are many, and stay in results.parquet.
     numbers = Numbers.of(table[table["column"] == ""])
     report: Json = finite(
@@ -44,15 +45,31 @@ def build(run: RunDir) -> Json:
             "run": facts.run_facts(run, suite),
             "environment": facts.environment(run),
             "statuses": silent.counts(table),
-            "worlds": [_world(run, world, suite, table) for world in worlds(numbers)],
-            "silent": silent.groups(table),
-            "caveats": list(CAVEATS),
-            "reading": list(READING),
-            "glossary": dict(GLOSSARY),
+            "worlds": [_world(run, world, suite, table) for world in worlds(numbers, words)],
+            "silent": silent.groups(table, words),
+            **(_about_given(suite) if run.is_audit else _about_runs()),
         }
     )
     validate(report)
     return report
+
+
+def _about_runs() -> Json:
+    return {
+        "introduction": list(INTRODUCTION),
+        "caveats": list(CAVEATS),
+        "reading": list(READING),
+        "glossary": dict(GLOSSARY),
+    }
+
+
+def _about_given(suite: Json) -> Json:
+    return {
+        "introduction": list(given.INTRODUCTION),
+        "caveats": [*suite["tables"]["audit"]["notes"], *given.WARNINGS],
+        "reading": list(given.READING_IT),
+        "glossary": dict(given.TERMS),
+    }
 
 
 def validate(report: Json) -> None:
@@ -83,15 +100,25 @@ def _world(run: RunDir, world: World, suite: Json, table: pd.DataFrame) -> Json:
     seeds = mine[mine["seed"].notna() & (mine["train_id"] != "")]
     trains = {str(t): int(s) for t, s in zip(seeds["train_id"], seeds["seed"], strict=True)}
     played = checks(world)
+    sentences = (
+        [given.verdict(world, played)] if run.is_audit else headline(world, world.lead, played)
+    )
     score, task = world.score
     return {
         "dataset": world.dataset,
         "scenario": world.scenario,
         "data": facts.data(run, world, suite, trains),
-        "lead": {"generator": world.lead, "measure": measure(score), "name": score, "task": task},
+        "words": dict(world.words),
+        "lead": {
+            "generator": world.lead,
+            "measure": measure(score),
+            "name": score,
+            "task": world.say(task),
+        },
         "regimes": world.regimes,
-        "headline": [s.plain() for s in headline(world, world.lead, played)],
-        "overview": tables.overview(world, played),
+        "headline": [s.plain() for s in sentences],
+        "overview": [] if run.is_audit else tables.overview(world, played),
+        "behind": tables.behind(world),
         "controls": [check.plain() for check in played],
         "main": tables.main(world),
         "baseline": tables.baseline(world),

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from fedbench.report.numbers import Number
-from fedbench.report.words import POWER, interval, joined, seeds
+from fedbench.report.words import POWER, interval, plural, seeds, told
 from fedbench.report.world import World
 
 __all__ = ["Check", "attack_names", "backwards", "broken", "checks", "noticeable", "noticed"]
@@ -90,6 +90,8 @@ def _copy(world: World, name: str, secret: str) -> Check:
         return _unheard("copy", name, secret, found)
     passed = noticed(found) or 2 * (found.noticed or 0) > found.seeds
     said = "was caught" if passed else "was NOT caught: this attack finds nothing here"
+    if passed and not noticed(found):
+        said += f" in {found.noticed} of {plural(found.seeds, 'seed')}, each taken alone"
     return Check(
         control="copy",
         name=name,
@@ -148,13 +150,12 @@ def _unheard(
 ) -> Check:
     who = "The copy control" if control == "copy" else "The null control"
     reasons = found.reasons if found is not None else ()
-    because = joined([reason.rstrip(".") for reason in reasons])
     return Check(
         control=control,
         name=name,
         secret=secret,
         outcome="refused" if reasons else "not played",
-        text=f"{who} says nothing: {because}." if reasons else f"{who} was not played.",
+        text=f"{who} says nothing: {told(reasons)}." if reasons else f"{who} was not played.",
     )
 
 

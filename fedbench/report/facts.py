@@ -10,26 +10,29 @@ from typing import Any
 
 import pandas as pd
 
+from fedbench.data import Dataset, Feature, Schema
 from fedbench.errors import FedbenchError
 from fedbench.kinds import DATASETS
 from fedbench.report.world import World
 from fedbench.results import RunDir, read_json
+from fedbench.schemas import read_schema
 
-__all__ = ["data", "environment", "run_facts", "suite"]
+__all__ = ["data", "environment", "run_facts", "suite", "words"]
 
 Json = dict[str, Any]
 
 
 def suite(run: RunDir) -> Json:
-    """Return the tables of the run's resolved suite file, and its text."""
-    file = run.path / "suite.toml"
-    text = file.read_text() if file.is_file() else ""
-    return {"text": text, "tables": tomllib.loads(text)}
+    """Return the tables of the run's resolved suite file, or of what an audit was asked."""
+    file = run.path / ("audit.toml" if run.is_audit else "suite.toml")
+    text = file.read_text(encoding="utf-8") if file.is_file() else ""
+    schema = read_schema(run.path / "schema.toml") if run.is_audit else None
+    return {"text": text, "tables": tomllib.loads(text), "schema": schema}
 
 
 def run_facts(run: RunDir, found: Json) -> Json:
     """Return what was asked, and when, as the folder's name tells it."""
-    head = found["tables"].get("suite", {})
+    head = found["tables"].get("suite") or found["tables"].get("audit", {})
     stamp = re.search(r"-(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)\d\dZ-", f"{run.path.name}-")
     date = "{}-{}-{} {}:{} UTC".format(*stamp.groups()) if stamp else ""
     return {
@@ -44,9 +47,10 @@ def run_facts(run: RunDir, found: Json) -> Json:
 
 
 def environment(run: RunDir) -> dict[str, str]:
-    """Return ``environment.json`` as one flat table of words."""
+    """Return ``environment.json`` as one flat table of words; what is empty is left out."""
     found = read_json(run.path / "environment.json") if _has(run, "environment.json") else {}
-    return dict(sorted(_flat("", found)))
+    pairs = [(key.removeprefix("versions."), text) for key, text in _flat("", found) if text]
+    return {re.sub(r"^data\.", "data fingerprint, ", key): text for key, text in sorted(pairs)}
 
 
 def data(run: RunDir, world: World, found: Json, trains: Mapping[str, int]) -> Json:
@@ -58,25 +62,68 @@ def data(run: RunDir, world: World, found: Json, trains: Mapping[str, int]) -> J
         found: the suite's tables.
         trains: train ids of the world's cells, with their seeds.
     """
-    asked = {table["name"]: table for table in found["tables"].get("datasets", [])}
-    settings = asked.get(world.dataset, {}).get("settings", {})
+    if run.is_audit:
+        return _tables(found["tables"])
     scenarios = {table["name"]: table for table in found["tables"].get("scenarios", [])}
     return {
-        **_source(world.dataset, settings),
+        **_source(_dataset(world.dataset, found), world.dataset),
         **_sizes(run, world, trains),
         "setting": _setting(scenarios.get(world.scenario, {})),
     }
 
 
-def _source(name: str, settings: Mapping[str, Any]) -> Json:
+def words(found: Json, name: str) -> dict[str, str]:
+    """Return what a dataset's schema calls its tasks and columns.
+
+    Args:
+        found: the suite's tables.
+        name: the dataset.
+    """
+    dataset = None if found["schema"] else _dataset(name, found)
+    schema: Schema | None = dataset.schema if dataset else found["schema"]
+    if schema is None:
+        return {}
+    columns = {feature.name: _called(feature) for feature in schema.features}
+    tasks = {task: about.label for task, about in schema.tasks.items()}
+    return {name: said for name, said in (columns | tasks).items() if said}
+
+
+def _tables(found: Json) -> Json:
+    """Say which records an audit compared."""
+    tables = {table["part"]: table for table in found["tables"]}
+    sizes = {name: f"{table['file']} ({table['records']:,})" for name, table in tables.items()}
+    others = f", reference patients {sizes['reference']}" if "reference" in sizes else ""
+    return {
+        "title": f"What {tables['synthetic']['file']} gives away",
+        "licence": "",
+        "citation": "",
+        "patients": None,
+        "hospitals": [],
+        "setting": f"Synthetic records {sizes['synthetic']}, training patients {sizes['train']}, "
+        f"control patients {sizes['control']}{others}",
+    }
+
+
+def _called(feature: Feature) -> str:
+    label = feature.column.label
+    return f"{label} ({feature.window.name})" if label and feature.window else label
+
+
+def _dataset(name: str, found: Json) -> Dataset | None:
+    asked = {table["name"]: table for table in found["tables"].get("datasets", [])}
     with suppress(FedbenchError):  # a plug-in of somebody else, not installed here
-        dataset = DATASETS.build(name, settings)
-        return {
-            "title": dataset.title,
-            "licence": dataset.licence,
-            "citation": dataset.citation,
-        }
-    return {"title": name, "licence": "", "citation": ""}
+        return DATASETS.build(name, asked.get(name, {}).get("settings", {}))
+    return None
+
+
+def _source(dataset: Dataset | None, name: str) -> Json:
+    if dataset is None:
+        return {"title": name, "licence": "", "citation": ""}
+    return {
+        "title": dataset.title,
+        "licence": dataset.licence,
+        "citation": dataset.citation,
+    }
 
 
 def _setting(scenario: Mapping[str, Any]) -> str:

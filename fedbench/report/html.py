@@ -7,7 +7,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from fedbench.report import pictures
-from fedbench.report.words import people, regime
+from fedbench.report.words import people, plural, regime
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -41,7 +41,7 @@ def _template() -> Template:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"regime": regime, "people": people, "tied": _tied}
+    environment.filters |= {"regime": regime, "people": people, "plural": plural, "tied": _tied}
     text = (files("fedbench.report") / "template.html").read_text(encoding="utf-8")
     return environment.from_string(text)
 

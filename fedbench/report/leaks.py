@@ -1,86 +1,143 @@
-"""What leaked, in sentences: never without the controls, never more than was tested."""
+"""What leaked: first in plain words, then the controls and the numbers behind them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 from fedbench.report.controls import Check, backwards, broken, noticeable, noticed
 from fedbench.report.numbers import Number
 from fedbench.report.words import interval, joined, nothing, number, percent, seeds
 from fedbench.report.world import World
 
-__all__ = ["attributes", "membership"]
+__all__ = ["leaked"]
+
+VERBATIM = (
+    "How large a leak would have been noticed is reckoned for word-for-word copies of training "
+    "records. A generator can give patients away without copying them, and the attack may not "
+    "see that."
+)
+
+Finding = Literal["nothing", "noticed", "backwards", "quiet"]
 
 
-def membership(world: World, label: str, played: Sequence[Check]) -> str:
-    """Say whether an attacker can tell who was trained on, for every attack."""
-    found = [(attack, world.pooled(label, world.main, f"{attack}.auc")) for attack in world.attacks]
-    if not found:
-        return nothing("whether training patients can be recognized", ["no such attack was run"])
-    return " ".join(_member(world, label, attack, n, played) for attack, n in found)
+def leaked(world: World, label: str, played: Sequence[Check]) -> tuple[str, list[str]]:
+    """Return the verdict in plain words, a paragraph each, and the details in one order.
 
-
-def _member(
-    world: World, label: str, attack: str, found: Number | None, played: Sequence[Check]
-) -> str:
-    noun = f"whether training patients can be recognized (attack {attack})"
-    if found is None or not found.done:
-        reasons = found.reasons if found is not None else ()
-        return nothing(noun, reasons or ["the attack was not run on this release"])
-    if because := broken(f"{attack}.auc", "", played):
-        return nothing(noun, because)
-    area = f"AUC {interval(found)}, where 0.5 is guessing, {seeds(found)}"
-    first, tail = _controls(f"{attack}.auc", played), _leak(world, label, attack)
-    if noticed(found):
-        return (
-            f"{first} Training patients could be recognized by the attack {attack}: {area}.{tail}"
-        )
-    if backwards(found):
-        return (
-            f"{first} The attack {attack} told training patients from others the wrong way round: "
-            f"{area}. Who knows that can turn it round.{tail}"
-        )
+    The order is: controls, what the attack found, what it would have found, what is refused.
+    """
+    members = [_member(world, label, attack, played) for attack in world.attacks]
+    secrets = _secrets(world, label, played)
+    verdicts = [_recognized(one) for one in members] or [
+        nothing("whether training patients can be recognized", ["no such attack was run"])
+    ]
+    details = [text for one in members for text in _membership(world, label, one, played)]
     return (
-        f"{first} Training patients could not be recognized by the attack {attack}: {area}."
-        f"{_would(found)}{_mixed(found)}{tail}{_elsewhere(world, label, attack)}"
+        "\n".join([*verdicts, _inferred(secrets)]),
+        [*details, *_attributes(secrets, played)],
     )
 
 
-def _leak(world: World, label: str, attack: str) -> str:
+# --- Who was trained on -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Member:
+    """What a membership attack found on the release that the sentences are about."""
+
+    attack: str
+    found: Number | None
+    finding: Finding
+    why: tuple[str, ...] = ()
+    elsewhere: tuple[str, ...] = ()
+
+
+def _member(world: World, label: str, attack: str, played: Sequence[Check]) -> _Member:
+    found = world.pooled(label, world.main, f"{attack}.auc")
+    if found is None or not found.done:
+        reasons = found.reasons if found is not None else ()
+        return _Member(
+            attack, found, "nothing", reasons or ("the attack was not run on this release",)
+        )
+    if because := broken(f"{attack}.auc", "", played):
+        return _Member(attack, found, "nothing", tuple(because))
+    return _Member(
+        attack, found, _finding(found), elsewhere=tuple(_elsewhere(world, label, attack))
+    )
+
+
+def _finding(found: Number) -> Finding:
+    if noticed(found):
+        return "noticed"
+    return "backwards" if backwards(found) else "quiet"
+
+
+def _elsewhere(world: World, label: str, attack: str) -> list[str]:
+    """Under which other regimes the same generator gives training patients away."""
+    asked = [(r, world.pooled(label, r, f"{attack}.auc")) for r in world.regimes if r != world.main]
+    return [f"{r} (AUC {number(n.value)})" for r, n in asked if n is not None and noticed(n)]
+
+
+def _recognized(one: _Member) -> str:
+    said = {
+        "nothing": f"It cannot be said whether training patients can be recognized: the attack "
+        f"{one.attack} gave no answer that counts, see below.",
+        "noticed": f"Training patients could be recognized: the attack {one.attack} told them "
+        "from other patients better than by guessing.",
+        "backwards": f"The attack {one.attack} told training patients from others the wrong way "
+        "round. Who knows that can turn it round.",
+        "quiet": "Training patients could not be told from others by the attack that was played "
+        f"({one.attack}). Other attacks may do better.",
+    }[one.finding]
+    if one.elsewhere:
+        others = joined(one.elsewhere)
+        said += f" Under other regimes training patients could be recognized: {others}."
+    return said
+
+
+def _membership(world: World, label: str, one: _Member, played: Sequence[Check]) -> list[str]:
+    first = _controls(f"{one.attack}.auc", played)
+    found = one.found
+    if found is None or one.finding == "nothing":
+        noun = f"whether training patients can be recognized (attack {one.attack})"
+        return [first, nothing(noun, one.why)]
+    area = f"Attack {one.attack}: AUC {interval(found)}, where 0.5 is guessing, {seeds(found)}."
+    quiet = f"{_would(found)}{_mixed(found)}" if one.finding == "quiet" else ""
+    return [first, f"{area}{quiet}", *_leak(world, label, one.attack)]
+
+
+def _leak(world: World, label: str, attack: str) -> list[str]:
     """What is given away at few false alarms: at 1 %, and where that is refused at 10 %."""
     asked = [(at, world.pooled(label, world.main, f"{attack}.leak@{at}%")) for at in ("1", "10")]
-    texts = []
+    texts: list[str] = []
     for at, found in asked:
         if found is not None and found.done:
-            texts.append(f" {_share(at, found)}")
-            break
+            return [_share(at, found), *texts]
         if found is not None:
-            texts.append(f" {nothing(f'attacks with {at} % false alarms', found.reasons)}")
-    return "".join(texts)
+            texts.append(nothing(f"attacks with {at} % false alarms", found.reasons))
+    return texts
 
 
 def _share(at: str, found: Number) -> str:
+    among = f"With {at} % of other patients wrongly accused (false alarms)"
     if found.low is not None and found.low > 0:
-        return f"With {at} % false alarms it gives away {interval(found)} of them."
+        return f"{among} it finds {interval(found)} of the training patients beyond luck."
     seen = noticeable(found)
-    would = f"; a share of {percent(seen)} would have been noticed" if seen is not None else ""
-    return f"With {at} % false alarms no leak could be shown: {interval(found)} of them{would}."
+    would = (
+        f" Word-for-word copies of {percent(seen)} of them would have been noticed. {VERBATIM}"
+        if seen is not None
+        else ""
+    )
+    return (
+        f"{among} no leak could be shown: {interval(found)} of the training patients were found "
+        f"beyond luck.{would}"
+    )
 
 
 def _would(found: Number) -> str:
     seen = noticeable(found)
     return "" if seen is None else f" An AUC of {number(seen)} or more would have been noticed."
-
-
-def _elsewhere(world: World, label: str, attack: str) -> str:
-    """Under which other regimes the same generator gives training patients away."""
-    asked = [(r, world.pooled(label, r, f"{attack}.auc")) for r in world.regimes if r != world.main]
-    found = [f"{r} (AUC {number(n.value)})" for r, n in asked if n is not None and noticed(n)]
-    return (
-        f" Under other regimes training patients could be recognized: {joined(found)}."
-        if found
-        else ""
-    )
 
 
 def _mixed(found: Number) -> str:
@@ -91,55 +148,88 @@ def _mixed(found: Number) -> str:
     )
 
 
-def attributes(world: World, label: str, played: Sequence[Check]) -> str:
-    """Say which sensitive facts are inferred better for those who were trained on."""
-    secrets = world.numbers.where(name="attribute.advantage").values("secret")
-    if not secrets:
-        return nothing("sensitive facts", ["no such attack was run"])
-    found = {secret: world.inferred(label, secret) for secret in secrets}
-    unheard: dict[str, list[str]] = {}
-    for secret, n in found.items():
-        if because := _unheard(world, label, secret, n, played):
-            unheard.setdefault(because, []).append(f"“{secret}”")
-    silent = {secret for names in unheard.values() for secret in names}
-    heard = [n for secret, n in found.items() if n is not None and f"“{secret}”" not in silent]
-    quiet = [n for n in heard if not noticed(n)]
-    return " ".join(
-        [
-            *(_advantage(n) for n in heard if noticed(n)),
-            *([_quiet(quiet)] if quiet else []),
-            *(
-                nothing(f"whether {joined(names)} can be inferred", [because])
-                for because, names in unheard.items()
-            ),
-        ]
-    )
+# --- Sensitive facts --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Secret:
+    """What an attribute attack found out about one fact."""
+
+    secret: str
+    called: str
+    found: Number | None
+    why: tuple[str, ...]
+
+    @property
+    def heard(self) -> Number | None:
+        """Its number, if that counts."""
+        return None if self.why else self.found
+
+
+def _secrets(world: World, label: str, played: Sequence[Check]) -> list[_Secret]:
+    names = world.numbers.where(name="attribute.advantage").values("secret")
+    found = {secret: world.inferred(label, secret) for secret in names}
+    return [
+        _Secret(secret, f"“{world.say(secret)}”", n, _unheard(world, label, secret, n, played))
+        for secret, n in found.items()
+    ]
 
 
 def _unheard(
     world: World, label: str, secret: str, found: Number | None, played: Sequence[Check]
-) -> str:
+) -> tuple[str, ...]:
     """Why nothing can be said about a secret; empty where something can."""
     if found is not None and found.done:
-        return joined(broken("attribute.advantage", secret, played))
+        return tuple(broken("attribute.advantage", secret, played))
     refused = world.own.where(label=label, regime=world.main, secret=secret, site="").all
     reasons = sorted({reason for n in refused if not n.done for reason in n.reasons})
-    return joined(reasons) or "the attack was not run on this release"
+    return tuple(reasons) or ("the attack was not run on this release",)
 
 
-def _advantage(found: Number) -> str:
+def _inferred(secrets: Sequence[_Secret]) -> str:
+    """Say which sensitive facts are guessed better for those who were trained on."""
+    if not secrets:
+        return nothing("sensitive facts", ["no such attack was run"])
+    better = [s.called for s in secrets if s.heard is not None and noticed(s.heard)]
+    quiet = [s.called for s in secrets if s.heard is not None and not noticed(s.heard)]
+    silent = [s.called for s in secrets if s.heard is None]
+    said = [
+        (better, "Guessing {} was easier for training patients than for others."),
+        (quiet, "Guessing {} was not shown to be easier for training patients than for others."),
+        (silent, "Whether {} can be inferred cannot be said, see below."),
+    ]
+    return " ".join(text.format(joined(names)) for names, text in said if names)
+
+
+def _attributes(secrets: Sequence[_Secret], played: Sequence[Check]) -> list[str]:
+    heard = [s for s in secrets if s.heard is not None]
+    quiet = [s for s in heard if s.found is not None and not noticed(s.found)]
+    return [
+        *([_tried(secrets, played)] if secrets else []),
+        *(_advantage(s, s.found) for s in heard if s.found is not None and noticed(s.found)),
+        *([_quiet(quiet)] if quiet else []),
+        *(
+            nothing(f"whether {s.called} can be inferred", s.why)
+            for s in secrets
+            if s.heard is None
+        ),
+    ]
+
+
+def _advantage(one: _Secret, found: Number) -> str:
     return (
-        f"The fact “{found['secret']}” could be inferred better for training patients than for "
-        f"others: advantage {interval(found)}, {seeds(found)}."
+        f"{one.called} could be inferred better for training patients than for others: "
+        f"advantage {interval(found)}, {seeds(found)}."
     )
 
 
-def _quiet(found: Sequence[Number]) -> str:
-    names = joined([f"“{n['secret']}”" for n in found])
-    largest = max(found, key=lambda n: n.value or 0.0)
-    most = max((seen for n in found if (seen := noticeable(n)) is not None), default=None)
+def _quiet(secrets: Sequence[_Secret]) -> str:
+    names = joined([s.called for s in secrets])
+    found = [(s, s.found) for s in secrets if s.found is not None]
+    largest = max((n for _, n in found), key=lambda n: n.value or 0.0)
+    most = max((seen for _, n in found if (seen := noticeable(n)) is not None), default=None)
     of = " the largest" if len(found) > 1 else " the"
-    alone = [f" “{n['secret']}”:{_mixed(n)}" for n in found if n.noticed]
+    alone = [f" {s.called}:{_mixed(n)}" for s, n in found if n.noticed]
     would = f" One of {number(most)} or more would have been noticed." if most is not None else ""
     return (
         f"Guesses of {names} were not shown to be better for training patients than for others:"
@@ -147,14 +237,40 @@ def _quiet(found: Sequence[Number]) -> str:
     )
 
 
+# --- Controls ---------------------------------------------------------------------------------
+
+_COPY = {
+    "passed": "the copy control was caught",
+    "failed": "the copy control was NOT caught",
+}
+_NULL = {
+    "passed": "was silent",
+    "failed": "went off, though it should not",
+    "refused": "says nothing",
+}
+
+
 def _controls(name: str, played: Sequence[Check]) -> str:
     """What the controls say comes before what the attack says."""
     outcomes = {check.control: check.outcome for check in played if check.name == name}
-    caught = (
-        "the copy control was caught"
-        if outcomes.get("copy") == "passed"
-        else "no copy control has shown that this attack works here"
+    caught = _COPY.get(
+        outcomes.get("copy", ""), "no copy control has shown that this attack works here"
     )
-    silent = {"passed": "was silent", "refused": "says nothing"}
-    null = silent.get(outcomes.get("real", ""), "was not played")
+    null = _NULL.get(outcomes.get("real", ""), "was not played")
     return f"Controls first: {caught}, and the null control {null}."
+
+
+def _tried(secrets: Sequence[_Secret], played: Sequence[Check]) -> str:
+    """The same for sensitive facts, in one sentence."""
+    passed = {
+        (check.secret, check.control)
+        for check in played
+        if check.name == "attribute.advantage" and check.outcome == "passed"
+    }
+    both = [s.called for s in secrets if {(s.secret, "copy"), (s.secret, "real")} <= passed]
+    return (
+        f"Controls first: both were passed in guessing {joined(both)}"
+        f"{'' if len(both) == len(secrets) else ', not in the others'}."
+        if both
+        else "Controls first: for no sensitive fact were both passed."
+    )

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from fedbench.report.words import joined, people
+from fedbench.report.words import joined, people, plural
 
 __all__ = ["render"]
 
@@ -23,7 +23,8 @@ def render(report: Json) -> str:
     lines = [
         f"# fedbench: {_safe(run['suite'])}",
         "",
-        f"{_safe(run['name'])}{when}. {len(run['seeds'])} seeds. Rows: {rows or 'none'}.",
+        f"{_safe(run['name'])}{when}. {plural(len(run['seeds']), 'seed')}. Rows: {rows or 'none'}.",
+        *(line for text in report["introduction"] for line in ("", _safe(text))),
         *(line for world in report["worlds"] for line in _world(world)),
         *_silent(report["silent"]),
         *_list("Caveats", report["caveats"]),
@@ -47,19 +48,26 @@ def _world(world: Json) -> list[str]:
             f"{_safe(world['lead']['measure'])}:"
         ),
         "",
-        *(f"* **{s['title']}.** {_safe(s['text'])}" for s in world["headline"]),
-        *_list("Controls", [_check(check) for check in world["controls"]], level=3),
+        *(line for sentence in world["headline"] for line in _answer(sentence)),
         *_overview(world),
+        *_behind(world["behind"]),
+        *_list("Controls", [_check(check, world) for check in world["controls"]], level=3),
         *_main(world["main"]),
         *_baseline(world["baseline"]),
     ]
 
 
+def _answer(sentence: Json) -> list[str]:
+    details = [f"    * {_safe(text)}" for text in sentence["details"]]
+    return [f"* **{sentence['title']}.** {_safe(sentence['text'])}", *details]
+
+
 def _data(data: Json) -> str:
     sizes = [f"{h['name']} {people(h['patients'])}" for h in data["hospitals"] if "patients" in h]
+    listed = [", ".join(sizes)] if sizes else []
     count = f"{people(data['patients'])} patients at " if data["patients"] else ""
     parts = [
-        f"{count}{len(data['hospitals'])} hospitals{': ' if sizes else ''}{', '.join(sizes)}",
+        ": ".join([f"{count}{plural(len(data['hospitals']), 'hospital')}", *listed]),
         data["setting"],
         f"licence: {data['licence']}" if data["licence"] else "",
         f"source: {data['citation'].rstrip('.')}" if data["citation"] else "",
@@ -67,31 +75,73 @@ def _data(data: Json) -> str:
     return "; ".join(part for part in parts if part) + "."
 
 
-def _check(check: Json) -> str:
-    return f"{check['outcome']}: {check['secret'] or check['name']}: {check['text']}"
+def _check(check: Json, world: Json) -> str:
+    return f"{check['outcome']}: {_tried(check, world)}: {check['text']}"
+
+
+def _tried(check: Json, world: Json) -> str:
+    """Say what a control or an attack is after."""
+    secret = world["words"].get(check["secret"], check["secret"])
+    return f"guessing “{secret}”" if secret else f"attack {check['name'].partition('.')[0]}"
 
 
 def _overview(world: Json) -> list[str]:
     rows = [
         [
             row["generator"],
-            *(f"{row[k]['verdict']}: {_cell(row[k])}" for k in ("gain", "tax")),
-            "; ".join(f"{a['name']}: {a['verdict']}" for a in row["members"]),
-            "; ".join(f"{a['secret']}: {a['verdict']}" for a in row["facts"]),
+            *(_change(row[k]) for k in ("gain", "tax")),
+            "; ".join(f"{_tried(a, world)}: {a['verdict']}" for a in row["members"]),
+            "; ".join(f"{_tried(a, world)}: {a['verdict']}" for a in row["facts"]),
             row["sent"]["shown"],
         ]
         for row in world["overview"]
     ]
     heads = ["generator", "gain over each hospital alone", "against all records in one place"]
     heads += ["training patients recognized", "sensitive facts inferred", "sent per hospital"]
+    heads[1:3] = [f"{heads[1]} (own patients)", f"{heads[2]} (all patients together)"]
     title = f"### Every generator, by {_safe(world['lead']['measure'])}"
     return ["", title, "", _table(heads, rows)] if rows else []
 
 
+def _behind(found: Sequence[Json]) -> list[str]:
+    heads = ["generator", "measure", "own patients: alone", "own patients: together"]
+    heads += ["own patients: gain", "all patients: one place", "all patients: together"]
+    heads += ["all patients: difference"]
+    rows = [
+        [
+            row["generator"],
+            _head(row),
+            *(_cell(row[k]) for k in ("local", "federated")),
+            _change(row["gain"]),
+            *(_cell(row[k]) for k in ("centralized", "pooled")),
+            _change(row["tax"]),
+        ]
+        for row in found
+    ]
+    said = (
+        "Own patients: the mean over hospitals, each on its own patients. All patients: those of "
+        "all hospitals together. Above 0, training together is better."
+    )
+    title = "### The numbers behind gain and cost"
+    return ["", title, "", said, "", _table(heads, rows)] if rows else []
+
+
+def _change(found: Json) -> str:
+    shown = _cell(found)
+    return shown if shown == found["verdict"] else f"{found['verdict']}: {shown}"
+
+
 def _main(main: Json) -> list[str]:
-    heads = [f"{c['title']} ({c['hint']})" if c["hint"] else c["title"] for c in main["columns"]]
+    heads = [_head(column) for column in main["columns"]]
     rows = [[row["generator"], row["regime"], *map(_cell, row["cells"])] for row in main["rows"]]
-    return ["", "### Primary measures", "", _table(["generator", "regime", *heads], rows)]
+    title = "### Primary measures, on all hospitals' patients together"
+    meanings = [f"* {_safe(name)}: {_safe(text)}" for name, text in main["meanings"].items()]
+    return ["", title, "", _table(["generator", "regime", *heads], rows), "", *meanings]
+
+
+def _head(column: Json) -> str:
+    about = "; ".join(column[k] for k in ("task", "hint") if column[k])
+    return f"{column['title']} ({about})" if about else str(column["title"])
 
 
 def _baseline(found: Json | None) -> list[str]:
@@ -102,14 +152,15 @@ def _baseline(found: Json | None) -> list[str]:
 
 
 def _cell(cell: Json) -> str:
-    return f"{cell['shown']} ({cell['range']})" if cell["range"] else str(cell["shown"])
+    shown = f"{cell['shown']} ({cell['range']})" if cell["range"] else str(cell["shown"])
+    return f"{shown}; {cell['note']}" if cell["note"] and cell["status"] == "done" else shown
 
 
 def _silent(groups: Sequence[Json]) -> list[str]:
     rows = [
         [
             group["status"],
-            f"{group['what']} ({group['dataset']})",
+            f"{group['what']} ({'; '.join([group['dataset'], *group['secrets']])})",
             people(group["count"]),
             group["why"],
             "; ".join(joined(group[k]) for k in ("generators", "regimes", "sites") if group[k]),

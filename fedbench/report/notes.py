@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
+from fedbench.report.leaks import VERBATIM
 from fedbench.report.numbers import RULE
 
-__all__ = ["CAVEATS", "GLOSSARY", "READING"]
+__all__ = ["CAVEATS", "GLOSSARY", "INTRODUCTION", "READING", "meaning"]
+
+INTRODUCTION = (
+    (
+        "A generator learns from patients' records and writes synthetic ones. It can be trained in "
+        "four ways: federated (hospitals train together, records stay where they are), centralized "
+        "(all records in one place), local (every hospital alone) and mixture (what the local "
+        "generators write, put together)."
+    ),
+    (
+        "The synthetic records were compared with real patients who had been kept back, used to "
+        "train models that foresee what happens to such patients, and attacked. A seed is one way "
+        "to split the patients and to start the training; everything was repeated for every seed."
+    ),
+)
+"""What a reader must know who has never seen such a report."""
 
 CAVEATS = (
+    VERBATIM,
     RULE,
     (
         "An interval covers chance in which patients were tested and, over seeds, in how "
@@ -24,7 +41,7 @@ CAVEATS = (
         "own; means over hospitals still use them."
     ),
     (
-        "“Could not be recognized” means: not by this attack, with this many patients. "
+        "“Could not be told from others” means: not by this attack, with this many patients. "
         "Membership was attacked in one kind of way only, by the distance to released records. "
         "Other attacks, and attackers who know more, may see what this one does not."
     ),
@@ -57,9 +74,10 @@ READING = (
         "patients, split and generator are the same."
     ),
     (
-        "A local generator is scored on the pooled patients in the main table (the mean over "
-        "hospitals, weighted by patients) and on its own hospital's patients in the picture of "
-        "hospitals."
+        "Two kinds of patients are asked. Gain compares on each hospital's own patients and is "
+        "the mean over hospitals; cost, the main table and the picture of leakage are about all "
+        "hospitals' patients together, where a local generator's number is the mean over the "
+        "hospitals' generators, weighted by patients. The two may point different ways."
     ),
     (
         "The floor is what a generator reaches that knows single columns only; the ceiling is "
@@ -95,9 +113,34 @@ GLOSSARY = {
         "The share of training patients that an attacker finds beyond luck, while wrongly "
         "accusing 1 % of the others."
     ),
+    "leak at 10 % false alarms": (
+        "The share of training patients that an attacker finds beyond luck, while wrongly "
+        "accusing 10 % of the others; shown where patients are too few to ask for 1 %."
+    ),
+    "TPR at 1 % FPR": (
+        "The share of training patients found while wrongly accusing 1 % of non-members, patients "
+        "who were not trained on. It needs many of them, otherwise it is refused."
+    ),
     "advantage": (
         "How much more often a sensitive fact is guessed right for training patients than for "
         "others: 0.01 is one more in a hundred."
     ),
 }
 """What measures mean, for readers who do not use them every day."""
+
+_TERMS = {
+    "auroc": "AUROC, C-index",
+    "c_index": "AUROC, C-index",
+    "associations": "associations",
+    "marginals": "single columns",
+    "detection": "detection",
+    "auc": "AUC of an attack",
+    "leak@1%": "leak at 1 % false alarms",
+    "leak@10%": "leak at 10 % false alarms",
+    "advantage": "advantage",
+}
+
+
+def meaning(name: str) -> str:
+    """Return what a measure means; nothing where the glossary does not know it."""
+    return GLOSSARY.get(_TERMS.get(name.rpartition(".")[2], ""), "")

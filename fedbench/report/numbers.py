@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from statistics import stdev
 from typing import Any
 
 import pandas as pd
-from scipy import stats
+from scipy import special
 
-__all__ = ["ABOUT", "RULE", "Number", "Numbers", "across_seeds", "finite", "python"]
+__all__ = ["ABOUT", "RULE", "Number", "Numbers", "across_seeds", "finite", "is_share", "python"]
 
 _WORDS = """
     dataset scenario strategy codec rounds budget generator label settings regime model site
@@ -96,16 +97,19 @@ class Numbers:
     def of(cls, table: pd.DataFrame) -> Numbers:
         """Summarize the rows of ``results.parquet`` over seeds, in a stable order."""
         groups: dict[tuple[Any, ...], list[dict[str, Any]]] = defaultdict(list)
-        for record in table.to_dict("records"):
-            row = {str(name): python(value) for name, value in record.items()}
+        plain = table.astype(object)
+        for row in plain.where(plain.notna(), None).to_dict("records"):
             groups[tuple(row.get(name) or "" for name in ABOUT)].append(row)
         ordered = sorted(groups.items(), key=lambda item: [str(part) for part in item[0]])
         return cls(tuple(_summary(key, rows) for key, rows in ordered))
 
     def where(self, **wanted: Any) -> Numbers:
         """Return those for which every column has the wanted value, or is among several."""
-        several = {k: v if isinstance(v, tuple) else (v,) for k, v in wanted.items()}
-        return Numbers(tuple(n for n in self.all if all(n[k] in v for k, v in several.items())))
+        found: Iterable[Number] = self.all
+        for column, value in wanted.items():
+            several = value if isinstance(value, tuple) else (value,)
+            found = [n for n in found if n[column] in several]
+        return Numbers(tuple(found))
 
     def best(self, column: str, order: Sequence[str]) -> Number | None:
         """Return the first of them by ``order`` of a column, one with a value if there is any."""
@@ -142,8 +146,8 @@ def across_seeds(values: Sequence[float], lows: Sequence[float], highs: Sequence
 def _between(values: Sequence[float]) -> float:
     if len(values) < 2:
         return 0.0
-    error = pd.Series(values, dtype=float).sem()
-    return float(stats.t.ppf(0.975, len(values) - 1) * error)
+    error = stdev(values) / math.sqrt(len(values))
+    return float(special.stdtrit(len(values) - 1, 0.975)) * error
 
 
 def _summary(key: tuple[Any, ...], rows: Sequence[Mapping[str, Any]]) -> Number:
@@ -164,7 +168,7 @@ def _summary(key: tuple[Any, ...], rows: Sequence[Mapping[str, Any]]) -> Number:
         **_counts(done),
         **_means(done),
         **_tests(done),
-        verdicts=_texts(done, "verdict"),
+        verdicts=_verdicts(done),
         reasons=_texts(rows, "reason"),
     )
 
@@ -176,13 +180,21 @@ def _status(rows: Sequence[Mapping[str, Any]]) -> str:
     return next((status for status in order if status in found), "refused")
 
 
+def is_share(name: str) -> bool:
+    """Whether a measure lies between 0 and 1."""
+    return name.rpartition(".")[2] in _SHARES or ".tpr@" in name
+
+
 def _inside(
     about: Mapping[str, Any], low: float | None, high: float | None
 ) -> tuple[float | None, float | None]:
     """Cut the interval of a share or an area to what is possible."""
-    name = str(about.get("name", ""))
-    share = name.rpartition(".")[2] in _SHARES or ".tpr@" in name
-    if not share or about.get("target") in ("gain", "tax") or low is None or high is None:
+    if (
+        not is_share(str(about.get("name", "")))
+        or about.get("target") in ("gain", "tax")
+        or low is None
+        or high is None
+    ):
         return low, high
     return max(low, 0.0), min(high, 1.0)
 
@@ -222,6 +234,14 @@ def _column(rows: Sequence[Mapping[str, Any]], name: str) -> list[float]:
 
 def _texts(rows: Sequence[Mapping[str, Any]], name: str) -> tuple[str, ...]:
     return tuple(sorted({str(row[name]) for row in rows if row.get(name)}))
+
+
+def _verdicts(rows: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """Return what rows say of themselves, and whether only some seeds say it."""
+    texts = _texts(rows, "verdict")
+    if len(texts) == 1 and all(row.get("verdict") for row in rows):
+        return texts
+    return tuple(f"in some seeds {text}" for text in texts)
 
 
 def python(value: Any) -> Any:

@@ -21,6 +21,8 @@ Json = dict[str, Any]
 INK, QUIET, RULE, PAPER = "#010101", "#020202", "#030303", "#040404"
 SERIES = ("#0a0001", "#0a0002", "#0a0003", "#0a0004", "#0a0005", "#0a0006")
 MARKS = {"federated": "o", "centralized": "s", "local": "^", "mixture": "D", "control": "X"}
+# Two ways to train may give the same point: the larger mark is drawn first, and both are seen.
+SIZES = {"centralized": 11.0, "local": 8.0, "mixture": 7.0, "federated": 6.5}
 SIDES = ("local", "federated", "centralized")
 
 STYLE: Any = {
@@ -46,11 +48,11 @@ def tradeoff(found: Json, name: str) -> str:
     from matplotlib.figure import Figure  # noqa: PLC0415
 
     with _styled(name):
-        figure = Figure(figsize=(7.6, 4.2), layout="constrained")
+        figure = Figure(figsize=(8.2, 4.8), layout="constrained")
         axes = figure.add_subplot()
         own = [point for point in found["points"] if point["regime"] != "control"]
         labels = list(dict.fromkeys(point["generator"] for point in own))
-        for point in own:
+        for point in sorted(own, key=lambda p: -SIZES.get(p["regime"], 7.0)):
             _point(axes, point, SERIES[labels.index(point["generator"]) % len(SERIES)])
         _frame(axes, found, own)
         _legend(axes, labels, [r for r in MARKS if any(p["regime"] == r for p in own)])
@@ -60,17 +62,13 @@ def tradeoff(found: Json, name: str) -> str:
 def _point(axes: Axes, point: Json, color: str) -> None:
     x, y = point["x"], point["y"]
     axes.errorbar(
-        x["value"],
-        y["value"],
-        xerr=_reach(x),
-        yerr=_reach(y),
-        fmt=MARKS.get(point["regime"], "P"),
-        color=color,
-        markersize=7,
-        markeredgecolor=PAPER,
-        elinewidth=1,
-        alpha=0.95,
-    )
+        x["value"], y["value"], xerr=_reach(x), yerr=_reach(y), fmt="none", ecolor=color,
+        elinewidth=0.9, alpha=0.5, zorder=2,
+    )  # fmt: skip
+    axes.plot(
+        x["value"], y["value"], MARKS.get(point["regime"], "P"), color=color,
+        markersize=SIZES.get(point["regime"], 7.0), markeredgecolor=PAPER, zorder=3,
+    )  # fmt: skip
 
 
 def _reach(cell: Json) -> list[list[float]] | None:
@@ -82,8 +80,8 @@ def _reach(cell: Json) -> list[list[float]] | None:
 
 
 def _frame(axes: Axes, found: Json, own: Sequence[Json]) -> None:
-    axes.set_xlabel(f"{found['x']['title']}  (further right: more leaks; 0.5 is guessing)")
-    axes.set_ylabel(found["y"]["title"] + (f", {found['y']['task']}" if found["y"]["task"] else ""))
+    axes.set_xlabel(f"← leaks less · {found['x']['title']}, 0.5 is guessing · leaks more →")
+    axes.set_ylabel(f"{found['y']['title']}{' · better →' if found['better'] else ''}")
     right = max([p["x"].get("high") or p["x"]["value"] for p in own] + [0.55])
     left = min([p["x"].get("low") or p["x"]["value"] for p in own] + [0.47])
     axes.set_xlim(left - 0.01, right + 0.02)
@@ -116,10 +114,12 @@ def _copy(axes: Axes, found: Json, right: float) -> None:
 def _legend(axes: Axes, labels: Sequence[str], regimes: Sequence[str]) -> None:
     from matplotlib.lines import Line2D  # noqa: PLC0415
 
-    handles = [
+    handles = [Line2D([], [], linestyle="", label="Colour: generator")]
+    handles += [
         Line2D([], [], marker="o", linestyle="", color=SERIES[i % len(SERIES)], label=label)
         for i, label in enumerate(labels)
     ]
+    handles += [Line2D([], [], linestyle="", label="Shape: who trains with whom")]
     handles += [
         Line2D([], [], marker=MARKS[r], linestyle="", color=QUIET, label=r) for r in regimes
     ]
@@ -145,11 +145,15 @@ def hospitals(found: Json, name: str) -> str:
         for axes in grid[len(panels) :]:
             axes.set_visible(False)
         for axes in grid[max(0, len(panels) - across) : len(panels)]:
-            axes.set_xlabel(
-                f"{found['title']}  ({found['hint']})" if found["hint"] else found["title"]
-            )
+            axes.set_xlabel(_direction(found))
         _regimes(figure, found["regimes"])
         return _svg(figure)
+
+
+def _direction(found: Json) -> str:
+    """Name an axis with the way that is better."""
+    said = {"higher": "{} · better →", "lower": "← better · {}"}.get(found["better"], "{}")
+    return said.format(found["title"])
 
 
 def _panel(axes: Axes, panel: Json, regimes: Sequence[str]) -> None:

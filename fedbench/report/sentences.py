@@ -7,21 +7,23 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from fedbench.report.controls import Check
-from fedbench.report.leaks import attributes, membership
-from fedbench.report.numbers import Number
+from fedbench.report.leaks import leaked
+from fedbench.report.numbers import Number, is_share
 from fedbench.report.traffic import sent
 from fedbench.report.words import (
     change,
     detectable_change,
     joined,
+    left_out,
     measure,
     nothing,
     number,
     seeds,
+    shown,
 )
 from fedbench.report.world import World
 
-__all__ = ["Sentence", "headline", "turned", "verdict"]
+__all__ = ["ONE_HOSPITAL", "Sentence", "headline", "turned", "verdict"]
 
 Topic = Literal["gain", "tax", "leak", "sent"]
 Target = Literal["gain", "tax"]
@@ -36,32 +38,38 @@ AGAINST: dict[Target, str] = {
     "gain": " than with generators that each hospital trained alone",
     "tax": " than with a generator trained on all records in one place",
 }
+ONE_HOSPITAL = "there is one hospital, which has nobody to train with"
+WEIGHTS = {
+    "patient-weighted": "weighted by their numbers of patients",
+    "unweighted": "each hospital counting the same",
+}
 _ROUNDING = 1e-9  # two ways to add up the same sums differ by less
 _UNRECORDED = "no such comparison was recorded"
 
 
 @dataclass(frozen=True)
 class Sentence:
-    """One answer in words; a line break parts its paragraphs."""
+    """One answer in plain words, and what it stands on; a line break parts paragraphs."""
 
     topic: Topic
     title: str
     text: str
+    details: tuple[str, ...] = ()
 
     def plain(self) -> dict[str, Any]:
         """Return it as JSON knows it."""
-        return asdict(self)
+        return {**asdict(self), "details": list(self.details)}
 
 
 def headline(world: World, label: str, played: Sequence[Check]) -> list[Sentence]:
     """Return the four answers for one generator."""
-    texts: dict[Topic, str] = {
-        "gain": _gain(world, label),
-        "tax": _tax(world, label),
-        "leak": f"{membership(world, label, played)}\n{attributes(world, label, played)}",
-        "sent": sent(world, label),
-    }
-    return [Sentence(topic, TITLES[topic], text) for topic, text in texts.items()]
+    leak, details = leaked(world, label, played)
+    return [
+        Sentence("gain", TITLES["gain"], _gain(world, label)),
+        Sentence("tax", TITLES["tax"], _tax(world, label)),
+        Sentence("leak", TITLES["leak"], leak, tuple(details)),
+        Sentence("sent", TITLES["sent"], sent(world, label)),
+    ]
 
 
 # --- Gain and tax -----------------------------------------------------------------------------
@@ -89,6 +97,8 @@ def verdict(found: Number | None) -> str:
 def _gain(world: World, label: str) -> str:
     if missing := [r for r in ("federated", "local") if r not in world.regimes]:
         return nothing("a gain", [f"the run has no {joined(missing)} regime"])
+    if world.single:
+        return f"Not applicable: {ONE_HOSPITAL}."
     return _differences(world, label, "gain")
 
 
@@ -110,7 +120,7 @@ def _differences(world: World, label: str, target: Target) -> str:
         return nothing(noun, reasons or [_UNRECORDED])
     first, *others = found
     texts = [_difference(*first, "training together", AGAINST[target])]
-    return " ".join(texts + [_difference(*other, "it") for other in others])
+    return "\n".join(texts + [_difference(*other, "it") for other in others])
 
 
 def _difference(name: str, found: Number | None, who: str, against: str = "") -> str:
@@ -123,8 +133,7 @@ def _difference(name: str, found: Number | None, who: str, against: str = "") ->
     moved = change(turned(found) or found)
     if found.low is None or found.high is None:
         return f"In {what} {who} was {moved}{against}; how sure that is, is not known."
-    own = "mean over hospitals, each on its own patients; " if found["target"] == "gain" else ""
-    scope = "; ".join([f"{own}{seeds(found)}", *found.verdicts])
+    scope = "; ".join(part for part in (_whose(found), seeds(found), left_out(found)) if part)
     if verdict(found) == "one seed only":
         return (
             f"In {what} {who} was {moved}{against} ({scope}); one training cannot say whether "
@@ -133,9 +142,32 @@ def _difference(name: str, found: Number | None, who: str, against: str = "") ->
     if verdict(found) != "no difference shown":
         return f"In {what} {who} was {moved}{against} ({scope})."
     return (
-        f"No difference could be shown in {what}: {who} was {moved}{against} ({scope}); a "
-        f"difference of {number(detectable_change(found))} or more would probably have been seen."
+        f"No difference could be shown in {what}: {who} was {_between(found)}{against} ({scope}). "
+        f"{_visible(name, detectable_change(found))}"
     )
+
+
+def _between(found: Number) -> str:
+    """Say a difference that may as well be none, with both ends in words."""
+    best = turned(found) or found
+    value, low, high = (text.lstrip("\N{MINUS SIGN}") for text in shown(best))
+    way = "better" if (best.value or 0.0) >= 0 else "worse"
+    return f"{way} by {value} (95 % interval: from {low} worse to {high} better)"
+
+
+def _visible(name: str, least: float | None) -> str:
+    """Say how large a difference would have been seen, where one so large can be."""
+    if least is not None and least >= 1 and is_share(name):
+        return "With so few cases hardly any difference could have been seen."
+    return f"A difference of {number(least)} or more would probably have been seen."
+
+
+def _whose(found: Number) -> str:
+    """Say whose patients a comparison is made on: the table beside it holds other ones too."""
+    if found["target"] != "gain":
+        return "on all hospitals' patients together"
+    weights = WEIGHTS.get(found["level"], "")
+    return f"mean over hospitals, each on its own patients{weights and f', {weights}'}"
 
 
 def turned(found: Number | None) -> Number | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -25,29 +25,33 @@ def counts(table: pd.DataFrame) -> dict[str, int]:
     return {status: found[status] for status in ("done", *ORDER) if found[status]}
 
 
-def groups(table: pd.DataFrame) -> list[Json]:
-    """Return rows without a number, grouped by status, measure and reason.
+def groups(table: pd.DataFrame, words: Callable[[str], Mapping[str, str]]) -> list[Json]:
+    """Return rows without a number, grouped by status, family and reason.
 
-    Reasons that differ only in their numbers go together; each is kept.
+    Reasons that differ only in their numbers go together; each is kept. ``words`` says what a
+    dataset calls its columns.
     """
     found: dict[tuple[str, ...], list[Json]] = defaultdict(list)
     for record in table[table["status"].isin(ORDER)].to_dict("records"):
         row = {str(key): python(value) for key, value in record.items()}
-        masked = re.sub(r"\d+(\.\d+)?", "…", row["reason"])
-        key = (row["status"], row["dataset"], row["scenario"], row["family"], row["name"], masked)
+        masked = re.sub(r"-?\d([\d,.]*\d)?", "…", row["reason"])
+        key = (row["status"], row["dataset"], row["scenario"], row["family"], masked)
         found[key].append(row)
     ordered = sorted(found, key=lambda key: (ORDER.index(key[0]), key[1:]))
-    return [_group(found[key]) for key in ordered]
+    return [_group(found[key], words(found[key][0]["dataset"])) for key in ordered]
 
 
-def _group(rows: Sequence[Json]) -> Json:
+def _group(rows: Sequence[Json], words: Mapping[str, str]) -> Json:
     first = rows[0]
+    names = sorted({row["name"] for row in rows})
+    secrets = sorted({row["secret"] for row in rows} - {""})
     return {
         "status": first["status"],
         "dataset": first["dataset"],
         "scenario": first["scenario"],
-        "what": measure(first["name"]) if first["name"] else "the whole cell",
-        "name": first["name"],
+        "what": "; ".join(measure(name) if name else "the whole cell" for name in names),
+        "names": names,
+        "secrets": [words.get(secret, secret) for secret in secrets],
         "count": len(rows),
         "why": short(first["reason"]) or "no reason was recorded",
         "reasons": sorted({row["reason"] or "no reason was recorded" for row in rows}),

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from fedbench.report.controls import Check, attack_names, backwards, broken, noticed
+from fedbench.report.notes import meaning
 from fedbench.report.numbers import Number
-from fedbench.report.sentences import turned, verdict
+from fedbench.report.sentences import ONE_HOSPITAL, turned, verdict
 from fedbench.report.traffic import traffic
-from fedbench.report.words import NONE, human_bytes, measure, number, percent, seeds, short, unit_of
+from fedbench.report.words import NONE, human_bytes, left_out, measure, number, seeds, short, shown
 from fedbench.report.world import FLOOR, World
 
 __all__ = ["baseline", "cell", "everything", "hospitals", "main", "overview", "tradeoff"]
@@ -31,18 +32,29 @@ def cell(found: Number | None) -> Json:
     if found.value is None:
         note = "; ".join(short(reason) for reason in found.reasons)
         return {"status": found.status, "shown": found.status, "range": "", "note": note}
-    show = percent if unit_of(found["name"]) == "share" else number
-    ends = [found.low, found.high]
-    known = None not in ends
+    value, low, high = shown(found)
+    known = None not in (found.low, found.high)
     return {
         "status": "done",
-        "shown": show(found.value),
-        "range": " to ".join(show(end) for end in ends) if known else "",
-        "note": "" if found.seeds == found.asked else seeds(found),
+        "shown": value,
+        "range": f"{low} to {high}" if known else "",
+        "note": "; ".join(part for part in (_fewer(found), left_out(found)) if part),
         "value": found.value,
         "low": found.low,
         "high": found.high,
     }
+
+
+def _fewer(found: Number) -> str:
+    return "" if found.seeds == found.asked else seeds(found)
+
+
+def _anchored(found: Number | None) -> Json:
+    """Return a cell that names its own floor and ceiling."""
+    ends = {} if found is None else {"floor": found.floor, "ceiling": found.ceiling}
+    known = [f"{end} {number(value)}" for end, value in ends.items() if value is not None]
+    plain = cell(found)
+    return {**plain, "note": "; ".join([*([plain["note"]] if plain["note"] else []), *known])}
 
 
 def _data(value: float | None, note: str = "") -> Json:
@@ -61,7 +73,11 @@ def baseline(world: World) -> Json | None:
     found = world.numbers.where(name=f"utilization.{part}", task=task, site="", model="")
     best = found.where(target=("pooled", "")).all or found.all
     done = next((n for n in best if n.done), None)
-    return None if done is None else {"title": measure(name), "task": task, "cell": cell(done)}
+    return (
+        None
+        if done is None
+        else {"title": measure(name), "task": world.say(task), "cell": cell(done)}
+    )
 
 
 def main(world: World) -> Json:
@@ -75,9 +91,11 @@ def main(world: World) -> Json:
         ]
     ]
     full = [{**row, "cells": _row(world, row["generator"], row["regime"], columns)} for row in rows]
+    full = [row for row in full if any(c["status"] != "absent" for c in row["cells"])]
     return {
         "columns": [_head(world, *column) for column in columns],
-        "rows": [row for row in full if any(c["status"] != "absent" for c in row["cells"])],
+        "meanings": {measure(n): text for n, _ in columns if (text := meaning(n))},
+        "rows": full,
     }
 
 
@@ -95,7 +113,16 @@ def _columns(world: World) -> list[tuple[str, str]]:
     found = [(name, "") for name in names if name in there]
     found += [world.utility] if world.utility[0] else []
     found += [(name, "") for name in attacks if name in there]
-    return found + ([("communication.bytes", "")] if "communication.bytes" in there else [])
+    found += [("communication.bytes", "")] if "communication.bytes" in there else []
+    return found + [pair for pair in world.foreign if _pooled_anywhere(world, *pair)]
+
+
+def _pooled_anywhere(world: World, name: str, task: str) -> bool:
+    return any(
+        world.pooled(label, regime, name, task)
+        for label in world.labels
+        for regime in world.regimes
+    )
 
 
 def _leak(world: World, attack: str) -> str:
@@ -107,21 +134,32 @@ def _leak(world: World, attack: str) -> str:
 
 def _head(world: World, name: str, task: str) -> Json:
     if name == "communication.bytes":
-        return {"name": name, "task": "", "title": "sent per hospital", "hint": "both ways"}
-    better = next((n["better"] for n in world.numbers.where(name=name) if n["better"]), "")
-    hint = BEST.get(name) or BEST.get(better, "")
+        return _headed(name, "", "sent per hospital", "both ways")
+    hint = BEST.get(name) or BEST.get(_better(world, name), "")
     if name.endswith(".auc"):
-        hint = "0.5 is guessing"
+        hint = "0.5 is guessing, 1 finds everybody"
     if ".leak@" in name:
-        hint = "share of training patients"
-    return {"name": name, "task": task, "title": measure(name), "hint": hint}
+        hint = "share of training patients; lower is better"
+    if (name, task) in world.foreign:
+        hint = "; ".join([*([hint] if hint else []), "a metric from outside fedbench"])
+    return _headed(name, world.say(task), measure(name), hint)
+
+
+def _headed(name: str, task: str, title: str, hint: str) -> Json:
+    return {"name": name, "task": task, "title": title, "hint": hint}
+
+
+def _better(world: World, name: str) -> str:
+    return next((n["better"] for n in world.numbers.where(name=name) if n["better"]), "")
 
 
 def _row(world: World, label: str, regime: str, columns: Sequence[tuple[str, str]]) -> list[Json]:
     return [
         _data(traffic(world, label, regime).each)
         if name == "communication.bytes"
-        else cell(world.pooled(label, regime, name, task))
+        else (_anchored if (name, task) in world.foreign else cell)(
+            world.pooled(label, regime, name, task)
+        )
         for name, task in columns
     ]
 
@@ -143,14 +181,44 @@ def _answers(world: World, label: str, played: Sequence[Check]) -> Json:
     return {
         "generator": label,
         "role": _role(label),
-        "gain": {**cell(gain), "verdict": verdict(gain)},
-        "tax": {**cell(tax), "verdict": verdict(tax)},
+        "gain": _change(gain, single=world.single),
+        "tax": _change(tax),
         "members": [_attack(name, "", found, played) for name, found in members],
         "facts": [
             _attack("attribute.advantage", secret, world.inferred(label, secret), played)
             for secret in secrets
         ],
         "sent": _data(traffic(world, label, world.main).each),
+    }
+
+
+def _change(found: Number | None, *, single: bool = False) -> Json:
+    if single:
+        said = "not applicable"
+        return {"status": said, "shown": said, "range": "", "note": ONE_HOSPITAL, "verdict": said}
+    return {**cell(found), "verdict": verdict(found)}
+
+
+def behind(world: World) -> list[Json]:
+    """Return what gains and costs are the differences of, for every generator."""
+    pairs = [pair for pair in dict.fromkeys([world.score, (world.fidelity, "")]) if pair[0]]
+    rows = [_behind(world, label, *pair) for label in world.labels for pair in pairs]
+    return [row for row in rows if any(row[k]["status"] == "done" for k in ("gain", "tax"))]
+
+
+def _behind(world: World, label: str, name: str, task: str) -> Json:
+    gain = world.difference(label, "gain", name, task, "over local")
+    level = gain["level"] if gain is not None and gain["level"] else "patient-weighted"
+    own = {r: world.mean(label, r, name, task, level) for r in ("local", "federated")}
+    return {
+        "generator": label,
+        **_head(world, name, task),
+        "local": cell(own["local"]),
+        "federated": cell(own["federated"]),
+        "gain": _change(gain, single=world.single),
+        "centralized": cell(world.pooled(label, "centralized", name, task)),
+        "pooled": cell(world.pooled(label, "federated", name, task)),
+        "tax": _change(turned(world.difference(label, "tax", name, task))),
     }
 
 
@@ -193,7 +261,12 @@ def hospitals(world: World) -> Json | None:
     panels = [panel for panel in speaking if panel["generator"] != FLOOR] or speaking
     if not panels:
         return None
-    return {**_head(world, name, task), "regimes": regimes, "panels": panels}
+    return {
+        **_head(world, name, task),
+        "better": _better(world, name),
+        "regimes": regimes,
+        "panels": panels,
+    }
 
 
 def _speaks(panel: Json) -> bool:
@@ -234,7 +307,7 @@ def tradeoff(world: World) -> Json | None:
     return {
         "x": _head(world, risk, ""),
         "y": _head(world, name, task),
-        "better": next((n["better"] for n in world.numbers.where(name=name) if n["better"]), ""),
+        "better": _better(world, name),
         "ceiling": real.get("value"),
         "points": points,
     }
@@ -256,6 +329,7 @@ def _all_of(world: World, label: str, regimes: Sequence[str]) -> Json:
         n
         for n in world.numbers.where(label=label, regime=tuple(regimes), site="", model="")
         if n["name"] and n["target"] not in ("gain", "tax") and n["family"] != "communication"
+        if not n["name"].endswith(".check")
     ]
     keys = {tuple(n[k] for k in _KEY) for n in found}
     cells = {(tuple(n[k] for k in _KEY), n["regime"]): cell(n) for n in reversed(found)}
@@ -263,6 +337,7 @@ def _all_of(world: World, label: str, regimes: Sequence[str]) -> Json:
         {
             **dict(zip(_KEY, key, strict=True)),
             "title": measure(key[1]),
+            "about": _about(world, **dict(zip(_KEY, key, strict=True))),
             "cells": [cells.get((key, regime)) or cell(None) for regime in regimes],
         }
         for key in sorted(keys, key=lambda key: (_FAMILIES.find(key[0]), key))
@@ -270,5 +345,21 @@ def _all_of(world: World, label: str, regimes: Sequence[str]) -> Json:
     return {"generator": label, "regimes": list(regimes), "rows": rows}
 
 
+def _about(world: World, target: str, level: str, **about: str) -> str:
+    """Say whose patients a number is about, and what it is a mean of."""
+    parts = [world.say(about["task"]), about["column"], world.say(about["secret"])]
+    parts += [_TARGETS.get(target, target), _LEVELS.get(level, level)]
+    return ", ".join(part for part in parts if part)
+
+
+_TARGETS = {
+    "pooled": "all hospitals' patients together",
+    "specialist": "each hospital's own patients",
+    "generalist": "each hospital's model on all hospitals' patients",
+}
+_LEVELS = {
+    "patient-weighted": "mean over hospitals weighted by patients",
+    "unweighted": "mean over hospitals, each counting the same",
+}
 _KEY = ("family", "name", "task", "column", "secret", "target", "level")
 _FAMILIES = "fidelity utility privacy fairness compute"

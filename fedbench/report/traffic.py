@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fedbench.report.numbers import Number, Numbers
-from fedbench.report.words import human_bytes, nothing
+from fedbench.report.words import human_bytes, nothing, plural
 from fedbench.report.world import World
 
 __all__ = ["Traffic", "sent", "traffic"]
@@ -52,7 +52,12 @@ def sent(world: World, label: str) -> str:
         return nothing("how much was sent", _why_no_bytes(world, label))
     up, down = ((way or 0.0) / found.hospitals for way in (found.up, found.down))
     rounds = world.pooled(label, world.main, "communication.rounds")
-    when = f"In {rounds.value:.0f} exchanges, e" if rounds and rounds.value else "E"
+    each = "the hospital" if found.hospitals == 1 else f"each of {found.hospitals} hospitals"
+    when = (
+        f"In {plural(round(rounds.value), 'exchange')}, {each}"
+        if rounds and rounds.value
+        else _first(each)
+    )
     records = traffic(world, label, "centralized").up if world.main == "federated" else None
     price = (
         f" For comparison, the training records themselves are {human_bytes(records)}."
@@ -61,9 +66,13 @@ def sent(world: World, label: str) -> str:
     )
     total = human_bytes((found.up or 0.0) + (found.down or 0.0))
     return (
-        f"{when}ach of {found.hospitals} hospitals sent {human_bytes(up)} and received "
-        f"{human_bytes(down)} on average ({total} in all).{price}"
+        f"{when} sent {human_bytes(up)} and received {human_bytes(down)}"
+        f"{'' if found.hospitals == 1 else f' on average ({total} in all)'}.{price}"
     )
+
+
+def _first(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _why_no_bytes(world: World, label: str) -> list[str]:

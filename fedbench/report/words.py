@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -17,14 +18,18 @@ __all__ = [
     "human_bytes",
     "interval",
     "joined",
+    "left_out",
     "measure",
     "nothing",
     "number",
     "people",
     "percent",
+    "plural",
     "regime",
     "seeds",
     "short",
+    "shown",
+    "told",
     "unit_of",
 ]
 
@@ -55,9 +60,25 @@ _MEASURES = {
     "c_index": "C-index",
     "bytes": "data sent",
     "rounds": "rounds",
-    "advantage": "attribute advantage",
-    "blind": "blind attacker",
 }
+
+_ATTACK = {
+    "auc": "AUC of the attack",
+    "blind": "AUC of an attacker who sees no release",
+    "advantage": "better guessed for training patients than for others",
+    "accuracy": "guessed right for training patients",
+    "control": "guessed right for other patients",
+    "base": "guessed right by always saying the commonest answer",
+    "check": "control passed (1) or failed (0)",
+}
+"""What an attack's parts are called; the attack's own name follows in brackets."""
+
+_WORDS = """
+    A All An At Draw Each Even Every Few Fewer For In It Members No None Not Only Some The There
+    These This Too
+"""
+_OPENERS = frozenset(_WORDS.split())
+"""Words that are written small inside a sentence; a hospital's name is not."""
 
 # From the half-width of a 95 % interval to what is seen in 80 % of studies: (1.96 + .84) / 1.96.
 POWER = 1.43
@@ -68,12 +89,12 @@ def measure(name: str) -> str:
     head, _, last = name.rpartition(".")
     if name.startswith("utilization"):
         return f"{_MEASURES.get(last, last)} from visit counts and dates alone"
-    if last == "auc":
-        return f"{head} AUC"
+    if head and last in _ATTACK:
+        return f"{_ATTACK[last]} ({head})"
     for start, words in (("tpr@", "found at"), ("leak@", "leak at")):
         if start in name:
             attack, _, share = name.partition(f".{start}")
-            return f"{attack}: {words} {share.replace('%', ' %')} false alarms"
+            return f"{words} {share.replace('%', ' %')} false alarms ({attack})"
     return _MEASURES.get(last) or _MEASURES.get(head) or name
 
 
@@ -82,14 +103,24 @@ def regime(name: str) -> str:
     return _REGIMES.get(name, name)
 
 
-def number(value: float | None, digits: int = 3) -> str:
-    """Return a number with a true minus sign, or a dash for none."""
+def number(value: float | None, digits: int | None = None) -> str:
+    """Return a number with a true minus sign, or a dash for none.
+
+    Unless told otherwise it has three digits after the point, fewer where it is large and more
+    where it would look like zero.
+    """
     if value is None:
         return NONE
-    text = f"{value:.{digits}f}"
-    return (text[1:] if float(text) == 0 and text.startswith("-") else text).replace(
-        "-", "\N{MINUS SIGN}"
-    )
+    text = f"{value:,.{_digits(abs(value)) if digits is None else digits}f}"
+    return (
+        text[1:] if float(text.replace(",", "")) == 0 and text.startswith("-") else text
+    ).replace("-", "\N{MINUS SIGN}")
+
+
+def _digits(size: float) -> int:
+    if 1e-7 < size < 5e-4:  # less is how sums round
+        return 1 - math.floor(math.log10(size))
+    return 3 if size < 10 else 2 if size < 100 else 1
 
 
 def percent(value: float | None) -> str:
@@ -106,10 +137,30 @@ def unit_of(name: str) -> str:
 
 def interval(found: Number) -> str:
     """Return ``0.034 (95 % interval 0.012 to 0.056)``."""
-    show = percent if unit_of(found["name"]) == "share" else number
+    value, low, high = shown(found)
     if found.low is None or found.high is None:
-        return f"{show(found.value)} (no interval)"
-    return f"{show(found.value)} (95 % interval {show(found.low)} to {show(found.high)})"
+        return f"{value} (no interval)"
+    return f"{value} (95 % interval {low} to {high})"
+
+
+def shown(found: Number) -> tuple[str, str, str]:
+    """Return value and ends, all with as many digits as the largest of them needs."""
+    values = (found.value, found.low, found.high)
+    if unit_of(found["name"]) == "share":
+        return percent(values[0]), percent(values[1]), percent(values[2])
+    digits = _digits(max(abs(v) for v in (*values, 0.0) if v is not None))
+    return number(values[0], digits), number(values[1], digits), number(values[2], digits)
+
+
+def left_out(found: Number) -> str:
+    """Say which hospitals a mean had to leave out; nothing where it has them all."""
+    pattern = r"(in some seeds )?over \d+ of \d+ hospitals, without (.*)"
+    lacking = [m for text in found.verdicts if (m := re.fullmatch(pattern, text))]
+    if len(lacking) == 1:
+        return lacking[0][0]
+    return ", ".join(
+        f"in {'others' if i else 'some seeds'} without {m[2]}" for i, m in enumerate(lacking)
+    )
 
 
 def change(found: Number) -> str:
@@ -154,6 +205,11 @@ def seeds(found: Number) -> str:
     return f"{found.seeds}{of} seed{'' if found.seeds == 1 and not of else 's'}"
 
 
+def plural(count: int, noun: str) -> str:
+    """Return ``1 seed`` or ``3 seeds``."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def people(found: int | Sequence[int]) -> str:
     """Return a number of patients, or a range of it, with thousands set apart."""
     low, high = (found, found) if isinstance(found, int) else found
@@ -168,10 +224,24 @@ def joined(parts: Sequence[Any]) -> str:
 
 def nothing(noun: str, reasons: Sequence[str]) -> str:
     """Say that nothing can be said, and why."""
-    # Reasons of several seeds that differ only in their numbers are one reason.
-    alike = {re.sub(r"\d+", "", reason): short(reason).rstrip(".") for reason in reversed(reasons)}
-    because = joined(list(reversed(alike.values())))
-    return f"Nothing can be said about {noun}, because {because or 'no reason was recorded'}."
+    return f"Nothing can be said about {noun}, because {told(reasons)}."
+
+
+def told(reasons: Sequence[str]) -> str:
+    """Return reasons as they stand in the middle of a sentence, those that are alike once.
+
+    Reasons of several seeds often differ only in their numbers.
+    """
+    alike = {
+        re.sub(r"[\d.,\N{MINUS SIGN}-]+", "", reason): short(reason) for reason in reversed(reasons)
+    }
+    texts = [_inner(text.rstrip(".")) for text in reversed(alike.values())]
+    return joined(texts) or "no reason was recorded"
+
+
+def _inner(text: str) -> str:
+    first, _, _ = text.partition(" ")
+    return text[:1].lower() + text[1:] if first in _OPENERS else text
 
 
 def short(reason: str) -> str:

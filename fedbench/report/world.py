@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 
+from fedbench.kinds import ATTACKS, METRICS
 from fedbench.report.numbers import Number, Numbers
 from fedbench.report.words import REGIMES
 
@@ -36,6 +37,12 @@ class World:
     dataset: str
     scenario: str
     numbers: Numbers
+    words: Mapping[str, str] = field(default_factory=dict)
+    """What its schema calls tasks and columns."""
+
+    def say(self, name: str) -> str:
+        """Return a task or a column in the schema's words."""
+        return self.words.get(name) or name
 
     @cached_property
     def own(self) -> Numbers:
@@ -93,6 +100,23 @@ class World:
         ]
 
     @cached_property
+    def foreign(self) -> list[tuple[str, str]]:
+        """Every measure of a metric that does not come with fedbench, and its task."""
+        ours = {
+            name
+            for kind in (METRICS, ATTACKS)
+            for name, target in kind.names().items()
+            if target.startswith("fedbench.")
+        } | {*self.attacks}
+        found = [n for n in self.own if n["name"] and n["name"].partition(".")[0] not in ours]
+        return sorted({(n["name"], n["task"]) for n in found})
+
+    @property
+    def single(self) -> bool:
+        """Whether there is one hospital only, so that nobody trains together."""
+        return len(self.sites) == 1
+
+    @cached_property
     def sites(self) -> list[str]:
         """Every hospital that has a number of its own."""
         return [site for site in self.numbers.values("site") if site != "worst"]
@@ -122,6 +146,16 @@ class World:
         )  # fmt: skip
         return found.best("target", ("specialist", "pooled", ""))
 
+    def mean(
+        self, label: str, regime: str, name: str, task: str = "", level: str = "patient-weighted"
+    ) -> Number | None:
+        """Return the mean over hospitals, each on its own patients."""
+        found = self.own.where(
+            label=label, regime=regime, name=name, task=task, site="", model="", column="",
+            secret="", group="", target="specialist", level=level,
+        )  # fmt: skip
+        return next(iter(found), None)
+
     def difference(
         self, label: str, target: str, name: str, task: str = "", group: str = ""
     ) -> Number | None:
@@ -147,7 +181,8 @@ class World:
         return label == FLOOR, value is None, sign * (value or 0.0), label
 
 
-def worlds(numbers: Numbers) -> Iterator[World]:
-    """Yield every dataset with every scenario, sorted."""
+def worlds(numbers: Numbers, words: Callable[[str], Mapping[str, str]]) -> Iterator[World]:
+    """Yield every dataset with every scenario, sorted; ``words`` gives a dataset's own."""
     for dataset, scenario in sorted({(n["dataset"], n["scenario"]) for n in numbers}):
-        yield World(dataset, scenario, numbers.where(dataset=dataset, scenario=scenario))
+        mine = numbers.where(dataset=dataset, scenario=scenario)
+        yield World(dataset, scenario, mine, words(dataset))

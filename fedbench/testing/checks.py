@@ -13,7 +13,7 @@ from fedbench.attack import Attack, Knowledge
 from fedbench.codec import Codec
 from fedbench.data import Cohort, Dataset, DataStore, Schema
 from fedbench.encoding import Encoder, summarize
-from fedbench.federation.inprocess import Trained, train
+from fedbench.federation.inprocess import Trained, identify, train
 from fedbench.federation.study import Choice, Study
 from fedbench.generator import Generator
 from fedbench.metric import Evidence, Measure, Metric, Refusal, View
@@ -102,6 +102,7 @@ def _check_records(generator: Generator, trained: Trained) -> None:
 def check_strategy(strategy: Strategy) -> None:
     """Equal updates stay what they are or move the same way; sums are added; order is nothing."""
     check_plugin(strategy)
+    identify()
     state = {"w": np.zeros(3), "b": np.zeros(1)}
     update = Update(
         parameters={"w": np.ones(3), "b": np.ones(1)}, sums={"n": np.array([2.0])}, weight=5.0

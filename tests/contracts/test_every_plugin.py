@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from pathlib import Path
+from typing import Annotated, get_args, get_origin, get_type_hints
 
 import pytest
 import torch
+from annotated_types import BaseMetadata, GroupedMetadata
 
 from fedbench import testing
 from fedbench.data import DataStore
@@ -67,6 +70,22 @@ def test_every_metric(name: str) -> None:
 @pytest.mark.parametrize("name", ATTACKS.names())
 def test_every_attack(name: str) -> None:
     testing.check_attack(ATTACKS.build(name))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_number_has_its_range(kind: str) -> None:
+    for name in KINDS[kind].names():
+        plugin = KINDS[kind].find(name)
+        shapes = get_type_hints(plugin, include_extras=True)
+        for field in dataclasses.fields(plugin):
+            assert _ranged(shapes[field.name]), f"{name}.{field.name} takes any number."
+
+
+def _ranged(shape: object) -> bool:
+    """Whether every number in this type stands beside the range it may be in."""
+    if get_origin(shape) is Annotated:
+        return any(isinstance(note, BaseMetadata | GroupedMetadata) for note in get_args(shape)[1:])
+    return shape not in (int, float) and all(map(_ranged, get_args(shape)))
 
 
 @pytest.mark.parametrize("kind", KINDS)

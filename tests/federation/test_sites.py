@@ -12,7 +12,7 @@ import pytest
 from flwr.app import ConfigRecord, Context, Error, Message, RecordDict
 
 from fedbench.config import DatasetChoice, Scenario
-from fedbench.data import Cohort, write_cohort
+from fedbench.data import Cohort, Schema, read_cohort, write_cohort
 from fedbench.errors import DataError, FedbenchError, SpecError
 from fedbench.federation.inprocess import InProcessGrid
 from fedbench.federation.server import Federation
@@ -89,6 +89,32 @@ def test_two_hospitals_with_folders_train(
     weights = pd.DataFrame(federation.history).groupby("site")["weight"].max()
     assert (weights > 0).all()
     assert set(weights.index) == {"north", "south"}
+
+
+def test_a_folder_is_read_once_per_message(
+    study: Study, nodes: dict[int, Context], everyone: Cohort, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Path] = []
+
+    def reading(schema: Schema, folder: Path) -> Cohort:
+        read.append(folder)
+        return read_cohort(schema, folder)
+
+    monkeypatch.setattr("fedbench.federation.sites.read_cohort", reading)
+    federation = conducted(study, nodes, everyone)
+    messages = [phase for phase in federation.ledger.columns()["phase"] if phase != "enrol"]
+    assert len(read) == len(messages) / 2
+
+
+def test_records_that_changed_on_disk_are_found_in_the_next_run(
+    study: Study, nodes: dict[int, Context], folders: Mapping[str, Path], everyone: Cohort
+) -> None:
+    before = conducted(study, nodes, everyone)
+    cohort = read_cohort(everyone.schema, folders["north"])
+    write_cohort(cohort.take(cohort.patients[::2]), folders["north"])
+    after = conducted(study, nodes, everyone)
+    assert sum(after.history["weight"]) < sum(before.history["weight"])
+    assert after.encoder.digest != before.encoder.digest
 
 
 @pytest.mark.parametrize("listed", ["", "independent", "copula:Copula", "cop ula"])

@@ -168,9 +168,9 @@ def suites(draw: st.DrawFn) -> Suite:
             GeneratorChoice(name=draw(NAMES), label=label, settings=draw(SETTINGS))
             for label in named()
         ),
-        seeds=tuple(draw(st.lists(st.integers(0), unique=True, min_size=1, max_size=4))),
+        seeds=tuple(draw(st.lists(st.integers(0, 2**63 - 1), unique=True, min_size=1, max_size=4))),
         metrics=tuple(Choice(name) for name in draw(st.lists(NAMES, unique=True, max_size=3))),
-        records=draw(st.integers(10)),
+        records=draw(st.integers(10, 2**63 - 1)),
     )
 
 
@@ -200,10 +200,13 @@ def test_none_is_left_out() -> None:
         ("[suite]", "[[suite]]", "'suite' must be a table, [suite]."),
         ("[suite]", "[suite]\nseeds=[]", "The suite 'small' names no seeds."),
         ("[suite]", "[suite]\nseeds=[0, 0]", "The seeds of the suite 'small' are not distinct: 0."),
-        ("[suite]", "[suite]\nseeds=[-1]", "The seed -1 is negative."),
+        ("[suite]", "[suite]\nseeds=[-1]", "A seed is -1; expected at least 0."),
         ("[suite]", "[suite]\nseeds=['0']", "'seeds.0' is '0'; expected a valid integer."),
         ("[suite]", "[suite]\nseeds=[true]", "'seeds.0' is True; expected a valid integer."),
         ("[suite]", "[suite]\nrecords=-5", "records is -5; expected at least 10."),
+        ("[suite]", "[suite]\nseeds=[9223372036854775808]", "A seed is 9223372036854775808; expec"),
+        ("[suite]", "[suite]\nseeds=0", "'seeds' is 0; expected a list."),
+        ("[suite]", "[suite]\nthreads=9999", "threads is 9999; expected at most 1024."),
         ("[suite]", "[suite]\nrecords='many'", "'records' is 'many'; expected a valid integer."),
         ("[suite]", "[suite]\nthreads=0", "threads is 0; expected at least 1."),
         ("[suite]", "[suite]\nreplicates=1", "replicates is 1; expected at least 10."),
@@ -241,6 +244,12 @@ def test_none_is_left_out() -> None:
             ),
         ),
         ("rounds = 2", "rounds = 0", "The scenario 'mixed': rounds is 0; expected at least 1."),
+        ("latent = 64", "settings = 3", "the settings of 'tvae' are no table: 3."),
+        (
+            '"standard", "marginals"',
+            '"standard", { name = "marginals", bins = 5 }',
+            "The metrics of the suite 'small' are not distinct: 'marginals'.",
+        ),
         ("rounds = 2", "rounds = 2.5", "'scenarios.mixed.rounds' is 2.5; expected a valid integer"),
         ("rounds = 2", "participation = 0", "The scenario 'mixed': participation is 0.0; expected"),
         ("rounds = 2", "round = 2", "'scenarios.mixed.round' is not known. Did you mean 'rounds'?"),
@@ -261,11 +270,24 @@ def test_none_is_left_out() -> None:
             "trian = 0.5",
             "The parts of 'opt': 'trian' is not known. Did you mean 'train'?",
         ),
+        ("train = 0.5", "train = nan", "The parts of 'opt': The shares of train, control and"),
         ("train = 0.5", 'train = "x"', "The parts of 'opt': 'train' is 'x'; expected a valid"),
         ('"test"', "0.6", "The parts of 'opt': The shares of train, control and reference must"),
         ('name = "natural"', 'name = "natrual"', "There is no 'natrual' in fedbench.partitioners."),
         ("latent = 64", "latnt = 64", "'tvae' in fedbench.baselines: There is no setting 'latnt'."),
         ("sites = 3", 'sites = "3"', "'iid' in fedbench.partitioners: 'sites' is '3'; expected a"),
+        ("latent = 64", "latent = 0", "'tvae' in fedbench.baselines: 'latent' is 0; expected at"),
+        ("latent = 64", "passes = -1", "'tvae' in fedbench.baselines: 'passes' is -1; expected a"),
+        (
+            "latent = 64",
+            "learning_rate = inf",
+            "'tvae' in fedbench.baselines: 'learning_rate' is",
+        ),
+        (
+            "sites = 3",
+            "sites = 0",
+            "'iid' in fedbench.partitioners: 'sites' is 0; expected at lea",
+        ),
         ('"marginals"', '"marginal"', "There is no 'marginal' in fedbench.metrics. Did you mean"),
     ],
 )

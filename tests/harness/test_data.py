@@ -21,6 +21,7 @@ from fedbench.data import (
     write_cohort,
 )
 from fedbench.errors import DataError
+from fedbench.kinds import cohort_of
 
 
 @given(n=st.integers(2, 25), seed=st.integers(0, 2**32 - 1), data=st.data())
@@ -114,3 +115,15 @@ def test_a_store_says_where_it_looked(tmp_path: Path, monkeypatch: pytest.Monkey
         DataStore.default().folder("eicu_demo")
     (tmp_path / "eicu_demo").mkdir()
     assert DataStore.default().folder("eicu_demo") == tmp_path / "eicu_demo"
+
+
+def test_parts_and_unions_inherit_the_patient_table() -> None:
+    cohort = cohort_of("opt", {}, DataStore())
+    first, second = cohort.patients[1::3], cohort.patients[::2]
+    fresh = [cohort.take(first), Cohort.union([cohort.take(first), cohort.take(second[:0])])]
+    assert "table" not in fresh[0].__dict__
+    _ = cohort.table
+    inherited = [cohort.take(first), Cohort.union([cohort.take(first), cohort.take(second[:0])])]
+    for mine, theirs in zip(inherited, fresh, strict=True):
+        assert "table" in mine.__dict__
+        pd.testing.assert_frame_equal(mine.table, theirs.table)

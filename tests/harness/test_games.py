@@ -533,6 +533,20 @@ def test_a_secret_is_hidden_with_all_that_tells_it() -> None:
     assert challenge.answers.sum() == 14
 
 
+def test_a_column_that_implies_the_secret_is_hidden() -> None:
+    schema = replace(
+        SCHEMA,
+        static={**SCHEMA.static, "load": Column(kind="integer", low=0, high=9, implies="hiv")},
+    )
+    rows = people(60, np.random.default_rng(0)).static.assign(load=1)
+    members, others = cut(Cohort.of_tables(schema, rows), 30, 30)
+    (challenge,) = attribute_challenges(
+        schema, {"a": members}, {"a": others}, np.random.default_rng(0), ["hiv"]
+    )
+    assert "load" not in challenge.public.targets
+    assert "lab0" in challenge.public.targets
+
+
 def test_patients_without_the_secret_are_not_asked_about() -> None:
     cohort = people(60, np.random.default_rng(0))
     static = cohort.static.assign(hiv=cohort.static["hiv"].where(np.arange(60) % 3 > 0, None))

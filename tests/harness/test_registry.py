@@ -23,7 +23,8 @@ MOO = '''
 """The file about cows."""
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+from annotated_types import Gt
 from fedbench.plugin import Plugin
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +35,7 @@ class Moo(Plugin):
     """
 
     herd: int
-    pitch: float = 440.0
+    pitch: Annotated[float, Gt(0)] = 440.0
     names: tuple[str, ...] = ()
     mood: Literal["calm", "wild"] = "calm"
     field: Path = Path("meadow")
@@ -263,7 +264,7 @@ def test_settings_become_a_plugin() -> None:
 
 @given(
     herd=st.integers(0, 10**9),
-    pitch=st.floats(allow_nan=False),
+    pitch=st.floats(0, exclude_min=True, allow_infinity=False),
     names=st.lists(st.text()),
 )
 def test_settings_come_back_as_they_went_in(herd: int, pitch: float, names: list[str]) -> None:
@@ -288,6 +289,8 @@ LISTED = (
         ({"herd": True}, "'herd' is True; expected a valid integer."),
         ({"herd": 1, "mood": "odd"}, "'mood' is 'odd'; expected 'calm' or 'wild'."),
         ({"herd": 1, "names": ["a", 2]}, "'names.1' is 2; expected a valid string."),
+        ({"herd": 1, "pitch": 0}, "'pitch' is 0; expected more than 0."),
+        ({"herd": 1, "pitch": float("inf")}, "'pitch' is inf; expected a finite number."),
         ({"herd": -1}, "a herd has no fewer than 0 cows."),
         ({"mood": 1}, "The setting 'herd' is missing. 'mood' is 1; expected 'calm' or 'wild'."),
     ],

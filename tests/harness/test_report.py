@@ -18,10 +18,11 @@ import pytest
 from fedbench import report
 from fedbench.errors import RunError
 from fedbench.report.numbers import Numbers, across_seeds
-from fedbench.report.words import human_bytes, number
+from fedbench.report.words import human_bytes, number, told
 from fedbench.results import RunDir, frame, write_json, write_parquet
 
 Row = dict[str, Any]
+PRETERM = "birth before 37 weeks, foreseen at 24 weeks and 6 days"
 SITES = ("North", "East", "South", "West")
 SUITE = """
 [suite]
@@ -188,7 +189,9 @@ def make(tmp_path: Path) -> Make:
 def said(run: RunDir, topic: str) -> str:
     """Return one of the four sentences of the run's first world."""
     world = report.build(run)["worlds"][0]
-    return next(str(s["text"]) for s in world["headline"] if s["topic"] == topic)
+    return next(
+        "\n".join([s["text"], *s["details"]]) for s in world["headline"] if s["topic"] == topic
+    )
 
 
 # --- Over seeds -------------------------------------------------------------------------------
@@ -359,7 +362,9 @@ def test_reasons_that_differ_in_numbers_are_said_once(make: Make) -> None:
     for row in study.rows:
         if row["name"] == "dcr.leak@1%":
             row |= {"value": None, "status": "refused", "reason": f"{410 + row['seed']} others."}
-    assert "with 1 % false alarms, because 410 others." in said(make(study), "leak")
+    text = said(make(study), "leak")
+    assert "Nothing can be said about attacks with 1 % false alarms, because 410 others." in text
+    assert "411" not in text
 
 
 def test_a_reason_is_not_markup(make: Make) -> None:
@@ -397,8 +402,8 @@ def test_a_loss_is_said_as_such(make: Make) -> None:
 def test_no_difference_tells_what_would_have_been_seen(make: Make) -> None:
     text = said(make(everything(seeds=1)), "tax")
     assert "No difference could be shown in AUROC" in text
-    assert "worse by 0.010 (95 % interval \N{MINUS SIGN}0.020 to 0.040)" in text
-    assert f"a difference of {number(1.43 * 0.03)} or more" in text
+    assert "worse by 0.010 (95 % interval: from 0.040 worse to 0.020 better)" in text
+    assert f"A difference of {number(1.43 * 0.03)} or more" in text
     assert "In associations it was worse by 0.004" in text
 
 
@@ -422,12 +427,15 @@ def test_without_local_generators_there_is_no_gain(make: Make) -> None:
 
 def test_what_was_not_recognized_names_what_would_have_been(make: Make) -> None:
     text = said(make(everything(seeds=1)), "leak")
-    assert text.startswith(
+    assert text.startswith("Training patients could not be told from others by the attack")
+    controls, found = text.split("\n")[2:4]
+    assert controls == (
         "Controls first: the copy control was caught, and the null control was silent."
     )
-    assert "could not be recognized by the attack dcr: AUC 0.505 (95 % interval 0.475" in text
-    assert f"An AUC of {number(0.5 + 1.43 * 0.03)} or more would have been noticed" in text
-    assert "a share of 3.0 % would have been noticed" in text
+    assert found.startswith("Attack dcr: AUC 0.505 (95 % interval 0.475")
+    assert f"An AUC of {number(0.5 + 1.43 * 0.03)} or more would have been noticed" in found
+    assert "Word-for-word copies of 3.0 % of them would have been noticed" in text
+    assert "give patients away without copying them" in text
 
 
 def test_a_leak_under_another_regime_is_said_as_well(make: Make) -> None:
@@ -443,7 +451,8 @@ def test_a_leak_is_said(make: Make) -> None:
     study = everything()
     study.rows = [r for r in study.rows if r["label"] != "copula"]
     text = said(make(study), "leak")
-    assert "Training patients could be recognized by the attack dcr: AUC 0.585" in text
+    assert text.startswith("Training patients could be recognized: the attack dcr told them")
+    assert "Attack dcr: AUC 0.585" in text
 
 
 def test_nothing_is_ever_called_private(make: Make) -> None:
@@ -491,7 +500,9 @@ def test_a_release_that_scores_backwards_is_not_called_safe(make: Make) -> None:
     for row in study.rows:
         if row["name"] == "dcr.auc" and row["label"] == "copula":
             row |= {"value": 0.3, "low": 0.25, "high": 0.35}
-    assert "the wrong way round: AUC 0.300" in said(make(study), "leak")
+    text = said(make(study), "leak")
+    assert "the wrong way round" in text
+    assert "Attack dcr: AUC 0.300" in text
 
 
 def test_a_null_control_that_scores_backwards_says_nothing(make: Make) -> None:
@@ -521,8 +532,9 @@ def test_where_one_percent_is_refused_ten_are_said(make: Make) -> None:
             row |= {"value": None, "status": "refused", "reason": "411 non-members."}
     study.add("dcr.leak@10%", 0.1, 0.02, generator="copula", regime="federated", family="privacy")
     text = said(make(study), "leak")
-    assert "with 1 % false alarms, because 411 non-members. With 10 %" in text
-    assert "it gives away 10.0 % (95 % interval 8.0 % to 12.0 %)" in text
+    assert "with 1 % false alarms, because 411 non-members." in text
+    assert "With 10 % of other patients wrongly accused" in text
+    assert "it finds 10.0 % (95 % interval 8.0 % to 12.0 %)" in text
 
 
 def test_traffic_is_said_per_hospital_and_in_human_units(make: Make) -> None:
@@ -592,6 +604,160 @@ def test_sizes_come_from_the_partitions(make: Make) -> None:
 )
 def test_bytes_have_human_units(size: float, text: str) -> None:
     assert human_bytes(size) == text
+
+
+# --- Whose patients ---------------------------------------------------------------------------
+
+
+def own_patients(study: Study) -> Study:
+    """Add means over hospitals, each on its own patients, that differ by the gain."""
+    about: Row = {"generator": "copula", "family": "utility", "task": "preterm", "better": "higher",
+                  "target": "specialist", "level": "patient-weighted"}  # fmt: skip
+    study.add("utility.auroc", 0.6, **about, regime="local")
+    study.add("utility.auroc", 0.641, **about, regime="federated")
+    return study
+
+
+def test_a_gain_and_a_cost_say_whose_patients_they_are_about(make: Make) -> None:
+    run = make(everything())
+    assert "mean over hospitals, each on its own patients, weighted by their" in said(run, "gain")
+    assert "on all hospitals' patients together" in said(run, "tax")
+
+
+def test_the_numbers_behind_a_gain_stand_beside_it(make: Make) -> None:
+    run = make(own_patients(everything()))
+    rows = report.build(run)["worlds"][0]["behind"]
+    (row,) = (r for r in rows if (r["generator"], r["name"]) == ("copula", "utility.auroc"))
+    gain = row["federated"]["value"] - row["local"]["value"]
+    assert gain == pytest.approx(row["gain"]["value"])
+    assert row["pooled"]["shown"] == "0.740"
+    page = report.write(run).read_text()
+    assert "own patients</th>" in page
+    assert "own patients: together" in (run.path / "report.md").read_text()
+
+
+def test_a_mean_that_leaves_hospitals_out_says_so_in_tables_too(make: Make) -> None:
+    study = own_patients(everything(seeds=2))
+    for row in study.rows:
+        if row["target"] in ("gain", "specialist") and row["seed"] == 1 and row.get("level"):
+            row["verdict"] = "over 3 of 4 hospitals, without West"
+    run = make(study)
+    note = "in some seeds over 3 of 4 hospitals, without West"
+    world = report.build(run)["worlds"][0]
+    (row,) = (r for r in world["behind"] if (r["generator"], r["task"]) == ("copula", PRETERM))
+    (answers,) = (r for r in world["overview"] if r["generator"] == "copula")
+    assert {row[k]["note"] for k in ("local", "federated", "gain")} == {note}
+    assert answers["gain"]["note"] == note
+    assert note in said(run, "gain")
+    assert f"; {note}" in (report.write(run).parent / "report.md").read_text()
+
+
+def test_hospitals_left_out_by_turns_are_said_briefly(make: Make) -> None:
+    study = everything(seeds=2)
+    for row in study.rows:
+        if row["target"] == "gain":
+            row["verdict"] = f"over 3 of 4 hospitals, without {SITES[row['seed']]}"
+    assert "in some seeds without East, in others without North" in said(make(study), "gain")
+
+
+def test_one_hospital_has_nobody_to_train_with(make: Make) -> None:
+    study = everything(sites=("North",), seeds=1)
+    run = make(study)
+    assert said(run, "gain").startswith("Not applicable: there is one hospital")
+    assert "the hospital sent 5 MB" in said(run, "sent")
+    answers = report.build(run)["worlds"][0]["overview"]
+    assert {a["gain"]["shown"] for a in answers} == {"not applicable"}
+    report.write(run)
+    for name in ("report.md", "report.html"):
+        text = (run.path / name).read_text()
+        assert not re.search(r"\b1 (hospitals|seeds)\b", text)
+
+
+def test_a_difference_that_no_score_can_have_is_not_promised(make: Make) -> None:
+    study = everything()
+    for row in study.rows:
+        if row["target"] == "gain":
+            row |= {"low": -0.8, "high": 0.9}
+    text = said(make(study), "gain").split("\n")[0]
+    assert text.endswith("With so few cases hardly any difference could have been seen.")
+
+
+# --- Metrics from outside ---------------------------------------------------------------------
+
+
+def test_a_metric_from_outside_is_shown_last_with_its_anchors(make: Make) -> None:
+    study = everything(seeds=1)
+    about: Row = {"family": "fidelity", "better": "lower", "floor": 4.25, "ceiling": 0.125}
+    study.add("meanage", 1.5, 0.25, generator="copula", regime="federated", **about)
+    study.rows = [r for r in study.rows if r["name"] != "codes"]
+    run = make(study)
+    main = report.build(run)["worlds"][0]["main"]
+    assert main["columns"][-1]["name"] == "meanage"
+    page = report.write(run).read_text()
+    assert "floor 4.250; ceiling 0.125" in page
+    assert (
+        "1.500 (1.250 to 1.750); floor 4.250; ceiling 0.125" in (run.path / "report.md").read_text()
+    )
+
+
+# --- In words ---------------------------------------------------------------------------------
+
+
+def test_tasks_and_facts_are_called_what_the_schema_calls_them(make: Make) -> None:
+    run = make(everything())
+    assert "“ever used tobacco”" in said(run, "leak")
+    page = report.write(run).read_text()
+    assert "birth before 37 weeks" in page
+    assert "guessing “ever used tobacco”" in page
+    shown = re.sub(r"<pre>.*?</pre>", "", page, flags=re.DOTALL)
+    assert not re.search(r"\b(c_index|utility\.|dcr\.auc)\b|\(preterm\)", shown)
+
+
+def test_reasons_fit_into_a_sentence() -> None:
+    assert told(["The attack failed a control: 0.002 (-0.021)."]) == (
+        "the attack failed a control: 0.002 (-0.021)"
+    )
+    assert told(["KY has 3 events.", "KY has 12,000 events."]) == "KY has 3 events"
+    assert told(["TPR at 1 % FPR needs more."]) == "TPR at 1 % FPR needs more"
+    assert told([]) == "no reason was recorded"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.5, "0.500"), (12.3456, "12.35"), (12345.67, "12,345.7"), (0.00034, "0.00034"),
+     (-1e-12, "0.000"), (-0.25, "\N{MINUS SIGN}0.250"), (None, "\N{EN DASH}")],
+)  # fmt: skip
+def test_numbers_have_sensible_digits(value: float | None, text: str) -> None:
+    assert number(value) == text
+
+
+def test_nothing_empty_is_in_the_footer(make: Make) -> None:
+    run = make(everything())
+    write_json(run.path / "environment.json", {"git": "", "versions": {"numpy": "2"}})
+    assert report.build(run)["environment"] == {"numpy": "2"}
+
+
+def test_controls_come_first_where_nothing_can_be_said(make: Make) -> None:
+    study = everything()
+    study.rows = [r for r in study.rows if r["regime"] != "control"]
+    controls(study, fresh=0.9)
+    details = said(make(study), "leak").split("\n")[2:]
+    assert details[0] == (
+        "Controls first: the copy control was caught, and the null control went off, though it "
+        "should not."
+    )
+    assert details[1].startswith("Nothing can be said about whether training patients")
+
+
+def test_a_copy_caught_in_most_seeds_says_in_how_many(make: Make) -> None:
+    study = everything()
+    for row in study.rows:
+        if row["regime"] == "control" and row["name"] == "attribute.advantage":
+            row["low"] = -0.2
+    checks = report.build(make(study))["worlds"][0]["controls"]
+    copied = [c["text"] for c in checks if (c["control"], bool(c["secret"])) == ("copy", True)]
+    assert len(copied) == 2
+    assert all("was caught in 3 of 3 seeds, each taken alone" in text for text in copied)
 
 
 def walk(thing: Any) -> Iterator[Any]:

@@ -7,6 +7,7 @@ import fedbench.federation  # noqa: F401  isort: skip  (switches telemetry off b
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from flwr.app import Array, ArrayRecord, Message, MetricRecord, RecordDict
 from numpy.typing import NDArray
 
@@ -36,11 +37,28 @@ def combined_by(flower: FedAvg, updates: Mapping[str, Update], round: int) -> Co
         arrays, _ = flower.aggregate_train(round + 1, replies)
         assert arrays is not None  # noqa: S101  (there are replies)
         kinds = {name: a.dtype for name, a in next(iter(updates.values())).parameters.items()}
-        parameters |= {name: a.numpy().astype(kinds[name]) for name, a in arrays.items()}
+        parameters |= {
+            name: a.numpy().astype(kinds[name], copy=False) for name, a in arrays.items()
+        }
     return Combined(parameters, added(updates), tuple(updates))
 
 
+class Held(Array):
+    """An array that was received and decoded, for Flower to read; it does not cross again."""
+
+    def __init__(self, array: NDArray[Any]) -> None:
+        super().__init__(array.dtype.str, array.shape, "held", b"")
+        self._held = array.view()
+        self._held.flags.writeable = False
+
+    def numpy(self) -> NDArray[Any]:
+        """Return the array itself, to read."""
+        return self._held
+
+
 def _reply(update: Update, names: set[str]) -> Message:
-    arrays = ArrayRecord({name: Array(update.parameters[name]) for name in sorted(names)})
+    arrays = ArrayRecord()
+    for name in sorted(names):
+        arrays[name] = Held(np.asarray(update.parameters[name]))
     metrics = MetricRecord({"num-examples": update.weight})
     return Message(RecordDict({"arrays": arrays, "metrics": metrics}), 0, "train")

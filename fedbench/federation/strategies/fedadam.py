@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
+from annotated_types import Gt, Interval
 
 from fedbench.seeds import Rng
 from fedbench.strategy import Combined, Message, Strategy, Update
@@ -18,10 +20,10 @@ class FedAdam(Strategy):
     Reddi et al. 2021, https://arxiv.org/abs/2003.00295; the step is Flower's.
     """
 
-    eta: float = 0.01
-    beta_1: float = 0.9
-    beta_2: float = 0.99
-    tau: float = 0.001
+    eta: Annotated[float, Gt(0)] = 0.01
+    beta_1: Annotated[float, Interval(ge=0, lt=1)] = 0.9
+    beta_2: Annotated[float, Interval(ge=0, lt=1)] = 0.99
+    tau: Annotated[float, Gt(0)] = 0.001
 
     def combine(
         self, state: Message, updates: Mapping[str, Update], server: Message, rng: Rng

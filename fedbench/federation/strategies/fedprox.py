@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Annotated
+
+from annotated_types import Ge
 
 from fedbench.seeds import Rng
 from fedbench.strategy import Combined, Correction, Memory, Message, Strategy, Update
@@ -17,7 +20,7 @@ class FedProx(Strategy):
     ``mu / 2`` times the squared distance to what the server sent.
     """
 
-    mu: float = 0.1
+    mu: Annotated[float, Ge(0)] = 0.1
 
     def correct(self, extra: Message, memory: Memory) -> Correction:
         return Correction(proximal=self.mu)
