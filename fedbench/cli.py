@@ -25,6 +25,10 @@ from fedbench.errors import FedbenchError, SpecError
 if TYPE_CHECKING:
     from fedbench.config import Suite
     from fedbench.data import DataStore
+    from fedbench.leaderboards.board import Board
+    from fedbench.leaderboards.bundle import Bundle
+    from fedbench.leaderboards.entries import Entry
+    from fedbench.leaderboards.verification import Verified
     from fedbench.results import RunDir
     from fedbench.runner import Event
 
@@ -61,6 +65,8 @@ app = typer.Typer(
 )
 data = typer.Typer(help="What is known about the datasets, and whether they are here.", **PLAIN)
 app.add_typer(data, name="data")
+leaderboard = typer.Typer(help="Verify bundles, and rank what was submitted.", **PLAIN)
+app.add_typer(leaderboard, name="leaderboard")
 
 # The base of all of click's usage errors; click itself is typer's own business.
 UsageError: type[Any] = typer.BadParameter.__bases__[0]
@@ -276,9 +282,113 @@ def report(
     from fedbench.runner import suite_of_run  # noqa: PLC0415
 
     found = RunDir.open(run)
-    suite_of_run(found)
+    if not found.is_audit:
+        suite_of_run(found)
     found.check()
     typer.echo(write(found))
+
+
+@app.command()
+def audit(  # noqa: PLR0913  (a command's options are its arguments)
+    *,
+    train: Annotated[
+        Path, typer.Option(help="Records of those who were trained on: CSV or parquet.", **A_PATH)
+    ],
+    control: Annotated[Path, typer.Option(help="Like patients who were not trained on.", **A_PATH)],
+    synthetic: Annotated[Path, typer.Option(help="The records to be audited.", **A_PATH)],
+    reference: Annotated[
+        Path | None, typer.Option(help="Other such patients, for the attacker.", **A_PATH)
+    ] = None,
+    schema: Annotated[
+        Path | None, typer.Option(help="What the columns mean. Default: it is drafted.", **A_PATH)
+    ] = None,
+    sensitive: Annotated[
+        Names, typer.Option(help="A column that the attacker tries to guess. Repeatable.")
+    ] = None,
+    patient: Annotated[
+        str, typer.Option("--id", help="The column that says who a patient is.", **QUIET)
+    ] = "",
+    fail_over: Annotated[
+        float | None,
+        typer.Option(
+            "--fail-over",
+            help="Exit with 1 if more than this share of patients, such as 0.05, is shown to be "
+            "given away, or if nothing can be said.",
+        ),
+    ] = None,
+    out: Out = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what synthetic records give away about the patients they were made from."""
+    if fail_over is not None and not 0 <= fail_over < 1:
+        raise SpecError(f"--fail-over is {fail_over}; expected a share from 0 to below 1.")
+    from fedbench import runner, terminal  # noqa: PLC0415
+    from fedbench.audit import gate, perform  # noqa: PLC0415
+    from fedbench.given import Asked, prepare  # noqa: PLC0415
+
+    say = partial(typer.echo, err=True)
+    out = out or RUNS
+    _writable("--out", out)
+    tables = {"train": train, "control": control, "synthetic": synthetic, "reference": reference}
+    asked = Asked(**tables, schema=schema, sensitive=tuple(sensitive or ()), patient=patient)  # type: ignore[arg-type]
+    case = prepare(asked)
+    say(terminal.compared(case))
+    done = perform(case, out, say)
+    failures = runner.failures(done)
+    checked = None if fail_over is None else gate(done.results(), fail_over)
+    if as_json:
+        facts = {"run": str(done.path), "report": str(done.path / "report.html")}
+        passed = {} if checked is None else {"passed": checked.passed}
+        typer.echo(_json({**facts, **terminal.verdict(done), "failures": failures, **passed}))
+    else:
+        typer.echo(terminal.audited(done))
+    for line in failures:
+        _say(line, FAILED)
+    if checked is not None:
+        _say(checked.text, DONE)
+    if failures or (checked is not None and not checked.passed):
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+def compare(  # noqa: PLR0913  (a command's options are its arguments)
+    base: Annotated[Path, typer.Argument(help="The run that was good.", **A_PATH)],
+    head: Annotated[Path, typer.Argument(help="The run that may be worse.", **A_PATH)],
+    *,
+    generator: Annotated[
+        Names, typer.Option("-g", "--generator", help="Let only this gate. Repeatable.")
+    ] = None,
+    dataset: Annotated[
+        Names, typer.Option("-d", "--dataset", help="Let only this gate. Repeatable.")
+    ] = None,
+    tolerance: Annotated[
+        Names,
+        typer.Option(help="How much worse a measure may be: marginals=0.02. Repeatable."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Where compare.md, .json and .xml (JUnit) are written.", **A_PATH),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say whether a run became worse than an earlier one of the same suite; exit 1 if so."""
+    from fedbench import compare as comparing  # noqa: PLC0415
+    from fedbench.report import comparison, files  # noqa: PLC0415
+
+    asked = comparing.Asked(
+        tolerance=comparing.tolerances(tolerance or ()),
+        generators=tuple(generator or ()),
+        datasets=tuple(dataset or ()),
+    )
+    if out is not None:
+        _writable("--out", out)
+    found = comparing.plain(comparing.compare(base, head, asked))
+    written = files.write_comparison(found, out) if out is not None else None
+    typer.echo(_json(found) if as_json else comparison.terminal(found))
+    if written and not as_json:
+        typer.echo(f"\nWritten: {written}")
+    if found["regressed"]:
+        raise typer.Exit(FAILED)
 
 
 @app.command()
@@ -294,6 +404,156 @@ def doctor(
 
     found = examine(_store(data_dir), out or RUNS)
     typer.echo(_json(found) if as_json else terminal.examined(found))
+
+
+# The leaderboard
+
+
+BoardName = Annotated[
+    str, typer.Option("--board", help="A board by name, or a TOML file.  [hospitals]", **QUIET)
+]
+Entries = Annotated[
+    Path | None,
+    typer.Option(help="The folder of what was added. Default: board.", **A_PATH),
+]
+Bundled = Annotated[Path, typer.Argument(help="What `fedbench submit` wrote.", **A_PATH)]
+Jobs = Annotated[
+    int | None, typer.Option("-j", "--jobs", help="Jobs at a time. Default: all cores.")
+]
+
+
+@app.command()
+def submit(
+    run: Annotated[Path, typer.Argument(help="The folder that `fedbench run` made.", **A_PATH)],
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="Default: the run's name.zip.", **A_PATH)
+    ] = None,
+    board: BoardName = "hospitals",
+    data_dir: DataDir = None,
+) -> None:
+    """Pack a finished run for a leaderboard: rows and synthetic records, no code, nothing real."""
+    from fedbench.leaderboards.board import read_board  # noqa: PLC0415
+    from fedbench.leaderboards.submission import submit as pack  # noqa: PLC0415
+    from fedbench.results import RunDir  # noqa: PLC0415
+
+    found = RunDir.open(run)
+    file = out or Path(f"{run.resolve().name}.zip")
+    if file.is_dir():
+        raise SpecError(f"--out {str(file)!r} is a folder; expected the name of a file.")
+    _writable("--out", file.parent)
+    pack(found, read_board(board), file, _store(data_dir))
+    typer.echo(file)
+
+
+@leaderboard.command()
+def verify(
+    bundle: Bundled,
+    board: BoardName = "hospitals",
+    jobs: Jobs = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Score the records of a bundle again, and name every number that comes out otherwise."""
+    from fedbench.leaderboards.board import read_board  # noqa: PLC0415
+    from fedbench.leaderboards.bundle import Bundle  # noqa: PLC0415
+
+    asked = read_board(board)
+    found = _verified(Bundle.open(bundle), asked, jobs)
+    facts = {"bundle": str(bundle), "recomputed": found.recomputed, "attested": found.attested}
+    if as_json:
+        typer.echo(_json(facts | {"mismatches": list(found.mismatches)}))
+    elif not found.mismatches:
+        typer.echo(
+            f"{bundle}: {found.recomputed:,} rows come out as submitted; {found.attested:,} are "
+            "attested (bytes, as the submitted ledger has them), and so are seconds."
+        )
+    _refuse(bundle, found.mismatches)
+
+
+@leaderboard.command("add")
+def leaderboard_add(
+    bundle: Bundled, board: BoardName = "hospitals", entries: Entries = None, jobs: Jobs = None
+) -> None:
+    """Verify a bundle, and put its rows on a board."""
+    from fedbench.leaderboards.board import read_board  # noqa: PLC0415
+    from fedbench.leaderboards.bundle import Bundle  # noqa: PLC0415
+    from fedbench.leaderboards.entries import ENTRIES, add, check_room  # noqa: PLC0415
+
+    asked, folder = read_board(board), entries or Path(ENTRIES)
+    _writable("--entries", folder)
+    opened = Bundle.open(bundle)
+    check_room(opened, asked, folder)
+    found = _verified(opened, asked, jobs)
+    _refuse(bundle, found.mismatches)
+    typer.echo(add(found, asked, folder).path)
+
+
+@leaderboard.command()
+def show(
+    board: BoardName = "hospitals", entries: Entries = None, *, as_json: AsJson = False
+) -> None:
+    """Show a board: every generator and regime, each number with its range and rank."""
+    from fedbench import terminal  # noqa: PLC0415
+    from fedbench.leaderboards import pages, ranking  # noqa: PLC0415
+
+    asked, found = _entries(board, entries)
+    if as_json:
+        typer.echo(_json(pages.facts(asked, found)))
+        return
+    for table in ranking.tables(asked, found):
+        typer.echo(f"{table.dataset} · {table.scenario}\n{terminal.table(pages.rows(table))}\n")
+    typer.echo(ranking.RULE if found else f"There is nothing on the board {asked.name!r} yet.")
+
+
+@leaderboard.command()
+def build(
+    board: BoardName = "hospitals",
+    entries: Entries = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="Default: leaderboard.html.", **A_PATH)
+    ] = None,
+) -> None:
+    """Write a board as one page that needs nothing else."""
+    from fedbench.leaderboards import pages  # noqa: PLC0415
+
+    file = out or Path("leaderboard.html")
+    if file.is_dir():
+        raise SpecError(f"--out {str(file)!r} is a folder; expected the name of a file.")
+    _writable("--out", file.parent)
+    pages.write(file, pages.page(*_entries(board, entries)))
+    typer.echo(file)
+
+
+def _verified(bundle: Bundle, board: Board, jobs: int | None) -> Verified:
+    from fedbench.doctor import cores  # noqa: PLC0415
+    from fedbench.leaderboards.verification import verify as check  # noqa: PLC0415
+    from fedbench.progress import watching  # noqa: PLC0415
+
+    if jobs is not None and jobs < 1:
+        raise SpecError(f"--jobs is {jobs}; expected at least 1.")
+    with watching(sys.stderr) as observe:
+        return check(bundle, board, _store(None), jobs or cores(), observe)
+
+
+def _refuse(bundle: Path, mismatches: Sequence[str], most: int = 20) -> None:
+    """Name what does not fit, each in a line of its own."""
+    if mismatches:
+        _say(f"{bundle} is refused: {len(mismatches)} things do not come out as submitted:", WRONG)
+        for line in mismatches[:most]:
+            typer.echo(f"  {line}", err=True)
+        if len(mismatches) > most:
+            typer.echo(f"  and {len(mismatches) - most:,} more (--json lists all)", err=True)
+        raise typer.Exit(WRONG)
+
+
+def _entries(board: str, folder: Path | None) -> tuple[Board, Sequence[Entry]]:
+    from fedbench.leaderboards.board import read_board  # noqa: PLC0415
+    from fedbench.leaderboards.entries import ENTRIES, entries  # noqa: PLC0415
+
+    if folder is not None and not folder.is_dir():
+        raise SpecError(f"--entries: there is no folder {str(folder)!r}.")
+    asked = read_board(board)
+    return asked, entries(asked, folder or Path(ENTRIES))
 
 
 def _watched(start: Callable[..., RunDir], resume: Path | None) -> RunDir:

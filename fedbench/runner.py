@@ -108,6 +108,10 @@ def suite_of_run(run: RunDir) -> Suite:
     """Return the suite a run was started with."""
     import tomllib  # noqa: PLC0415
 
+    if run.is_audit:
+        raise RunError(
+            f"{run.path} is an audit, which has no suite. Give the folder that `fedbench run` made."
+        )
     file = run.path / "suite.toml"
     try:
         tables = tomllib.loads(file.read_text(encoding="utf-8"))

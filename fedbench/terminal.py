@@ -19,9 +19,12 @@ from fedbench.progress import duration
 from fedbench.results import RunDir, read_json
 
 if TYPE_CHECKING:
+    from fedbench.given import Case
     from fedbench.runner import Plan
 
 __all__ = [
+    "audited",
+    "compared",
     "contents",
     "datasets",
     "described",
@@ -33,6 +36,7 @@ __all__ = [
     "primary",
     "size",
     "table",
+    "verdict",
 ]
 
 WIDE = 100
@@ -156,6 +160,48 @@ def primary(run: RunDir) -> str:
         f"{world['dataset']} · {world['scenario']}\n{_main(world['main'])}"
         for world in report["worlds"]
     )
+
+
+def compared(case: Case) -> str:
+    """Show what an audit compares, and what it had to decide by itself."""
+    schema = case.schema
+    columns = [*_columns("static", schema.static), *_columns("visits", schema.visits)]
+    shown = [{k: row[k] for k in ("column", "table", "kind", "values", "role")} for row in columns]
+    notes = "\n".join(
+        textwrap.fill(f"* {text}", WIDE, subsequent_indent="  ") for text in case.notes
+    )
+    return f"{table(shown)}\n\n{notes}\n" if case.is_drafted else f"{notes}\n"
+
+
+def verdict(run: RunDir) -> Mapping[str, str]:
+    """Return what an audit found, in words."""
+    found = read_json(run.path / "report.json")["worlds"][0]["headline"][0]
+    return {"verdict": found["title"], "because": found["text"]}
+
+
+def audited(run: RunDir) -> str:
+    """Show the controls, the numbers, the verdict and where the report is."""
+    world = read_json(run.path / "report.json")["worlds"][0]
+    words = world["words"]
+    checks = [
+        (check["outcome"], f"{_tried(check, words)}: {check['text']}")
+        for check in world["controls"]
+    ]
+    said = verdict(run)
+    told = textwrap.fill(f"{said['verdict']}. {said['because']}", WIDE)
+    return "\n\n".join(
+        [
+            "Controls first\n" + facts([(f"  {outcome}", text) for outcome, text in checks]),
+            _main(world["main"]),
+            told,
+            f"Report: {run.path / 'report.html'}",
+        ]
+    )
+
+
+def _tried(check: Mapping[str, str], words: Mapping[str, str]) -> str:
+    secret = check["secret"]
+    return f"guessing {words.get(secret, secret)!r}" if secret else check["name"].partition(".")[0]
 
 
 def examined(found: Mapping[str, Any]) -> str:

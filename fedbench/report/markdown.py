@@ -8,7 +8,7 @@ from typing import Any
 
 from fedbench.report.words import joined, people, plural
 
-__all__ = ["render"]
+__all__ = ["render", "safe", "table"]
 
 Json = dict[str, Any]
 
@@ -21,10 +21,10 @@ def render(report: Json) -> str:
     when = f", run on {run['date']}" if run["date"] else ""
     rows = ", ".join(f"{people(n)} {status}" for status, n in report["statuses"].items())
     lines = [
-        f"# fedbench: {_safe(run['suite'])}",
+        f"# fedbench: {safe(run['suite'])}",
         "",
-        f"{_safe(run['name'])}{when}. {plural(len(run['seeds']), 'seed')}. Rows: {rows or 'none'}.",
-        *(line for text in report["introduction"] for line in ("", _safe(text))),
+        f"{safe(run['name'])}{when}. {plural(len(run['seeds']), 'seed')}. Rows: {rows or 'none'}.",
+        *(line for text in report["introduction"] for line in ("", safe(text))),
         *(line for world in report["worlds"] for line in _world(world)),
         *_silent(report["silent"]),
         *_list("Caveats", report["caveats"]),
@@ -39,27 +39,35 @@ def _world(world: Json) -> list[str]:
     where = f"{world['dataset']}, {world['scenario']}" if world["scenario"] else world["dataset"]
     return [
         "",
-        f"## {_safe(title)} ({_safe(where)})",
+        f"## {safe(title)} ({safe(where)})",
         "",
-        _safe(_data(world["data"])),
+        safe(_data(world["data"])),
         "",
-        (
-            f"About {_safe(world['lead']['generator'])}, the best here by "
-            f"{_safe(world['lead']['measure'])}:"
-        ),
-        "",
+        *_about(world),
         *(line for sentence in world["headline"] for line in _answer(sentence)),
         *_overview(world),
         *_behind(world["behind"]),
         *_list("Controls", [_check(check, world) for check in world["controls"]], level=3),
-        *_main(world["main"]),
+        *_main(world["main"], "" if _given(world) else ", on all hospitals' patients together"),
         *_baseline(world["baseline"]),
     ]
 
 
+def _given(world: Json) -> bool:
+    """Whether the records came from outside: one release, and no hospitals."""
+    return bool(world["regimes"] == ["given"])
+
+
+def _about(world: Json) -> list[str]:
+    lead = world["lead"]
+    if _given(world):
+        return []
+    return [f"About {safe(lead['generator'])}, the best here by {safe(lead['measure'])}:", ""]
+
+
 def _answer(sentence: Json) -> list[str]:
-    details = [f"    * {_safe(text)}" for text in sentence["details"]]
-    return [f"* **{sentence['title']}.** {_safe(sentence['text'])}", *details]
+    details = [f"    * {safe(text)}" for text in sentence["details"]]
+    return [f"* **{sentence['title']}.** {safe(sentence['text'])}", *details]
 
 
 def _data(data: Json) -> str:
@@ -67,7 +75,9 @@ def _data(data: Json) -> str:
     listed = [", ".join(sizes)] if sizes else []
     count = f"{people(data['patients'])} patients at " if data["patients"] else ""
     parts = [
-        ": ".join([f"{count}{plural(len(data['hospitals']), 'hospital')}", *listed]),
+        ": ".join([f"{count}{plural(len(data['hospitals']), 'hospital')}", *listed])
+        if data["hospitals"]
+        else "",
         data["setting"],
         f"licence: {data['licence']}" if data["licence"] else "",
         f"source: {data['citation'].rstrip('.')}" if data["citation"] else "",
@@ -99,8 +109,8 @@ def _overview(world: Json) -> list[str]:
     heads = ["generator", "gain over each hospital alone", "against all records in one place"]
     heads += ["training patients recognized", "sensitive facts inferred", "sent per hospital"]
     heads[1:3] = [f"{heads[1]} (own patients)", f"{heads[2]} (all patients together)"]
-    title = f"### Every generator, by {_safe(world['lead']['measure'])}"
-    return ["", title, "", _table(heads, rows)] if rows else []
+    title = f"### Every generator, by {safe(world['lead']['measure'])}"
+    return ["", title, "", table(heads, rows)] if rows else []
 
 
 def _behind(found: Sequence[Json]) -> list[str]:
@@ -123,7 +133,7 @@ def _behind(found: Sequence[Json]) -> list[str]:
         "all hospitals together. Above 0, training together is better."
     )
     title = "### The numbers behind gain and cost"
-    return ["", title, "", said, "", _table(heads, rows)] if rows else []
+    return ["", title, "", said, "", table(heads, rows)] if rows else []
 
 
 def _change(found: Json) -> str:
@@ -131,12 +141,12 @@ def _change(found: Json) -> str:
     return shown if shown == found["verdict"] else f"{found['verdict']}: {shown}"
 
 
-def _main(main: Json) -> list[str]:
+def _main(main: Json, whose: str) -> list[str]:
     heads = [_head(column) for column in main["columns"]]
     rows = [[row["generator"], row["regime"], *map(_cell, row["cells"])] for row in main["rows"]]
-    title = "### Primary measures, on all hospitals' patients together"
-    meanings = [f"* {_safe(name)}: {_safe(text)}" for name, text in main["meanings"].items()]
-    return ["", title, "", _table(["generator", "regime", *heads], rows), "", *meanings]
+    title = f"### Primary measures{whose}"
+    meanings = [f"* {safe(name)}: {safe(text)}" for name, text in main["meanings"].items()]
+    return ["", title, "", table(["generator", "regime", *heads], rows), "", *meanings]
 
 
 def _head(column: Json) -> str:
@@ -148,7 +158,7 @@ def _baseline(found: Json | None) -> list[str]:
     if found is None:
         return []
     said = "A model of real records that knows only how often and when patients came reaches"
-    return ["", f"{said} {_safe(found['title'])} {_cell(found['cell'])}."]
+    return ["", f"{said} {safe(found['title'])} {_cell(found['cell'])}."]
 
 
 def _cell(cell: Json) -> str:
@@ -167,39 +177,43 @@ def _silent(groups: Sequence[Json]) -> list[str]:
         ]
         for group in groups
     ]
-    table = _table(["status", "what", "rows", "why", "where"], rows)
-    return ["", "## What has no number, and why", "", table if rows else "Everything has one."]
+    heads = ["status", "what", "rows", "why", "where"]
+    shown = table(heads, rows) if rows else "Everything has one."
+    return ["", "## What has no number, and why", "", shown]
 
 
 def _again(report: Json) -> list[str]:
     versions = [f"{key} {value}" for key, value in report["environment"].items()]
+    audit = report["run"]["regimes"] == ["given"]
+    command = "fedbench audit --schema schema.toml …" if audit else "fedbench run suite.toml"
     return [
         "",
         "## Run it again",
         "",
         (
-            "In the run's folder: `fedbench run suite.toml`. "
+            f"In the run's folder: `{command}`. "
             "Every row is in `results.parquet`, every number of this page in `report.json`."
         ),
-        *(["", _safe("; ".join(versions))] if versions else []),
+        *(["", safe("; ".join(versions))] if versions else []),
     ]
 
 
 def _list(title: str, texts: Iterable[str], level: int = 2) -> list[str]:
-    items = [f"* {_safe(text)}" for text in texts]
+    items = [f"* {safe(text)}" for text in texts]
     return ["", f"{'#' * level} {title}", "", *items] if items else []
 
 
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table; what stands in it becomes no markup."""
     from tabulate import tabulate  # noqa: PLC0415
 
-    safe = [[_safe(text) for text in row] for row in rows]
-    text = str(tabulate(safe, [_safe(h) for h in heads], tablefmt="pipe", disable_numparse=True))
+    cells = [[safe(text) for text in row] for row in rows]
+    text = str(tabulate(cells, [safe(h) for h in heads], tablefmt="pipe", disable_numparse=True))
     # Padding would make one long reason the width of every row.
     return re.sub(r"-{4,}", "---", re.sub(r" {2,}", " ", text))
 
 
-def _safe(text: str) -> str:
+def safe(text: str) -> str:
     """Names and reasons come from outside; they must not become markup."""
     for sign, said in _ESCAPES.items():
         text = text.replace(sign, said)

@@ -98,7 +98,8 @@ class Numbers:
         """Summarize the rows of ``results.parquet`` over seeds, in a stable order."""
         groups: dict[tuple[Any, ...], list[dict[str, Any]]] = defaultdict(list)
         plain = table.astype(object)
-        for row in plain.where(plain.notna(), None).to_dict("records"):
+        for record in plain.where(plain.notna(), None).to_dict("records"):
+            row = {str(name): value for name, value in record.items()}
             groups[tuple(row.get(name) or "" for name in ABOUT)].append(row)
         ordered = sorted(groups.items(), key=lambda item: [str(part) for part in item[0]])
         return cls(tuple(_summary(key, rows) for key, rows in ordered))

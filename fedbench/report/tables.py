@@ -348,7 +348,8 @@ def _all_of(world: World, label: str, regimes: Sequence[str]) -> Json:
 def _about(world: World, target: str, level: str, **about: str) -> str:
     """Say whose patients a number is about, and what it is a mean of."""
     parts = [world.say(about["task"]), about["column"], world.say(about["secret"])]
-    parts += [_TARGETS.get(target, target), _LEVELS.get(level, level)]
+    if world.main != "given":  # records from outside know nothing of hospitals
+        parts += [_TARGETS.get(target, target), _LEVELS.get(level, level)]
     return ", ".join(part for part in parts if part)
 
 

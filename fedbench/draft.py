@@ -1,0 +1,291 @@
+"""Drafting a schema from tables of which nobody wrote one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from fedbench.data import OTHER, Column, Outcome, Schema, Vocabulary, Window
+from fedbench.errors import DataError
+from fedbench.tabular import Given, as_levels, as_numbers
+
+__all__ = ["MOST_LEVELS", "Draft", "drafted", "widened"]
+
+MOST_LEVELS = 50
+"""Levels that a category may have; text with more is not compared."""
+
+MOST_CODES = 200
+_FEW_NUMBERS = 10  # distinct numbers that may be the levels of a sensitive category
+_DECADES = 100  # from the 5th to the 95th percentile: beyond it differences are taken in logs
+_MARGIN = 0.1  # of the range of the data, on both sides
+
+Side = Sequence[tuple[str, pd.Series]]
+"""One column as several files have it: the file's name and the values."""
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A schema, and what had to be decided on the way."""
+
+    schema: Schema
+    notes: tuple[str, ...] = ()
+
+
+def drafted(
+    real: Sequence[Given],
+    synthetic: Given,
+    name: str,
+    without: Iterable[str],
+    secret: Iterable[str],
+) -> Draft:
+    """Describe these tables.
+
+    Kinds are decided on all tables; bounds and levels on the real ones, with a margin.
+
+    Args:
+        real: tables of real patients.
+        synthetic: what is compared with them.
+        name: of the schema.
+        without: columns that are none, such as the patient's name.
+        secret: columns to be guessed; a few numbers are taken as levels there.
+
+    Raises:
+        DataError: the tables do not fit each other, or nothing is left to compare.
+    """
+    notes: list[str] = []
+    found: dict[str, dict[str, Column]] = {}
+    for table in ("static", "visits"):
+        there = [given for given in (*real, synthetic) if table in given.tables]
+        apart = {*without, "patient", *(["day"] if table == "visits" else [])}
+        _same_columns(table, there, apart)
+        found[table] = {}
+        for column in there[0].tables[table] if there else ():
+            if column in apart:
+                continue
+            sides = [(given.told(table), given.tables[table][column]) for given in there]
+            last = synthetic in there
+            one = _column(str(column), sides, synthetic=last, secret=str(column) in {*secret})
+            if isinstance(one, str):
+                notes.append(f"{str(column)!r} is left out: {one}.")
+            else:
+                found[table][str(column)] = one
+    if not found["static"] and not found["visits"]:
+        raise DataError(
+            f"No column of {real[0].path.name} can be compared. {' '.join(notes)} "
+            "Give a table with numbers or categories, or describe the columns in a --schema."
+        )
+    codes = _vocabularies(real)
+    windows = _windows(real, synthetic)
+    schema = Schema(
+        name=name,
+        clock="",
+        static=found["static"],
+        visits=found["visits"] if windows else {},
+        vocabularies=codes if windows else {},
+        windows=windows,
+        outcome=_outcome(real, synthetic),
+    )
+    return Draft(schema, tuple(notes))
+
+
+def widened(schema: Schema, synthetic: Given) -> Draft:
+    """Make room for what the synthetic records hold, so that they can be compared at all."""
+    notes: list[str] = []
+
+    def wider(table: str, columns: Mapping[str, Column]) -> dict[str, Column]:
+        there = synthetic.tables.get(table, pd.DataFrame())
+        found = {n: _wider(c, there[n]) if n in there else c for n, c in columns.items()}
+        changed = [n for n in found if found[n] != columns[n]]
+        notes.extend(
+            f"{synthetic.told(table)} goes beyond the {_ends(columns[n])} of {n!r}: compared as "
+            f"{_ends(found[n])}."
+            for n in changed
+        )
+        return found
+
+    static, visits = wider("static", schema.static), wider("visits", schema.visits)
+    return Draft(replace(schema, static=static, visits=visits), tuple(notes))
+
+
+def _ends(column: Column) -> str:
+    if column.kind == "category":
+        return f"{len(column.levels)} levels"
+    kind = "whole numbers" if column.kind == "integer" else "numbers"
+    return f"{kind} {column.low:g} to {column.high:g}"
+
+
+def _wider(column: Column, values: pd.Series) -> Column:
+    if column.kind == "category":
+        if OTHER in column.levels or "site" in column.roles:
+            return column
+        texts = values[~values.isin(column.levels)]
+        new = sorted(set(as_levels(texts).dropna()) - set(column.levels))
+        return replace(column, levels=(*column.levels, *new))
+    numbers = as_numbers(values)
+    numbers = numbers[np.isfinite(numbers)]
+    if not len(numbers):
+        return column
+    kind = "number" if (numbers % 1 > 0).any() else column.kind
+    low, high = min(column.low, float(numbers.min())), max(column.high, float(numbers.max()))
+    return replace(column, kind=kind, low=low, high=high, log=column.log and low > 0)
+
+
+# --- Columns ----------------------------------------------------------------------------------
+
+
+def _same_columns(table: str, there: Sequence[Given], apart: set[str]) -> None:
+    if not there:
+        return
+    first = there[0]
+    mine = {str(c) for c in first.tables[table]} - apart
+    for other in there[1:]:
+        theirs = {str(c) for c in other.tables[table]} - apart
+        for one, columns in ((other, mine - theirs), (first, theirs - mine)):
+            if columns:
+                has = first if one is other else other
+                raise DataError(
+                    f"{one.told(table)} has no column {min(columns)!r}, {has.told(table)} has"
+                    f"{f' (and {len(columns) - 1} more)' if len(columns) > 1 else ''}. Give all "
+                    "tables the same columns, or name the ones to compare in a --schema."
+                )
+
+
+def _column(name: str, sides: Side, *, synthetic: bool, secret: bool) -> Column | str:
+    """Describe a column, or say why it is left out."""
+    kind = _kind(name, sides)
+    every = pd.concat([values for _, values in sides], ignore_index=True)
+    real = pd.concat([values for _, values in sides[: len(sides) - synthetic]], ignore_index=True)
+    there = real.dropna()
+    if there.empty:
+        return "it is empty in all real records"
+    constant = (there == there.iloc[0]).all()
+    if constant and not real.isna().any():
+        return f"all real records have {there.iloc[0]!r}"
+    if kind == "text":
+        return _category(there)
+    numbers = as_numbers(there)
+    most = _FEW_NUMBERS if secret else 2
+    if as_numbers(every).nunique() <= most or constant:
+        ordered = as_levels(pd.Series(np.sort(numbers.unique())))
+        return Column(kind="category", levels=tuple(ordered))
+    if secret:
+        return f"it is to be guessed, and has {there.nunique()} different numbers"
+    return _number(numbers, as_numbers(every))
+
+
+def _category(there: pd.Series) -> Column | str:
+    levels = sorted(as_levels(there).unique())
+    if len(levels) > MOST_LEVELS or (len(levels) == len(there) and len(levels) > 2):
+        dates = pd.to_datetime(there, errors="coerce", format="ISO8601").notna().all()
+        advice = "turn dates into days" if dates else "group it, or name its levels in a --schema"
+        return f"it has {len(levels)} different texts; to have it compared, {advice}"
+    return Column(kind="category", levels=tuple(levels))
+
+
+def _number(numbers: pd.Series, every: pd.Series) -> Column:
+    finite = numbers[np.isfinite(numbers)]
+    low, high = float(finite.min()), float(finite.max())
+    some, most = np.percentile(finite, (5, 95))
+    if low > 0 and most > _DECADES * some:
+        ends = (
+            _round(low * (1 - _MARGIN), low, up=False),
+            _round(high * (1 + _MARGIN), high, up=True),
+        )
+        log = True
+    else:
+        span = high - low or abs(high) or 1.0
+        ends = (
+            _round(low - _MARGIN * span, span, up=False),
+            _round(high + _MARGIN * span, span, up=True),
+        )
+        ends = (max(ends[0], 0.0) if low >= 0 else ends[0], ends[1])
+        log = False
+    if (every[np.isfinite(every)] % 1 > 0).any():
+        return Column(kind="number", low=ends[0], high=ends[1], log=log)
+    low = max(math.floor(ends[0]), 1) if log else math.floor(ends[0])
+    return Column(kind="integer", low=float(low), high=float(math.ceil(ends[1])), log=log)
+
+
+def _round(value: float, size: float, *, up: bool) -> float:
+    """Round away from the data, so that a schema does not hold anybody's own value."""
+    step = 10.0 ** (math.floor(math.log10(size)) - 1)
+    return float(f"{(math.ceil if up else math.floor)(value / step) * step:.12g}")
+
+
+def _kind(name: str, sides: Side) -> str:
+    """Return ``number`` or ``text``.
+
+    Raises:
+        DataError: files disagree, or a few texts stand among numbers.
+    """
+    found = {said: _looks(values) for said, values in sides}
+    numbers = [said for said, kind in found.items() if kind in ("number", "spoilt")]
+    texts = [said for said, kind in found.items() if kind == "text"]
+    if numbers and texts:
+        raise DataError(
+            f"{name!r} holds numbers in {numbers[0]} and text in {texts[0]}. Give all tables the "
+            "same types."
+        )
+    for said, values in sides:
+        if found[said] == "spoilt":
+            odd = values[values.notna() & as_numbers(values).isna()]
+            raise DataError(
+                f"{said} row {odd.index[0] + 1}: {name!r} is {odd.iloc[0]!r}; expected a number or "
+                "an empty field, as in most rows."
+            )
+    return "number" if numbers else "text"
+
+
+def _looks(values: pd.Series) -> str:
+    there = values.dropna()
+    numbers = as_numbers(there).notna()
+    if there.empty or numbers.all():
+        return "number" if len(there) else "empty"
+    share = numbers[~there.duplicated()].mean()
+    return "spoilt" if share > 0.5 else "text"
+
+
+# --- What a cohort folder has beside the static table -------------------------------------------
+
+
+def _windows(real: Sequence[Given], synthetic: Given) -> tuple[Window, ...]:
+    days = [
+        as_numbers(table["day"])
+        for given in (*real, synthetic)
+        for name, table in given.tables.items()
+        if name in ("visits", "codes") and "day" in table
+    ]
+    if not days:
+        return ()
+    every = pd.concat(days)
+    every = every[np.isfinite(every)]
+    if every.empty:
+        return ()
+    start, end = float(np.floor(every.min())) - 1, float(np.ceil(every.max())) + 1
+    return (Window(name="ever", start=start, end=end),)
+
+
+def _vocabularies(real: Sequence[Given]) -> dict[str, Vocabulary]:
+    tables = [given.tables["codes"] for given in real if "codes" in given.tables]
+    tables = [table for table in tables if {"system", "code"} <= set(table)]
+    if not tables:
+        return {}
+    codes = pd.concat(tables)
+    found = {}
+    for system, mine in codes.groupby("system"):
+        common = mine["code"].value_counts().index[:MOST_CODES].astype(str)
+        found[str(system)] = Vocabulary(codes={c: c for c in [*sorted(common), OTHER]})
+    return found
+
+
+def _outcome(real: Sequence[Given], synthetic: Given) -> Outcome | None:
+    tables = [g.tables["outcome"] for g in (*real, synthetic) if "outcome" in g.tables]
+    times = [as_numbers(table["time"]) for table in tables if "time" in table]
+    if not times:
+        return None
+    high = float(pd.concat(times).max())
+    return Outcome(label="event", low=0.0, high=_round(high * (1 + _MARGIN), max(high, 1), up=True))

@@ -1,0 +1,275 @@
+"""Tables from outside, checked against each other and set up as a world to be attacked in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from fedbench.attacking import Arena
+from fedbench.config import DatasetChoice, Scenario
+from fedbench.data import Cohort, Column, Role, Schema
+from fedbench.draft import drafted, widened
+from fedbench.errors import DataError, SpecError
+from fedbench.federation.study import Choice
+from fedbench.partition import Split
+from fedbench.results import portable
+from fedbench.schemas import read_schema
+from fedbench.tables import hint
+from fedbench.tabular import Given, as_numbers, read
+from fedbench.world import World, renamed
+
+__all__ = ["REPLICATES", "SEED", "SYNTHETIC", "Asked", "Case", "prepare"]
+
+SYNTHETIC = "synthetic"
+SEED = 0
+REPLICATES = 400
+EVERYWHERE = "everywhere"
+
+PATIENT = (
+    "patient", "patient_id", "patientid", "id", "subject", "subject_id", "person_id", "record_id",
+    "pid", "mrn",
+)  # fmt: skip
+"""Columns that by their name say who a patient is."""
+ROW_NUMBER = ("", "unnamed: 0", "index", "rownames", "row")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """Where the tables are, and what is known about them."""
+
+    train: Path
+    control: Path
+    synthetic: Path
+    reference: Path | None = None
+    schema: Path | None = None
+    sensitive: tuple[str, ...] = ()
+    patient: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """Tables that fit each other and one schema; ``notes`` is what a reader must know."""
+
+    files: Mapping[str, str]
+    parts: Mapping[str, Cohort]
+    release: Cohort
+    is_drafted: bool
+    notes: tuple[str, ...]
+
+    @property
+    def schema(self) -> Schema:
+        """The description that all tables fit."""
+        return self.release.schema
+
+    @property
+    def tables(self) -> Mapping[str, Cohort]:
+        """All tables: the parts, and what was released."""
+        return {**self.parts, SYNTHETIC: self.release}
+
+    @cached_property
+    def arena(self) -> Arena:
+        """The challenges, dealt from what was given."""
+        part = dict(self.parts)
+        everyone = Cohort.union(list(part.values()))
+        nobody = everyone.take(np.array([], dtype=object))
+        part.setdefault("reference", nobody)
+        _ = [cohort.table for cohort in part.values()]  # once for all
+        homes = sorted(set(everyone.sites)) if everyone.sites is not None else [EVERYWHERE]
+        splits = {
+            str(home): Split(
+                test=nobody, **{name: _living(cohort, home) for name, cohort in part.items()}
+            )
+            for home in homes
+        }
+        world = _GivenWorld(
+            dataset=DatasetChoice(name=self.schema.name),
+            scenario=Scenario(name="given", partition=Choice(EVERYWHERE)),
+            seed=SEED,
+            cohort=everyone,
+            records=len(part["train"]),
+            replicates=REPLICATES,
+            given=splits,
+        )
+        return Arena(world, secrets=len(self.schema.features))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _GivenWorld(World):
+    """A world that nobody dealt."""
+
+    given: Mapping[str, Split]
+
+    @property
+    def splits(self) -> Mapping[str, Split]:  # type: ignore[override]
+        return self.given
+
+
+def _living(cohort: Cohort, home: str) -> Cohort:
+    return cohort if cohort.sites is None else cohort.take(cohort.patients[cohort.sites == home])
+
+
+def prepare(asked: Asked) -> Case:
+    """Read all tables, describe them, and check them against each other. Writes nothing.
+
+    Raises:
+        FedbenchError: something does not fit; names the file, row, column and value.
+    """
+    paths = {"train": asked.train, "control": asked.control}
+    paths |= {"reference": asked.reference} if asked.reference else {}
+    _distinct(paths)
+    schema = read_schema(asked.schema) if asked.schema else None
+    given = {name: read(path, f"--{name}") for name, path in paths.items()}
+    released = read(asked.synthetic, "--synthetic")
+    real = list(given.values())
+    notes: list[str] = []
+    patient = _patient(asked, schema, real, notes)
+    if schema is None:
+        numbers = _row_numbers(real, patient)
+        notes += [f"{name!r} is left out: it numbers the rows." for name in numbers]
+        name = portable(asked.train.stem) or "given"
+        draft = drafted(real, released, name, {patient, *numbers} - {""}, asked.sensitive)
+        schema = draft.schema
+        notes += draft.notes
+        notes.append(
+            "The schema was drafted from these very records. That is fine for an audit; its bounds "
+            "are not public, so train no generator with it."
+        )
+    schema = _with_sensitive(schema, asked.sensitive)
+    named = {name: _named(table, patient, name) for name, table in given.items()}
+    for table in named.values():  # only what is synthetic may go beyond the schema
+        table.cohort(schema)
+    wide = widened(schema, released)
+    notes += wide.notes
+    parts = {name: table.cohort(wide.schema) for name, table in named.items()}
+    _apart(parts, {name: path.name for name, path in paths.items()})
+    records = _named(released, "", SYNTHETIC).cohort(wide.schema)
+    width = len(str(len(records)))
+    names = np.array([f"s{i:0{width}d}" for i in range(len(records))], dtype=object)
+    case = Case(
+        files={**{n: path.name for n, path in paths.items()}, SYNTHETIC: asked.synthetic.name},
+        parts=parts,
+        release=renamed(records, names),
+        is_drafted=asked.schema is None,
+        notes=tuple(notes),
+    )
+    return replace(case, notes=(*notes, *_limits(case)))
+
+
+def _distinct(paths: Mapping[str, Path]) -> None:
+    seen: dict[Path, str] = {}
+    for name, path in paths.items():
+        if (other := seen.setdefault(path.resolve(), name)) != name:
+            raise DataError(
+                f"--{other} and --{name} are both {str(path)!r}. The audit compares patients who "
+                "were trained on with others who were not."
+            )
+
+
+def _patient(asked: Asked, schema: Schema | None, real: Sequence[Given], notes: list[str]) -> str:
+    """Return the column that says who a patient is, empty where there is none."""
+    if not real[0].single:
+        return "patient"
+    shared = [n for n, _ in real[0].columns() if all(n in given.static for given in real)]
+    if asked.patient:
+        for given in real:
+            if asked.patient not in given.static:
+                near = hint(asked.patient, given.static)
+                raise DataError(f"{given.path.name} has no column {asked.patient!r}.{near}")
+        return asked.patient
+    known = {*schema.static, schema.cluster} if schema else set()
+    free = [name for name in shared if name not in known]
+    found = [name for name in free if name.strip().casefold() in PATIENT]
+    found += [name for name in free if all(_names_everyone(given.static[name]) for given in real)]
+    if not found:
+        notes.append(
+            "No column says who a patient is (--id): that nobody is in two of these tables is "
+            "taken on trust."
+        )
+        return ""
+    notes.append(f"{found[0]!r} is taken for the patient's identifier, and not compared.")
+    return found[0]
+
+
+def _names_everyone(values: pd.Series) -> bool:
+    text = as_numbers(values).isna().all()
+    return bool(text and values.notna().all() and values.is_unique and len(values) > 2)
+
+
+def _row_numbers(real: Sequence[Given], patient: str) -> list[str]:
+    return [n for n, _ in real[0].columns() if n.strip().casefold() in ROW_NUMBER and n != patient]
+
+
+def _named(given: Given, patient: str, part: str) -> Given:
+    """Give every row of a single table its patient."""
+    if not given.single:
+        return given
+    if not patient:
+        width = len(str(len(given)))
+        return given.named([f"{part} {i:0{width}d}" for i in range(len(given))])
+    values = given.static[patient]
+    for wrong, what in ((values.isna(), "is empty"), (values.duplicated(), "is there again")):
+        if wrong.any():
+            row = int(np.flatnonzero(wrong)[0])
+            raise DataError(
+                f"{given.path.name} row {row + 1}: {patient!r} {what}"
+                f"{'' if values.isna().iloc[row] else f' ({values.iloc[row]})'}; expected every "
+                "patient once. Records over several rows go into a cohort folder, as visits."
+            )
+    return given.named(list(values))
+
+
+def _with_sensitive(schema: Schema, names: Sequence[str]) -> Schema:
+    columns = {"static": dict(schema.static), "visits": dict(schema.visits)}
+    for name in names:
+        table = next((t for t, found in columns.items() if name in found), None)
+        if table is None:
+            known = [*schema.static, *schema.visits]
+            raise SpecError(
+                f"--sensitive {name!r}: no such column is compared.{hint(name, known)} "
+                f"There is: {', '.join(known)}."
+            )
+        columns[table][name] = _sensitive(name, columns[table][name])
+    return replace(schema, static=columns["static"], visits=columns["visits"])
+
+
+def _sensitive(name: str, column: Column) -> Column:
+    if column.kind != "category":
+        raise SpecError(
+            f"--sensitive {name!r}: it is a number, and only categories are guessed. Cut it into "
+            "levels first."
+        )
+    role: Role = "sensitive"
+    return replace(column, roles=column.roles | {role})
+
+
+def _apart(parts: Mapping[str, Cohort], files: Mapping[str, str]) -> None:
+    """Nobody may be in two tables, neither by name nor, all of them, word for word."""
+    names = list(parts)
+    for one, other in ((a, b) for i, a in enumerate(names) for b in names[i + 1 :]):
+        both = sorted(set(parts[one].patients) & set(parts[other].patients))
+        if both:
+            raise DataError(
+                f"{len(both)} patients are in {files[one]} and in {files[other]}, the first is "
+                f"{both[0]!r}. Each may be in one only; leave them out of {files[other]}."
+            )
+        looks = [pd.util.hash_pandas_object(parts[n].table, index=False) for n in (one, other)]
+        if looks[0].isin(looks[1]).all() or looks[1].isin(looks[0]).all():
+            raise DataError(
+                f"All records of {files[one]} or of {files[other]} are in the other, word for "
+                "word, so that nobody could be told apart. Give other patients, or more columns."
+            )
+
+
+def _limits(case: Case) -> Iterator[str]:
+    if not any("sensitive" in feature.column.roles for feature in case.schema.features):
+        yield (
+            "Attribute inference was not played, as no column is declared sensitive "
+            "(--sensitive, or in the schema)."
+        )
+    if case.arena.null.note:
+        yield case.arena.null.note

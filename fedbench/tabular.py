@@ -1,0 +1,206 @@
+"""Reading tables that somebody else wrote: CSV, parquet, or a folder of them."""
+
+from __future__ import annotations
+
+import csv
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from fedbench.data import TABLES, Cohort, Schema
+from fedbench.errors import DataError
+
+__all__ = ["NOTHING", "Given", "as_levels", "as_numbers", "read"]
+
+NOTHING = ("", "NA", "NaN", "nan", "NULL", "null", "<NA>")
+"""How a CSV file says that a value is missing."""
+
+FORMATS = (".csv", ".parquet")
+PICKLES = (".pkl", ".pickle", ".joblib")
+UNREADABLE = (
+    csv.Error,
+    pd.errors.EmptyDataError,
+    pd.errors.ParserError,
+    pd.errors.ParserWarning,
+)
+
+
+@dataclass(frozen=True)
+class Given:
+    """Tables from outside, by name: ``static`` alone for a single file.
+
+    Columns hold ``float64`` or text, ``None`` where missing.
+    """
+
+    path: Path
+    tables: Mapping[str, pd.DataFrame] = field(repr=False)
+
+    @property
+    def single(self) -> bool:
+        """Whether this is one table with a row per patient."""
+        return not self.path.is_dir()
+
+    @property
+    def static(self) -> pd.DataFrame:
+        """One row per patient."""
+        return self.tables["static"]
+
+    def __len__(self) -> int:
+        return len(self.static)
+
+    def columns(self) -> Iterator[tuple[str, pd.Series]]:
+        """Yield every column of the static table."""
+        for name in self.static:
+            yield str(name), self.static[name]
+
+    def told(self, table: str) -> str:
+        """Say which file a table came from."""
+        return self.path.name if self.single else f"{self.path.name}/{table}"
+
+    def named(self, patients: list[str]) -> Given:
+        """Return the same records, their patients called like this."""
+        static = self.static.assign(patient=patients)
+        return replace(self, tables={**self.tables, "static": static})
+
+    def cohort(self, schema: Schema) -> Cohort:
+        """Check these tables against a schema.
+
+        Raises:
+            DataError: names the file, row, column and value that do not fit.
+        """
+        static = self.static
+        # Synthetic patients may live nowhere and belong to nobody.
+        lacking = {n for n in (schema.site, schema.cluster) if n and n not in static}
+        filled = {n: static["patient"] if n == schema.cluster else None for n in lacking}
+        tables = {**self.tables, "static": _fitted(static.assign(**filled), schema)}
+        try:
+            return Cohort.of_tables(schema, **tables)
+        except DataError as error:
+            name, _, rest = str(error).partition(" ")
+            table = name.rstrip(":")
+            if table not in TABLES:
+                raise DataError(f"{self.path.name}: {error}") from None
+            raise DataError(f"{self.told(table)}{name[len(table) :]} {rest}") from None
+
+
+def read(path: Path, option: str) -> Given:
+    """Read a CSV or parquet file, or a folder with ``static``, ``visits``, ``codes``, ``outcome``.
+
+    Args:
+        path: the file or folder.
+        option: what asked for it, for messages.
+
+    Raises:
+        DataError: it is not there, is of another kind, or cannot be read.
+    """
+    asked = f"{option} {str(path)!r}"
+    if not path.exists():
+        raise DataError(f"{asked}: there is no such file or folder.")
+    if not path.is_dir():
+        return Given(path, {"static": _table(path, asked)})
+    files = {file.stem: file for file in sorted(path.iterdir()) if file.suffix in FORMATS}
+    if "static" not in files:
+        found = ", ".join(sorted(file.name for file in path.iterdir())[:8]) or "nothing"
+        raise DataError(
+            f"{asked}: a cohort folder needs static.csv or static.parquet; found {found}."
+        )
+    there = {name: files[name] for name in TABLES if name in files}
+    return Given(path, {n: _table(file, f"{option} {str(file)!r}") for n, file in there.items()})
+
+
+def as_numbers(values: pd.Series) -> pd.Series:
+    """Return numbers, NaN where there is none."""
+    return pd.to_numeric(values, errors="coerce").astype("float64")
+
+
+def as_levels(values: pd.Series) -> pd.Series:
+    """Return text, in which 1, 1.0 and "1.0" are one level."""
+    numbers = as_numbers(values)
+    text = numbers.map("{:.15g}".format, na_action="ignore").astype(object)
+    return text.where(numbers.notna(), values.astype(object)).where(values.notna(), None)
+
+
+def _fitted(static: pd.DataFrame, schema: Schema) -> pd.DataFrame:
+    """Write categories as the schema writes them."""
+    found = {}
+    for name, column in schema.static.items():
+        if column.kind == "category" and name in static:
+            known = static[name].isin(column.levels)
+            found[name] = static[name].where(known, as_levels(static[name]))
+    return static.assign(**found)
+
+
+def _table(path: Path, asked: str) -> pd.DataFrame:
+    if path.suffix in PICKLES:
+        raise DataError(
+            f"{asked} is a pickle file, which can run any program when it is read; fedbench reads "
+            "none. Save the table as .csv or .parquet."
+        )
+    if path.suffix not in FORMATS:
+        raise DataError(f"{asked}: expected a .csv or .parquet file, or a cohort folder.")
+    table = _csv(path, asked) if path.suffix == ".csv" else _parquet(path, asked)
+    if not len(table) or not len(table.columns):
+        raise DataError(f"{asked} has no rows; expected one per patient.")
+    return pd.DataFrame({str(name): _plain(table[name], asked) for name in table})
+
+
+def _csv(path: Path, asked: str) -> pd.DataFrame:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            head = next(csv.reader(file), [])
+        _check_head(head, asked)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            return pd.read_csv(
+                path, dtype=str, keep_default_na=False, na_values=list(NOTHING),
+                index_col=False, encoding="utf-8-sig", skipinitialspace=True,
+            )  # fmt: skip
+    except UnicodeDecodeError:
+        raise DataError(f"{asked} is no UTF-8 text. Save it as CSV in UTF-8.") from None
+    except UNREADABLE as error:
+        raise DataError(f"{asked} is no CSV table that can be read: {_short(error)}.") from None
+
+
+def _check_head(head: list[str], asked: str) -> None:
+    if not any(name.strip() for name in head):
+        raise DataError(f"{asked} is empty; expected a line of column names.")
+    for sign, said in ((";", "semicolons"), ("\t", "tabs")):
+        if len(head) == 1 and sign in head[0]:
+            raise DataError(f"{asked} is separated by {said}. Save it with commas.")
+    if twice := sorted({name for name in head if head.count(name) > 1}):
+        raise DataError(f"{asked} has several columns called {twice[0]!r}; expected one.")
+
+
+def _parquet(path: Path, asked: str) -> pd.DataFrame:
+    import pyarrow as pa  # noqa: PLC0415
+
+    try:
+        table = pd.read_parquet(path)
+    except (pa.ArrowException, ValueError, OSError) as error:
+        raise DataError(f"{asked} is no parquet file that can be read: {_short(error)}.") from None
+    named = [name for name in table.index.names if name is not None]
+    return table.reset_index() if named else table
+
+
+def _plain(values: pd.Series, asked: str) -> pd.Series:
+    """Return numbers as ``float64`` and all else as text."""
+    if pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values):
+        return values.astype("float64").reset_index(drop=True)
+    plain = values.astype(object).reset_index(drop=True)
+    if len(
+        odd := plain[plain.map(lambda value: isinstance(value, list | dict | bytes | np.ndarray))]
+    ):
+        raise DataError(
+            f"{asked} row {odd.index[0] + 1}: {values.name!r} holds {odd.iloc[0]!r:.40}; expected "
+            "one number or text per field."
+        )
+    text = plain.where(plain.notna(), None).map(str, na_action="ignore").str.strip()
+    return text.astype(object).where(text.notna() & (text != ""), None)
+
+
+def _short(error: Exception) -> str:
+    return " ".join(str(error).split()).rstrip(".")[:200]

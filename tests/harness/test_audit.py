@@ -1,0 +1,380 @@
+"""An audit says rightly what was given away, and says nothing where nothing can be said."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fedbench import cli, games
+from fedbench.attack import Knowledge
+from fedbench.audit import gate
+from fedbench.data import Cohort, DataStore
+from fedbench.kinds import ATTACKS, DATASETS
+from fedbench.report.given import GIVEN_AWAY, QUIET, SILENT
+from fedbench.results import RunDir, frame
+from fedbench.schemas import schema_file
+from fedbench.seeds import Seeds
+
+TRAIN, CONTROL, LEAKED = 600, 1800, 60
+
+
+@pytest.fixture(scope="session")
+def nafld() -> Cohort:
+    """One patient of every matched set, so that all are strangers."""
+    cohort = DATASETS.build("nafld").load(DataStore(None))
+    order = np.random.default_rng(0).permutation(len(cohort))
+    first = ~pd.Series(cohort.clusters[order]).duplicated().to_numpy()
+    found = cohort.take(cohort.patients[order][first])
+    _ = found.table
+    return found
+
+
+@dataclass(frozen=True)
+class Audited:
+    """What the command said, and what it left behind."""
+
+    status: int
+    out: str
+    err: str
+
+    @cached_property
+    def facts(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.out)
+        return found
+
+    @property
+    def run(self) -> RunDir:
+        return RunDir.open(Path(self.facts["run"]))
+
+    def row(self, name: str, label: str = "synthetic", about: str = "") -> Mapping[str, Any]:
+        rows = self.run.results()
+        mine = rows[(rows["name"] == name) & (rows["label"] == label) & (rows["secret"] == about)]
+        assert len(mine) == 1
+        return dict(mine.iloc[0])
+
+
+Audit = Callable[..., Audited]
+
+
+@pytest.fixture
+def audit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Audit:
+    """The command, on tables that are written first; of a path nothing is."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*options: str, index: bool = True, **tables: pd.DataFrame | Path) -> Audited:
+        arguments = list(options)
+        for name, table in tables.items():
+            path = table if isinstance(table, Path) else Path(f"{name}.csv")
+            if isinstance(table, pd.DataFrame):
+                table.to_csv(path, index=index and name != "synthetic", index_label="patient")
+            arguments += [f"--{name}", str(path)]
+        return Audited(cli.main(["audit", *arguments]), *capfd.readouterr())
+
+    return call
+
+
+class Dealt(NamedTuple):
+    """Real patients, who share nobody."""
+
+    train: pd.DataFrame
+    control: pd.DataFrame
+    others: pd.DataFrame
+
+
+@pytest.fixture(scope="session")
+def dealt(nafld: Cohort) -> Dealt:
+    table = nafld.table.astype(object)
+    # The patients are sorted by number, which goes by date; the audit would notice.
+    mixed = table.iloc[np.random.default_rng(1).permutation(len(table))]
+    ends = TRAIN + CONTROL
+    return Dealt(mixed[:TRAIN], mixed[TRAIN:ends], mixed[ends : ends + TRAIN])
+
+
+def made(n: int, seed: int, start: int = 0) -> pd.DataFrame:
+    """A few columns of noise."""
+    rng = np.random.default_rng(seed)
+    return pd.DataFrame(
+        {"a": rng.normal(size=n), "b": rng.integers(0, 9, n), "c": rng.choice(["x", "y"], n)},
+        index=[f"p{start + i}" for i in range(n)],
+    )
+
+
+def small(**other: pd.DataFrame | Path) -> dict[str, pd.DataFrame | Path]:
+    """Tables that are quickly audited."""
+    train, control = made(60, 0), made(150, 1, start=1000)
+    return {"train": train, "control": control, "synthetic": made(60, 2), **other}
+
+
+# The truth
+
+
+def test_a_copy_a_leak_and_independent_records_are_told_apart(audit: Audit, dealt: Dealt) -> None:
+    given = {"train": dealt.train, "control": dealt.control}
+    leak = pd.concat([dealt.train[:LEAKED], dealt.others[LEAKED:]])
+    options = ("--json", "--fail-over", "0.05")
+
+    copied = audit(*options, **given, synthetic=dealt.train)
+    assert (copied.status, copied.facts["verdict"]) == (1, GIVEN_AWAY)
+    assert copied.row("dcr.leak@1%")["low"] > 0.98
+
+    leaked = audit(*options, **given, synthetic=leak)
+    assert (leaked.status, leaked.facts["verdict"]) == (1, GIVEN_AWAY)
+    share = leaked.row("dcr.leak@1%")
+    assert 0.05 < share["low"] < LEAKED / TRAIN < share["high"] < 0.15
+    assert leaked.facts["passed"] is False
+
+    honest = audit(*options, **given, synthetic=dealt.others)
+    assert (honest.status, honest.facts["verdict"]) == (0, QUIET)
+    assert honest.row("dcr.leak@1%")["low"] <= 0 <= honest.row("dcr.leak@1%")["high"]
+    assert honest.row("dcr.check", "copy")["value"] == 1.0
+    assert honest.row("dcr.check", "real")["value"] == 1.0
+    assert "the gate is open: no leak above 5.0% could be shown" in honest.err
+
+
+def test_the_leak_share_covers_the_truth(nafld: Cohort) -> None:
+    """In 50 draws, with 10 % copied: binomial, fewer than 44 has a chance of 1 %."""
+    attack, members, others, leaked = ATTACKS.build("dcr"), 400, 1000, 40
+    covered = {"dcr 1%": 0, "dcr 10%": 0}
+    for draw in range(50):
+        rng = np.random.default_rng(draw)
+        drawn = rng.permutation(nafld.patients)
+        cuts = np.cumsum([members, others, members - leaked])
+        train, control, new = (nafld.take(part) for part in np.split(drawn, cuts)[:3])
+        release = Cohort.union([train.take(drawn[:leaked]), new])
+        challenge = games.membership_challenge(
+            nafld.schema, {"": train}, {"": control}, Seeds(draw).rng()
+        )
+        sight = games.show(attack, nafld.schema, {Knowledge.SYNTHETIC: release})
+        _, scored = games.play_membership(attack, sight, challenge, Seeds(draw))
+        for alpha in ("1%", "10%"):
+            row: Any = next(s.measure for s in scored if s.measure.part == f"leak@{alpha}")
+            covered[f"dcr {alpha}"] += row.low <= leaked / members <= row.high
+    assert min(covered.values()) >= 44, covered
+
+
+def test_other_patients_are_no_control(audit: Audit) -> None:
+    other = made(150, 1, start=1000).assign(a=lambda t: t["a"] + 2)
+    found = audit("--json", "--fail-over", "0.05", "--sensitive", "c", **small(control=other))
+    assert (found.status, found.facts["verdict"]) == (1, SILENT)
+    assert "Draw the control from the same patients" in found.facts["because"]
+    assert found.row("attribute.advantage", about="c")["status"] == "refused"
+    assert "the gate is closed: this audit can say nothing" in found.err
+
+
+# What it plays
+
+
+def test_a_secret_is_guessed_only_where_one_is_named(audit: Audit) -> None:
+    quiet = audit("--json", **small())
+    assert quiet.row("attribute")["status"] == "not applicable"
+    assert "Attribute inference was not played" in quiet.err
+    loud = audit("--json", "--sensitive", "c", **small())
+    assert loud.row("attribute.advantage", about="c")["status"] == "done"
+    assert loud.row("attribute.check", "copy", about="c")["value"] in (0.0, 1.0)
+
+
+def test_a_few_numbers_can_be_a_secret(audit: Audit) -> None:
+    found = audit("--json", "--sensitive", "b", **small())
+    assert found.row("attribute.advantage", about="b")["status"] == "done"
+
+
+def test_reference_patients_play_the_null_control(audit: Audit) -> None:
+    with_some = audit("--json", **small(reference=made(100, 3, start=5000)))
+    assert with_some.row("dcr.auc", "real")["n_nonmembers"] == 150
+    alone = audit("--json", **small())
+    assert alone.row("dcr.auc", "real")["n_nonmembers"] == 75
+    assert "half of the control played the independent release" in alone.err
+
+
+def test_hospitals_are_attacked_each_for_itself(
+    audit: Audit, tmp_path: Path, made_up: Callable[[int, int], Cohort]
+) -> None:
+    cohort = made_up(300, 0)
+    cuts = np.split(cohort.patients, [100, 200])
+    (tmp_path / "s.toml").write_text(schema_file(cohort.schema), encoding="utf-8")
+    folders = {}
+    for name, part in zip(("train", "control", "synthetic"), cuts, strict=True):
+        folders[name] = tmp_path / name
+        folders[name].mkdir()
+        for table in ("static", "visits", "codes", "outcome"):
+            getattr(cohort.take(part), table).to_csv(folders[name] / f"{table}.csv", index=False)
+    found = audit("--json", "--schema", "s.toml", **folders)
+    assert found.status == 0, found.err
+    rows = found.run.results()
+    assert {"north", "south"} <= set(rows["site"])
+
+
+# Small, odd and wrong tables
+
+
+@pytest.mark.parametrize("rows", [1, 2, 10])
+def test_few_patients_say_nothing(audit: Audit, rows: int) -> None:
+    tables = small(train=made(rows, 0), synthetic=made(rows, 0))
+    found = audit("--json", "--fail-over", "0.5", **tables)
+    assert (found.status, found.facts["verdict"]) == (1, SILENT), found.facts
+    few = small(train=made(rows, 0), control=made(rows, 1, start=50), synthetic=made(rows, 2))
+    found = audit("--json", **few)
+    assert found.status in (0, 2)
+    if found.status == 0:
+        assert found.facts["verdict"] == SILENT
+
+
+def test_odd_columns_do_not_stop_it(audit: Audit) -> None:
+    odd = {"same": 1, "nothing": None, "name": [f"n{i}" for i in range(300)]}
+
+    def with_odd(table: pd.DataFrame) -> pd.DataFrame:
+        return table.assign(**{k: v[: len(table)] if k == "name" else v for k, v in odd.items()})
+
+    tables = {name: with_odd(table) for name, table in small().items()}  # type: ignore[arg-type]
+    tables["synthetic"] = tables["synthetic"].assign(a=99.0, b=-7, c="z")
+    found = audit("--json", **tables)
+    assert found.status == 0
+    for name in ("same", "nothing", "name"):
+        assert f"'{name}' is left out" in found.err
+    assert "'a'" in found.err
+    assert found.facts["verdict"] == QUIET
+
+
+WRONG: list[tuple[Mapping[str, Any], str, str]] = [
+    ({"control": Path("train.csv")}, "", "--train and --control are both 'train.csv'"),
+    ({"control": Path("gone.csv")}, "", "--control 'gone.csv': there is no such file or folder."),
+    ({"synthetic": Path("bad.pkl")}, "", "--synthetic 'bad.pkl' is a pickle file"),
+    ({"synthetic": Path("bad.txt")}, "", "expected a .csv or .parquet file, or a cohort folder"),
+    ({"control": made(150, 1, start=30)}, "", "30 patients are in train.csv and in control.csv"),
+    ({"reference": made(50, 4, start=1100)}, "", "50 patients are in control.csv and in reference"),
+    ({"control": made(60, 0, start=500)}, "", "are in the other, word for word"),
+    ({"control": made(150, 1, start=1000).drop(columns="a")}, "", "control.csv has no column 'a'"),
+    ({"synthetic": made(60, 2).drop(columns="c")}, "", "synthetic.csv has no column 'c'"),
+    ({"synthetic": made(60, 2).assign(a="low")}, "", "'a' holds numbers in train.csv and text in"),
+    ({"synthetic": made(60, 2)[:0]}, "", "--synthetic 'synthetic.csv' has no rows"),
+    ({"train": made(60, 0).iloc[[0, 0, 1]]}, "", "row 2: 'patient' is there again (p0); expected"),
+    ({}, "--id nobody", "train.csv has no column 'nobody'."),
+    ({}, "--sensitive d", "--sensitive 'd': no such column is compared. There is: a, b, c."),
+    ({}, "--sensitive a", "--sensitive 'a'"),
+    ({}, "--schema gone.toml", "There is no schema file 'gone.toml'."),
+    ({}, "--schema bad.toml", "bad.toml: static.a: A number column needs finite public bounds"),
+    ({}, "--schema narrow.toml", "train.csv row 1: 'b' is '8'; expected 0 to 1."),
+    ({}, "--fail-over 5", "--fail-over is 5.0; expected a share from 0 to below 1."),
+    ({}, "--out taken", "--out 'taken': "),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("tables", "options", "problem"), WRONG)
+def test_a_mistake_is_told_in_one_line(
+    audit: Audit, tmp_path: Path, tables: Mapping[str, Any], options: str, problem: str
+) -> None:
+    for name in ("taken", "bad.pkl", "bad.txt"):
+        (tmp_path / name).touch()
+    (tmp_path / "bad.toml").write_text("[schema]\nname = 'x'\n[static]\na = { kind = 'number' }")
+    (tmp_path / "narrow.toml").write_text(
+        "[schema]\nname = 'x'\n[static]\nb = { kind = 'integer', low = 0, high = 1 }"
+    )
+    found = audit(*options.split(), **small(**tables))
+    assert (found.status, found.out) == (2, "")
+    assert found.err.startswith("fedbench: ")
+    assert problem in found.err
+    assert found.err.count("\n") == 1
+    assert not [path for path in tmp_path.iterdir() if path.is_dir()]
+
+
+def test_a_missing_option_is_named(audit: Audit) -> None:
+    found = audit(train=made(5, 0))
+    assert found.status == 2
+    assert "Missing option '--control'" in found.err
+
+
+# What it leaves behind
+
+
+@pytest.fixture
+def done(audit: Audit) -> Audited:
+    return audit("--json", "--sensitive", "c", **small())
+
+
+def test_the_drafted_schema_is_read_back(audit: Audit, done: Audited) -> None:
+    schema = done.run.path / "schema.toml"
+    again = audit("--json", "--schema", str(schema), "--id", "patient", **small())
+    one, other = (found.run.results() for found in (done, again))
+    pd.testing.assert_frame_equal(one, other)
+
+
+def test_nobody_is_named_in_what_it_leaves_behind(done: Audited) -> None:
+    for file in done.run.path.rglob("*"):
+        if file.suffix == ".parquet":
+            held = pd.read_parquet(file)
+            assert not held.astype(str).isin(["p0", "p1", "p1000"]).any(axis=None), file
+        elif file.is_file():
+            assert "p1000" not in file.read_text(), file
+
+
+def test_the_report_knows_no_hospitals(done: Audited) -> None:
+    folder = done.run.path
+    said = json.loads((folder / "report.json").read_text())
+    assert [s["title"] for s in said["worlds"][0]["headline"]] == [done.facts["verdict"]]
+    for name in ("report.html", "report.md"):
+        text = re.sub("<style>.*</style>", "", (folder / name).read_text(), flags=re.DOTALL).lower()
+        assert "federat" not in text.replace("federated synthetic", "")
+        assert "hospital" not in text
+        assert done.facts["verdict"].lower() in text
+        assert "synthetic.csv" in text
+
+
+def test_its_report_can_be_rendered_again_but_nothing_resumed(
+    done: Audited, capfd: pytest.CaptureFixture[str]
+) -> None:
+    page = done.run.path / "report.html"
+    before = page.read_text()
+    page.unlink()
+    assert cli.main(["report", str(done.run.path)]) == 0
+    assert page.read_text() == before
+    capfd.readouterr()
+    assert cli.main(["run", "--resume", str(done.run.path)]) == 2
+    assert "is an audit, which has no suite" in capfd.readouterr().err
+
+
+def test_the_terminal_ends_with_verdict_and_report(audit: Audit) -> None:
+    found = audit(**small())
+    assert found.out.startswith("Controls first\n")
+    *_, told, last = found.out.strip().split("\n\n")
+    assert told.startswith((QUIET, SILENT))
+    assert last.startswith("Report: runs/audit-")
+    assert "* 'patient' is taken for the patient's identifier" in found.err
+    assert "a         static   number" in found.err
+
+
+# The gate
+
+
+def rows_of(**row: Any) -> pd.DataFrame:
+    base = {"regime": "given", "status": "done", "name": "dcr.leak@1%", "value": 0.1,
+            "low": 0.06, "high": 0.14, "p_adjusted": 0.001, "detectable": 0.03}  # fmt: skip
+    return frame([base | row])
+
+
+@pytest.mark.parametrize(
+    ("row", "most", "passed"),
+    [
+        ({}, 0.05, False),
+        ({}, 0.07, True),
+        ({"p_adjusted": 0.2}, 0.05, True),
+        ({"low": -0.01}, 0.0, True),
+        ({"detectable": 0.3, "low": 0.0}, 0.05, False),
+        ({"detectable": np.nan, "low": 0.0}, 0.05, False),
+        ({"status": "refused", "value": None, "low": None}, 0.05, False),
+        ({"name": "attribute.advantage", "secret": "c"}, 0.05, False),
+        ({"regime": "control"}, 0.05, False),
+    ],
+)
+def test_the_gate(row: Mapping[str, Any], most: float, *, passed: bool) -> None:
+    assert gate(rows_of(**row), most).passed is passed

@@ -1,0 +1,226 @@
+"""Tables that somebody else wrote: read, described, and refused with one clear message."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fedbench.data import Cohort, Column, Schema
+from fedbench.draft import MOST_LEVELS, drafted, widened
+from fedbench.errors import DataError, SpecError
+from fedbench.kinds import DATASETS
+from fedbench.schemas import read_schema, schema_file
+from fedbench.tabular import Given, read
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Callable[..., Given]:
+    """Write a CSV file with these columns and read it back."""
+
+    def make(name: str = "train.csv", /, **columns: Sequence[object]) -> Given:
+        pd.DataFrame(columns).to_csv(tmp_path / name, index=False)
+        return read(tmp_path / name, "--train")
+
+    return make
+
+
+# Reading
+
+
+def test_csv_and_parquet_are_the_same_table(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"a": [1.5, None], "b": ["x", None], "c": [True, False]})
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    frame.to_parquet(tmp_path / "t.parquet")
+    one, other = (read(tmp_path / f"t.{kind}", "--train").static for kind in ("csv", "parquet"))
+    assert other["b"].to_list() == one["b"].to_list() == ["x", None]
+    assert one["c"].to_list() == other["c"].to_list() == ["True", "False"]
+    assert one["a"].to_list() == ["1.5", None]
+    assert other["a"].iloc[0] == 1.5
+
+
+def test_the_many_ways_to_say_nothing_are_one(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("a,b\n1,NA\nNaN,x\n,null\n")
+    found = read(tmp_path / "t.csv", "--train").static
+    assert found["a"].to_list() == ["1", None, None]
+    assert found["b"].to_list() == [None, "x", None]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "problem"),
+    [
+        ("t.pkl", b"\x80\x04N.", "is a pickle file, which can run any program"),
+        ("t.xlsx", b"PK", "expected a .csv or .parquet file, or a cohort folder"),
+        ("t.csv", b"", "is empty; expected a line of column names"),
+        ("t.csv", b"a,b\n", "has no rows"),
+        ("t.csv", b"\x80\x04\x95\xff", "is no UTF-8 text"),
+        ("t.csv", b"a;b\n1;2\n", "is separated by semicolons. Save it with commas"),
+        ("t.csv", b"a\tb\n1\t2\n", "is separated by tabs"),
+        ("t.csv", b"a,a\n1,2\n", "has several columns called 'a'"),
+        ("t.csv", b"a,b\n1,2\n1,2,3\n", "is no CSV table that can be read"),
+        ("t.csv", b"a,b\n1,2,3\n4,5,6\n", "is no CSV table that can be read"),
+        ("t.parquet", b"PAR1", "is no parquet file that can be read"),
+    ],
+)
+def test_a_file_that_is_no_table_is_refused(
+    tmp_path: Path, name: str, content: bytes, problem: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=f"^--control .*{name}'.*{problem}"):
+        read(tmp_path / name, "--control")
+
+
+def test_a_file_that_is_not_there_is_said_to_be_missing(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"--train .*gone.csv': there is no such file or folder"):
+        read(tmp_path / "gone.csv", "--train")
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(DataError, match=r"needs static.csv or static.parquet; found notes.txt"):
+        read(tmp_path, "--train")
+
+
+def test_lists_in_a_field_are_refused(tmp_path: Path) -> None:
+    pd.DataFrame({"a": [[1, 2], [3]]}).to_parquet(tmp_path / "t.parquet")
+    with pytest.raises(DataError, match=r"row 1: 'a' holds .*expected one number or text"):
+        read(tmp_path / "t.parquet", "--train")
+
+
+# Describing
+
+
+def test_kinds_follow_from_the_values(table: Callable[..., Given]) -> None:
+    n = 60
+    one = table(
+        weight=np.linspace(40.5, 90.25, n), age=range(20, 20 + n), sex=["f", "m"] * (n // 2),
+        smoker=[0, 1] * (n // 2), stage=["I", "II", None] * (n // 3),
+        marker=np.geomspace(0.01, 1000, n),
+    )  # fmt: skip
+    found = drafted([one], one, "t", (), ()).schema.static
+    kinds = {name: column.kind for name, column in found.items()}
+    assert kinds == {
+        "weight": "number", "age": "integer", "sex": "category", "smoker": "category",
+        "stage": "category", "marker": "number",
+    }  # fmt: skip
+    assert found["smoker"].levels == ("0", "1")
+    assert [name for name in found if found[name].log] == ["marker"]
+    one.named([f"p{i}" for i in range(n)]).cohort(Schema(name="t", clock="", static=found))
+
+
+@given(values=st.lists(st.floats(-1e6, 1e6, width=32), min_size=3, max_size=30, unique=True))
+@settings(max_examples=60, deadline=None)
+def test_bounds_hold_all_values_and_are_nobodys_own(values: list[float]) -> None:
+    one = Given(Path("t.csv"), {"static": pd.DataFrame({"x": values})})
+    found = drafted([one], one, "t", (), ()).schema.static["x"]
+    assert found.low <= min(values)
+    assert found.high >= max(values)
+    assert found.low not in values or found.low == 0
+    assert found.high not in values
+
+
+def test_what_cannot_be_compared_is_left_out_aloud(table: Callable[..., Given]) -> None:
+    n = MOST_LEVELS + 10
+    one = table(
+        age=range(n), name=[f"n{i}" for i in range(n)], same=["x"] * n, empty=[None] * n,
+        seen=pd.date_range("2020-01-01", periods=n).astype(str),
+    )  # fmt: skip
+    found = drafted([one], one, "t", (), ())
+    assert list(found.schema.static) == ["age"]
+    notes = "\n".join(found.notes)
+    assert f"'name' is left out: it has {n} different texts" in notes
+    assert "'same' is left out: all real records have 'x'." in notes
+    assert "'empty' is left out: it is empty in all real records." in notes
+    assert "'seen' is left out" in notes
+    assert "turn dates into days" in notes
+
+
+def test_a_table_of_which_nothing_is_left_is_refused(table: Callable[..., Given]) -> None:
+    one = table(same=[1, 1], empty=[None, None])
+    with pytest.raises(DataError, match=r"No column of train.csv can be compared. 'same' is left"):
+        drafted([one], one, "t", (), ())
+
+
+def test_text_among_numbers_is_found(table: Callable[..., Given]) -> None:
+    one = table(sodium=[1, 2, "n/a", 4])
+    with pytest.raises(
+        DataError, match=r"train.csv row 3: 'sodium' is 'n/a'; expected a number or an empty field"
+    ):
+        drafted([one], one, "t", (), ())
+
+
+def test_tables_must_agree(table: Callable[..., Given]) -> None:
+    train = table(age=[1, 2, 3], sex=["f", "m", "f"])
+    with pytest.raises(DataError, match=r"c.csv has no column 'sex', train.csv has. Give all"):
+        drafted([train, table("c.csv", age=[4, 5])], train, "t", (), ())
+    with pytest.raises(DataError, match=r"train.csv has no column 'bmi', s.csv has"):
+        drafted([train], table("s.csv", age=[4, 5], sex=["f", "m"], bmi=[1, 2]), "t", (), ())
+    with pytest.raises(DataError, match=r"'sex' holds numbers in c.csv and text in train.csv"):
+        drafted([train, table("c.csv", age=[4, 5], sex=[0, 1])], train, "t", (), ())
+
+
+def test_one_and_one_point_zero_are_one_level(table: Callable[..., Given]) -> None:
+    one, other = table(x=[0, 1, 1, 0]), table("s.csv", x=[0.0, 1.0, 1.0, 0.0])
+    assert drafted([one], other, "t", (), ()).schema.static["x"].levels == ("0", "1")
+
+
+def test_synthetic_values_beyond_all_bounds_are_made_room_for(table: Callable[..., Given]) -> None:
+    real = table(age=range(20, 40), sex=["f", "m"] * 10)
+    released = table("s.csv", age=[-5.5, 200, None], sex=["f", "x", None])
+    found = widened(drafted([real], real, "t", (), ()).schema, released)
+    assert found.schema.static["age"] == Column(kind="number", low=-5.5, high=200)
+    assert found.schema.static["sex"].levels == ("f", "m", "x")
+    assert "s.csv goes beyond the 2 levels of 'sex': compared as 3 levels." in found.notes
+    assert len(released.named(["a", "b", "c"]).cohort(found.schema)) == 3
+
+
+def test_a_cohort_folder_is_described_whole(
+    tmp_path: Path, made_up: Callable[[int, int], Cohort]
+) -> None:
+    cohort = made_up(80, 0)
+    for name in ("static", "visits", "codes", "outcome"):
+        getattr(cohort, name).to_csv(tmp_path / f"{name}.csv", index=False)
+    one = read(tmp_path, "--train")
+    schema = drafted([one], one, "t", {"household", "hospital"}, ()).schema
+    assert schema.parts == cohort.schema.parts
+    found = one.cohort(schema)
+    assert len(found.visits) == len(cohort.visits)
+    assert len(found.codes) == len(cohort.codes)
+    assert {f.name for f in schema.features} >= {"age", "sodium@ever", "A10@ever", "event", "time"}
+
+
+# Schema files
+
+
+@pytest.mark.parametrize("name", DATASETS.names())
+def test_a_schema_is_read_back_as_it_was_written(tmp_path: Path, name: str) -> None:
+    schema = DATASETS.build(name).schema
+    (tmp_path / "s.toml").write_text(schema_file(schema), encoding="utf-8")
+    assert read_schema(tmp_path / "s.toml") == schema
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("[schema", "is not a TOML file that can be read"),
+        ("[static]", r"needs a table \[schema\] with a name"),
+        ("[schema]\nname='x'\n[sttic]\n", "no table 'sttic'. Did you mean 'static'"),
+        ("[schema]\nname='x'\ntitle='y'\n[static]\n", r"\[schema\] has no 'title'"),
+        ("[schema]\nname='x'\n[static]\na = 3", "static.a is 3; expected a table"),
+        ("[schema]\nname='x'\n[static]\na = {kind='numbr'}", "static.a: 'kind' is 'numbr'"),
+        ("[schema]\nname='x'\n[static]\na = {kind='number'}", "static.a: A number column needs"),
+        ("[schema]\nname='x'\n[static]\na = {kind='number', hihg=1}", "Did you mean 'high'"),
+        ("[schema]\nclock=''\n[static]\n", "'name' is missing"),
+    ],
+)
+def test_a_schema_with_a_mistake_says_where(tmp_path: Path, text: str, problem: str) -> None:
+    (tmp_path / "s.toml").write_text(text)
+    with pytest.raises(SpecError, match=problem):
+        read_schema(tmp_path / "s.toml")
+
+
+def test_a_schema_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="There is no schema file"):
+        read_schema(tmp_path / "gone.toml")

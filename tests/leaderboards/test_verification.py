@@ -1,0 +1,185 @@
+"""What a forger could try, with hashes that fit."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from fedbench import cli
+
+Files = dict[str, bytes]
+Said = tuple[int, str]
+
+
+def table(content: bytes) -> pd.DataFrame:
+    return pd.read_parquet(io.BytesIO(content))
+
+
+def content(table: pd.DataFrame) -> bytes:
+    buffer = io.BytesIO()
+    table.to_parquet(buffer, index=False)
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def verify(
+    theirs: Theirs,  # type: ignore[name-defined]  # noqa: F821
+    capsys: pytest.CaptureFixture[str],
+) -> Callable[[Path], Said]:
+    """Verify a bundle, which leaves nothing behind."""
+
+    def call(bundle: Path) -> Said:
+        before = sorted(bundle.parent.iterdir())
+        tiny = str(theirs.folder / "tiny.toml")
+        status = cli.main(["leaderboard", "verify", str(bundle), "--board", tiny, "-j", "1"])
+        assert sorted(bundle.parent.iterdir()) == before
+        return status, capsys.readouterr().err
+
+    return call
+
+
+def rows(files: Files, where: Callable[[pd.DataFrame], pd.Series], **values: object) -> None:
+    found = table(files["results.parquet"])
+    assert where(found).any()
+    for name, value in values.items():
+        found.loc[where(found), name] = value
+    files["results.parquet"] = content(found)
+
+
+def one(name: str) -> Callable[[pd.DataFrame], pd.Series]:
+    def where(found: pd.DataFrame) -> pd.Series:
+        return (
+            (found["name"] == name)
+            & (found["regime"] == "federated")
+            & (found["seed"] == 1)
+            & (found["target"] == "pooled")
+            & (found["column"] == "")
+        )
+
+    return where
+
+
+def test_a_changed_score_is_refused_by_name(
+    forged: Callable[..., Path], verify: Callable[[Path], Said]
+) -> None:
+    status, said = verify(forged(lambda files: rows(files, one("associations"), value=0.01)))
+    assert status == 2
+    assert "pbcseq · two · shuffled · federated · seed 1 · pooled · associations: value is" in said
+    assert said.count("recomputed") == 1
+
+
+def test_a_changed_record_is_refused_by_name(
+    forged: Callable[..., Path], verify: Callable[[Path], Said]
+) -> None:
+    def change(files: Files) -> None:
+        name = next(name for name in files if name.endswith("static.parquet"))
+        records = table(files[name])
+        records.loc[0, "age"] = 30.0 if records.loc[0, "age"] > 50 else 70.0
+        files[name] = content(records)
+
+    status, said = verify(forged(change))
+    assert status == 2
+    assert "shuffled" in said
+    assert "marginals" in said
+
+
+def test_too_few_records_are_refused_by_name(
+    forged: Callable[..., Path], verify: Callable[[Path], Said]
+) -> None:
+    def change(files: Files) -> None:
+        found = table(files["results.parquet"])
+        mine = found[(found["regime"] == "federated") & (found["seed"] == 0)]["train_id"].iloc[0]
+        for kind in ("static", "visits", "outcome"):
+            name = f"cells/{mine}/synthetic/{kind}.parquet"
+            records = table(files[name])
+            files[name] = content(records[records["patient"] < "p080"])
+
+    status, said = verify(forged(change))
+    assert status == 2
+    assert "shuffled · federated · seed 0: it has 80 records, expected" in said
+
+
+def test_other_guesses_are_refused_by_name(
+    forged: Callable[..., Path], verify: Callable[[Path], Said]
+) -> None:
+    def change(files: Files) -> None:
+        for name in [name for name in files if "guesses" in name]:
+            files[name] = content(table(files[name]).assign(score=0.0))
+
+    status, said = verify(forged(change))
+    assert status == 2
+    assert said.count("the guesses of dcr are not what this attack answers") == 4
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (
+            lambda files: files.update(
+                {"suite.toml": files["suite.toml"].replace(b"records = 60", b"records = 61")}
+            ),
+            "suite.records is 61, and the board asks for 60",
+        ),
+        (
+            lambda files: files.update(
+                {"suite.toml": files["suite.toml"].replace(b"sites = 2", b"sites = 3")}
+            ),
+            "datasets.pbcseq in two is",
+        ),
+        (
+            lambda files: rows(
+                files, lambda r: (r["regime"] == "local") & (r["seed"] == 1), regime="control"
+            ),
+            "cells are missing: pbcseq · two · shuffled · local · seed 1",
+        ),
+        (
+            lambda files: [files.pop(n) for n in list(files) if n.endswith("static.parquet")][:1],
+            "there is no synthetic/static.parquet",
+        ),
+        (
+            lambda files: rows(files, lambda r: r["regime"] == "local", label="other"),
+            "cells are missing",
+        ),
+        (
+            lambda files: rows(files, one("dcr.auc"), status="failed", reason="oh dear"),
+            "shuffled · federated · seed 1 failed: oh dear",
+        ),
+        (
+            lambda files: rows(
+                files,
+                lambda r: (r["regime"] == "local") & (r["seed"] == 1),
+                status="skipped",
+                name="",
+            ),
+            "seed 1 is skipped, and under other seeds done",
+        ),
+        (
+            lambda files: files.update(
+                {"environment.json": files["environment.json"].replace(b'"pbcseq": "', b'"pbcseq": "0')}
+            ),
+            "its records of pbcseq have the fingerprint 0",
+        ),
+    ],
+)
+def test_what_is_frozen_or_missing_is_refused_by_name_without_work(
+    change: Callable[[Files], None],
+    words: str,
+    forged: Callable[..., Path],
+    verify: Callable[[Path], Said],
+) -> None:
+    status, said = verify(forged(change))
+    assert status == 2
+    assert len(said.splitlines()) == 1
+    assert words in said
+
+
+def test_a_bundle_of_another_board_is_refused(
+    theirs: Theirs,  # type: ignore[name-defined]  # noqa: F821
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert cli.main(["leaderboard", "verify", str(theirs.bundle)]) == 2
+    assert "it was made for the board 'tiny', and this is 'hospitals'" in capsys.readouterr().err
