@@ -6,6 +6,7 @@ patients come from: train, control and reference are tables, and nobody is train
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -45,8 +46,20 @@ Note = Callable[[str], None]
 
 
 def perform(case: Case, out: Path, note: Note) -> RunDir:
-    """Play the controls, then the release, and write a run directory with its report."""
+    """Play the controls, then the release, and write a run directory with its report.
+
+    What does not get to its end leaves nothing behind: an audit cannot be resumed.
+    """
     run = RunDir.create(out, NAME)
+    try:
+        _perform(case, run, note)
+    except BaseException:
+        shutil.rmtree(run.path, ignore_errors=True)
+        raise
+    return run
+
+
+def _perform(case: Case, run: RunDir, note: Note) -> None:
     (run.path / "audit.toml").write_text(_written(case), encoding="utf-8")
     (run.path / "schema.toml").write_text(schema_file(case.schema), encoding="utf-8")
     data = {name: cohort.fingerprint for name, cohort in case.tables.items()}
@@ -59,7 +72,6 @@ def perform(case: Case, out: Path, note: Note) -> RunDir:
     note("writing the report")
     collect(run, list(played), {cell.facts()["train_id"]: ids for cell, ids in played.items()})
     report.write(run)
-    return run
 
 
 def _written(case: Case) -> str:

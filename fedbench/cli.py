@@ -392,6 +392,22 @@ def compare(  # noqa: PLR0913  (a command's options are its arguments)
 
 
 @app.command()
+def new(
+    kind: Annotated[str, typer.Argument(help="generator, metric, attack or dataset.")],
+    name: Annotated[str, typer.Argument(help="The file's name without .py.")],
+    out: Annotated[
+        Path, typer.Option("--out", help="Where to write. Default: here.", **A_PATH)
+    ] = Path(),
+) -> None:
+    """Write a plug-in that works, in one file, and its test."""
+    from fedbench.new import new as write  # noqa: PLC0415
+
+    plugin, test = write(kind, name, out)
+    print(plugin, test, sep="\n")
+    print(f"Check it: python -m pytest {test}", file=sys.stderr)
+
+
+@app.command()
 def doctor(
     data_dir: DataDir = None,
     out: Out = None,

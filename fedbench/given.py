@@ -105,7 +105,7 @@ class _GivenWorld(World):
     given: Mapping[str, Split]
 
     @property
-    def splits(self) -> Mapping[str, Split]:  # type: ignore[override]
+    def splits(self) -> Mapping[str, Split]:
         return self.given
 
 
@@ -126,11 +126,12 @@ def prepare(asked: Asked) -> Case:
     given = {name: read(path, f"--{name}") for name, path in paths.items()}
     released = read(asked.synthetic, "--synthetic")
     real = list(given.values())
+    _alike([*real, released])
     notes: list[str] = []
     patient = _patient(asked, schema, real, notes)
     if schema is None:
         numbers = _row_numbers(real, patient)
-        notes += [f"{name!r} is left out: it numbers the rows." for name in numbers]
+        notes += [f"{name!r} is left out: it numbers rows or patients." for name in numbers]
         name = portable(asked.train.stem) or "given"
         draft = drafted(real, released, name, {patient, *numbers} - {""}, asked.sensitive)
         schema = draft.schema
@@ -170,6 +171,16 @@ def _distinct(paths: Mapping[str, Path]) -> None:
             )
 
 
+def _alike(given: Sequence[Given]) -> None:
+    for other in given[1:]:
+        if other.single != given[0].single:
+            folder, file = (other, given[0]) if given[0].single else (given[0], other)
+            raise DataError(
+                f"{str(folder.path)!r} is a cohort folder and {str(file.path)!r} a single table. "
+                "Give all of one kind."
+            )
+
+
 def _patient(asked: Asked, schema: Schema | None, real: Sequence[Given], notes: list[str]) -> str:
     """Return the column that says who a patient is, empty where there is none."""
     if not real[0].single:
@@ -201,7 +212,8 @@ def _names_everyone(values: pd.Series) -> bool:
 
 
 def _row_numbers(real: Sequence[Given], patient: str) -> list[str]:
-    return [n for n, _ in real[0].columns() if n.strip().casefold() in ROW_NUMBER and n != patient]
+    known = {*ROW_NUMBER, *PATIENT}
+    return [n for n, _ in real[0].columns() if n.strip().casefold() in known and n != patient]
 
 
 def _named(given: Given, patient: str, part: str) -> Given:

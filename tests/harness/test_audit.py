@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -237,7 +238,7 @@ def test_odd_columns_do_not_stop_it(audit: Audit) -> None:
         return table.assign(**{k: v[: len(table)] if k == "name" else v for k, v in odd.items()})
 
     tables = {name: with_odd(table) for name, table in small().items()}  # type: ignore[arg-type]
-    tables["synthetic"] = tables["synthetic"].assign(a=99.0, b=-7, c="z")
+    tables["synthetic"] = with_odd(made(60, 2).assign(a=99.0, b=-7, c="z"))
     found = audit("--json", **tables)
     assert found.status == 0
     for name in ("same", "nothing", "name"):
@@ -257,6 +258,7 @@ WRONG: list[tuple[Mapping[str, Any], str, str]] = [
     ({"control": made(150, 1, start=1000).drop(columns="a")}, "", "control.csv has no column 'a'"),
     ({"synthetic": made(60, 2).drop(columns="c")}, "", "synthetic.csv has no column 'c'"),
     ({"synthetic": made(60, 2).assign(a="low")}, "", "'a' holds numbers in train.csv and text in"),
+    ({"synthetic": Path("folder")}, "", "'folder' is a cohort folder and 'train.csv' a single"),
     ({"synthetic": made(60, 2)[:0]}, "", "--synthetic 'synthetic.csv' has no rows"),
     ({"train": made(60, 0).iloc[[0, 0, 1]]}, "", "row 2: 'patient' is there again (p0); expected"),
     ({}, "--id nobody", "train.csv has no column 'nobody'."),
@@ -264,7 +266,7 @@ WRONG: list[tuple[Mapping[str, Any], str, str]] = [
     ({}, "--sensitive a", "--sensitive 'a'"),
     ({}, "--schema gone.toml", "There is no schema file 'gone.toml'."),
     ({}, "--schema bad.toml", "bad.toml: static.a: A number column needs finite public bounds"),
-    ({}, "--schema narrow.toml", "train.csv row 1: 'b' is '8'; expected 0 to 1."),
+    ({}, "--schema narrow.toml", "train.csv row 1: 'b' is '5'; expected 0 to 1."),
     ({}, "--fail-over 5", "--fail-over is 5.0; expected a share from 0 to below 1."),
     ({}, "--out taken", "--out 'taken': "),
 ]  # fmt: skip
@@ -276,6 +278,8 @@ def test_a_mistake_is_told_in_one_line(
 ) -> None:
     for name in ("taken", "bad.pkl", "bad.txt"):
         (tmp_path / name).touch()
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "static.csv").write_text("patient,a\n1,2\n")
     (tmp_path / "bad.toml").write_text("[schema]\nname = 'x'\n[static]\na = { kind = 'number' }")
     (tmp_path / "narrow.toml").write_text(
         "[schema]\nname = 'x'\n[static]\nb = { kind = 'integer', low = 0, high = 1 }"
@@ -285,7 +289,7 @@ def test_a_mistake_is_told_in_one_line(
     assert found.err.startswith("fedbench: ")
     assert problem in found.err
     assert found.err.count("\n") == 1
-    assert not [path for path in tmp_path.iterdir() if path.is_dir()]
+    assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == ["folder"]
 
 
 def test_a_missing_option_is_named(audit: Audit) -> None:
@@ -328,6 +332,17 @@ def test_the_report_knows_no_hospitals(done: Audited) -> None:
         assert "hospital" not in text
         assert done.facts["verdict"].lower() in text
         assert "synthetic.csv" in text
+
+
+def test_an_audit_that_breaks_leaves_nothing(
+    audit: Audit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: RunDir) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "x")
+
+    monkeypatch.setattr("fedbench.audit.report.write", fail)
+    assert audit(**small()).status == 2
+    assert not list((tmp_path / "runs").iterdir())
 
 
 def test_its_report_can_be_rendered_again_but_nothing_resumed(

@@ -1,0 +1,1 @@
+"""Plug-ins to start from; ``fedbench new`` copies one under another name."""
