@@ -1,8 +1,8 @@
 """The command ``fedbench``.
 
 At the top stand typer and the standard library only: ``fedbench --help`` answers at once.
-Results go to stdout, everything else to stderr. Exit status: 0 done, 1 a cell failed (or
-fedbench itself did), 2 the input is wrong, 130 interrupted.
+Results go to stdout, everything else to stderr. Exit status: 0 done, 1 a cell failed, a
+regression was found (or fedbench itself failed), 2 the input is wrong, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -292,10 +292,15 @@ def report(
 def audit(  # noqa: PLR0913  (a command's options are its arguments)
     *,
     train: Annotated[
-        Path, typer.Option(help="Records of those who were trained on: CSV or parquet.", **A_PATH)
-    ],
-    control: Annotated[Path, typer.Option(help="Like patients who were not trained on.", **A_PATH)],
-    synthetic: Annotated[Path, typer.Option(help="The records to be audited.", **A_PATH)],
+        Path | None,
+        typer.Option(help="Needed: who was trained on; CSV, parquet or a folder.", **A_PATH),
+    ] = None,
+    control: Annotated[
+        Path | None, typer.Option(help="Needed: like patients, not trained on.", **A_PATH)
+    ] = None,
+    synthetic: Annotated[
+        Path | None, typer.Option(help="Needed: the records to be audited.", **A_PATH)
+    ] = None,
     reference: Annotated[
         Path | None, typer.Option(help="Other such patients, for the attacker.", **A_PATH)
     ] = None,
@@ -320,6 +325,11 @@ def audit(  # noqa: PLR0913  (a command's options are its arguments)
     as_json: AsJson = False,
 ) -> None:
     """Say what synthetic records give away about the patients they were made from."""
+    # Where typer itself asks for an option it imports rich.
+    if train is None or control is None or synthetic is None:
+        needed = {"--train": train, "--control": control, "--synthetic": synthetic}
+        lacking = next(name for name, path in needed.items() if path is None)
+        raise SpecError(f"Missing option '{lacking}'. See `fedbench audit --help`.")
     if fail_over is not None and not 0 <= fail_over < 1:
         raise SpecError(f"--fail-over is {fail_over}; expected a share from 0 to below 1.")
     from fedbench import runner, terminal  # noqa: PLC0415
@@ -329,8 +339,15 @@ def audit(  # noqa: PLR0913  (a command's options are its arguments)
     say = partial(typer.echo, err=True)
     out = out or RUNS
     _writable("--out", out)
-    tables = {"train": train, "control": control, "synthetic": synthetic, "reference": reference}
-    asked = Asked(**tables, schema=schema, sensitive=tuple(sensitive or ()), patient=patient)  # type: ignore[arg-type]
+    asked = Asked(
+        train=train,
+        control=control,
+        synthetic=synthetic,
+        reference=reference,
+        schema=schema,
+        sensitive=tuple(sensitive or ()),
+        patient=patient,
+    )
     case = prepare(asked)
     say(terminal.compared(case))
     done = perform(case, out, say)

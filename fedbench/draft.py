@@ -23,6 +23,9 @@ _FEW_NUMBERS = 10  # distinct numbers that may be the levels of a sensitive cate
 _DECADES = 100  # from the 5th to the 95th percentile: beyond it differences are taken in logs
 _MARGIN = 0.1  # of the range of the data, on both sides
 
+LOOSE = ("static", "visits")
+"""Tables whose columns are for a schema to name."""
+
 Side = Sequence[tuple[str, pd.Series]]
 """One column as several files have it: the file's name and the values."""
 
@@ -57,35 +60,24 @@ def drafted(
         DataError: the tables do not fit each other, or nothing is left to compare.
     """
     notes: list[str] = []
+    said = [(table, _columns(table, real, synthetic, {*without}, {*secret})) for table in LOOSE]
     found: dict[str, dict[str, Column]] = {}
-    for table in ("static", "visits"):
-        there = [given for given in (*real, synthetic) if table in given.tables]
-        apart = {*without, "patient", *(["day"] if table == "visits" else [])}
-        _same_columns(table, there, apart)
-        found[table] = {}
-        for column in there[0].tables[table] if there else ():
-            if column in apart:
-                continue
-            sides = [(given.told(table), given.tables[table][column]) for given in there]
-            last = synthetic in there
-            one = _column(str(column), sides, synthetic=last, secret=str(column) in {*secret})
-            if isinstance(one, str):
-                notes.append(f"{str(column)!r} is left out: {one}.")
-            else:
-                found[table][str(column)] = one
-    if not found["static"] and not found["visits"]:
+    for table, columns in said:
+        found[table] = {n: one for n, one in columns.items() if isinstance(one, Column)}
+        left_out = {n: why for n, why in columns.items() if isinstance(why, str)}
+        notes += [f"{name!r} is left out: {why}." for name, why in left_out.items()]
+    if not any(found.values()):
         raise DataError(
             f"No column of {real[0].path.name} can be compared. {' '.join(notes)} "
             "Give a table with numbers or categories, or describe the columns in a --schema."
         )
-    codes = _vocabularies(real)
     windows = _windows(real, synthetic)
     schema = Schema(
         name=name,
         clock="",
         static=found["static"],
         visits=found["visits"] if windows else {},
-        vocabularies=codes if windows else {},
+        vocabularies=_vocabularies(real) if windows else {},
         windows=windows,
         outcome=_outcome(real, synthetic),
     )
@@ -135,6 +127,22 @@ def _wider(column: Column, values: pd.Series) -> Column:
 
 
 # --- Columns ----------------------------------------------------------------------------------
+
+
+def _columns(
+    table: str, real: Sequence[Given], synthetic: Given, without: set[str], secret: set[str]
+) -> dict[str, Column | str]:
+    """Describe every column of a table, or say why it is left out."""
+    there = [given for given in (*real, synthetic) if table in given.tables]
+    apart = {*without, "patient", *(["day"] if table == "visits" else [])}
+    _same_columns(table, there, apart)
+    found = {}
+    for name in map(str, there[0].tables[table] if there else ()):
+        if name not in apart:
+            sides = [(given.told(table), given.tables[table][name]) for given in there]
+            last = synthetic in there
+            found[name] = _column(name, sides, synthetic=last, secret=name in secret)
+    return found
 
 
 def _same_columns(table: str, there: Sequence[Given], apart: set[str]) -> None:

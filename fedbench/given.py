@@ -13,7 +13,7 @@ import pandas as pd
 from fedbench.attacking import Arena
 from fedbench.config import DatasetChoice, Scenario
 from fedbench.data import Cohort, Column, Role, Schema
-from fedbench.draft import drafted, widened
+from fedbench.draft import Draft, drafted, widened
 from fedbench.errors import DataError, SpecError
 from fedbench.federation.study import Choice
 from fedbench.partition import Split
@@ -35,6 +35,11 @@ PATIENT = (
     "pid", "mrn",
 )  # fmt: skip
 """Columns that by their name say who a patient is."""
+NOT_PUBLIC = (
+    "The schema was drafted from these very records. That is fine for an audit; its bounds are not "
+    "public, so train no generator with it."
+)
+
 ROW_NUMBER = ("", "unnamed: 0", "index", "rownames", "row")
 
 
@@ -119,46 +124,54 @@ def prepare(asked: Asked) -> Case:
     Raises:
         FedbenchError: something does not fit; names the file, row, column and value.
     """
-    paths = {"train": asked.train, "control": asked.control}
-    paths |= {"reference": asked.reference} if asked.reference else {}
-    _distinct(paths)
-    schema = read_schema(asked.schema) if asked.schema else None
-    given = {name: read(path, f"--{name}") for name, path in paths.items()}
-    released = read(asked.synthetic, "--synthetic")
-    real = list(given.values())
-    _alike([*real, released])
-    notes: list[str] = []
-    patient = _patient(asked, schema, real, notes)
-    if schema is None:
-        numbers = _row_numbers(real, patient)
-        notes += [f"{name!r} is left out: it numbers rows or patients." for name in numbers]
-        name = portable(asked.train.stem) or "given"
-        draft = drafted(real, released, name, {patient, *numbers} - {""}, asked.sensitive)
-        schema = draft.schema
-        notes += draft.notes
-        notes.append(
-            "The schema was drafted from these very records. That is fine for an audit; its bounds "
-            "are not public, so train no generator with it."
-        )
-    schema = _with_sensitive(schema, asked.sensitive)
-    named = {name: _named(table, patient, name) for name, table in given.items()}
+    real, released = _read(asked)
+    described, patient = _described(asked, real, released)
+    schema = _with_sensitive(described.schema, asked.sensitive)
+    named = {name: _named(table, patient, name) for name, table in real.items()}
     for table in named.values():  # only what is synthetic may go beyond the schema
         table.cohort(schema)
     wide = widened(schema, released)
-    notes += wide.notes
     parts = {name: table.cohort(wide.schema) for name, table in named.items()}
-    _apart(parts, {name: path.name for name, path in paths.items()})
+    files = {name: table.path.name for name, table in real.items()}
+    _apart(parts, files)
     records = _named(released, "", SYNTHETIC).cohort(wide.schema)
-    width = len(str(len(records)))
-    names = np.array([f"s{i:0{width}d}" for i in range(len(records))], dtype=object)
     case = Case(
-        files={**{n: path.name for n, path in paths.items()}, SYNTHETIC: asked.synthetic.name},
+        files={**files, SYNTHETIC: released.path.name},
         parts=parts,
-        release=renamed(records, names),
+        release=renamed(records, np.array(_numbered("s", len(records)), dtype=object)),
         is_drafted=asked.schema is None,
-        notes=tuple(notes),
+        notes=(*described.notes, *wide.notes),
     )
-    return replace(case, notes=(*notes, *_limits(case)))
+    return replace(case, notes=(*case.notes, *_limits(case)))
+
+
+def _read(asked: Asked) -> tuple[dict[str, Given], Given]:
+    """Return the tables of real patients by part, and the synthetic ones."""
+    paths = {"train": asked.train, "control": asked.control}
+    paths |= {"reference": asked.reference} if asked.reference else {}
+    _distinct(paths)
+    real = {name: read(path, f"--{name}") for name, path in paths.items()}
+    released = read(asked.synthetic, f"--{SYNTHETIC}")
+    _alike([*real.values(), released])
+    return real, released
+
+
+def _described(asked: Asked, real: Mapping[str, Given], released: Given) -> tuple[Draft, str]:
+    """Return the schema that was given or is drafted, and the column that names a patient."""
+    tables, notes = list(real.values()), list[str]()
+    schema = read_schema(asked.schema) if asked.schema else None
+    patient = _patient(asked, schema, tables, notes)
+    if schema is not None:
+        return Draft(schema, tuple(notes)), patient
+    numbers = _row_numbers(tables, patient)
+    notes += [f"{name!r} is left out: it numbers rows or patients." for name in numbers]
+    name = portable(asked.train.stem) or "given"
+    draft = drafted(tables, released, name, {patient, *numbers} - {""}, asked.sensitive)
+    return Draft(draft.schema, (*notes, *draft.notes, NOT_PUBLIC)), patient
+
+
+def _numbered(what: str, n: int) -> list[str]:
+    return [f"{what}{i:0{len(str(n))}d}" for i in range(n)]
 
 
 def _distinct(paths: Mapping[str, Path]) -> None:
@@ -221,8 +234,7 @@ def _named(given: Given, patient: str, part: str) -> Given:
     if not given.single:
         return given
     if not patient:
-        width = len(str(len(given)))
-        return given.named([f"{part} {i:0{width}d}" for i in range(len(given))])
+        return given.named(_numbered(f"{part} ", len(given)))
     values = given.static[patient]
     for wrong, what in ((values.isna(), "is empty"), (values.duplicated(), "is there again")):
         if wrong.any():

@@ -90,7 +90,7 @@ def check_table(name: str, content: bytes) -> None:
 
 
 def table_in(name: str, content: bytes) -> pa.Table:
-    """Return a table that was looked at.
+    """Return a table that was looked at, without what it says to pandas.
 
     Raises:
         RunError: it cannot be read.
@@ -99,6 +99,6 @@ def table_in(name: str, content: bytes) -> pa.Table:
     import pyarrow.parquet as pq  # noqa: PLC0415
 
     try:
-        return pq.read_table(io.BytesIO(content))
+        return pq.read_table(io.BytesIO(content)).replace_schema_metadata(None)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise RunError(f"{name} cannot be read: {error}.") from None

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from fedbench.config import Suite, suite_of
 from fedbench.errors import RunError, SpecError
+from fedbench.kinds import ATTACKS, METRICS
 from fedbench.plugin import plain
 from fedbench.results import digest
 from fedbench.tables import build, hint
@@ -56,8 +57,10 @@ class Board:
 
     @property
     def digest(self) -> str:
-        """A name for the frozen parts: what it differs in cannot be compared."""
-        return digest(frozen(self.suite))
+        """A name for the frozen parts and for what their measures mean."""
+        versions = [METRICS.find(choice.name).version for choice in self.suite.metrics]
+        versions += [ATTACKS.find(choice.name).version for choice in self.suite.attacks]
+        return digest(frozen(self.suite), versions)
 
     def tolerance(self, name: str) -> float:
         """Return by how much a number of this name may be off."""

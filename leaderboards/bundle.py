@@ -221,9 +221,16 @@ def _environment(found: dict[str, Any]) -> dict[str, Any]:
 
 
 def _rows(table: pa.Table) -> pd.DataFrame:
-    if not table.schema.remove_metadata().equals(row_schema()):
+    import pandas as pd  # noqa: PLC0415
+    import pyarrow as pa  # noqa: PLC0415
+
+    if not table.schema.equals(row_schema()):
         raise RunError("results.parquet does not have the columns of a row.")
-    rows: pd.DataFrame = table.to_pandas()
+    try:
+        table.validate(full=True)
+    except pa.ArrowException as error:
+        raise RunError(f"results.parquet cannot be read: {error}.") from None
+    rows: pd.DataFrame = table.to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get)
     if rows["seed"].isna().any() or rows[TEXT].isna().any(axis=None):
         raise RunError("results.parquet has rows without a seed, or texts that are not there.")
     return rows

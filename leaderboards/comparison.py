@@ -45,7 +45,10 @@ def different(theirs: pd.DataFrame, ours: pd.DataFrame, board: Board) -> Iterato
     tolerance = both["name"].map(board.tolerance).to_numpy(dtype=float)
     for name in NUMBERS:
         found, expected = _floats(both[name]), _floats(both[f"{name}_ours"])
-        near = np.abs(found - expected) <= tolerance + RELATIVE * np.abs(expected)
+        # A normalized number is a ratio, in which the same error counts for more.
+        scale = np.abs(_floats(both["ceiling"]) - _floats(both["floor"])) / 4
+        allowed = tolerance / scale if name.startswith("normalized") else tolerance
+        near = np.abs(found - expected) <= allowed + RELATIVE * np.abs(expected)
         yield from _changed(both, name, ~(near | (np.isnan(found) & np.isnan(expected))))
 
 

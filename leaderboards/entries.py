@@ -89,7 +89,7 @@ def add(verified: Verified, board: Board, folder: Path) -> Entry:
         "environment": dict(bundle.environment),
         "generators": list(_generators(bundle)),
     }
-    _written(place, facts, _kept(verified.rows))
+    _written(place, facts, _kept(verified.rows, board))
     return _read(place, board)
 
 
@@ -135,23 +135,27 @@ def _generators(bundle: Bundle) -> Iterable[dict[str, Any]]:
         }
 
 
-def _kept(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """Return what is about all hospitals together, no single column and no single hospital."""
+def _kept(rows: Sequence[Mapping[str, Any]], board: Board) -> pd.DataFrame:
+    """Return what is about all hospitals together, no single column and no single hospital.
+
+    Replicates are kept of what the board ranks.
+    """
+    import numpy as np  # noqa: PLC0415
     import pandas as pd  # noqa: PLC0415
 
     about = [r for r in rows if not (r.get("site") or r.get("model") or r.get("column"))]
     table = pd.DataFrame([{name: row.get(name) for name in COLUMNS} for row in about])
     texts = [n for n in COLUMNS if n not in ("seed", "value", "low", "high", "n")]
     table[texts] = table[texts].fillna("").astype(str)
-    table["replicates"] = pd.Series([_first(row.get("replicates")) for row in about], dtype=object)
+    ranked = {name for column in board.columns for name in column.names}
+    replicates = [row.get("replicates") if row.get("name") in ranked else None for row in about]
+    table["replicates"] = pd.Series(
+        [None if r is None else np.asarray(r[:KEPT], dtype=np.float32) for r in replicates],
+        dtype=object,
+    )
     return table.astype(
         {"seed": "int64", "value": float, "low": float, "high": float, "n": "Int64"}
     )
-
-
-def _first(replicates: Any) -> list[float] | None:
-    """Return some replicates with as many digits as ranks need."""
-    return None if replicates is None else [round(float(x), 6) for x in replicates[:KEPT]]
 
 
 def _written(place: Path, facts: Mapping[str, Any], rows: pd.DataFrame) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fedbench.leaderboards.board import Board, Column
 from fedbench.leaderboards.entries import Entry
-from fedbench.report.numbers import across_seeds
+from fedbench.report.numbers import across_seeds, is_share
 from fedbench.report.words import REGIMES
 from fedbench.seeds import Rng, Seeds
 
@@ -30,8 +30,11 @@ RULE = (
 # Where a number about all hospitals is looked for: local generators have a mean over them.
 _POOLED = (("pooled", ""), ("generalist", "patient-weighted"), ("specialist", "patient-weighted"))
 
-CONTROLS = {"copy": "real training records: a ceiling, and what attacks must catch"}
-FLOOR = {"independent": "floor: knows single columns only"}
+CONTROLS = {"copy": "ceiling"}
+"""Real training records, which attacks must catch."""
+
+FLOOR = {"independent": "floor"}
+"""Knows single columns only."""
 
 
 @dataclass(frozen=True)
@@ -85,14 +88,16 @@ class _Series:
 
     values: Mapping[int, float]
     rows: pd.DataFrame
+    bounded: bool = False
 
     def cell(self, seeds: Sequence[int]) -> Cell:
         if not self.values:
             return Cell(note=_note(self.rows))
         done = self.rows[self.rows["status"] == "done"]
-        value, low, high = across_seeds(
-            *(list(done[n].astype(float)) for n in ("value", "low", "high"))
-        )
+        ends = (list(done[n].astype(float)) for n in ("value", "low", "high"))
+        value, low, high = across_seeds(*ends)
+        if self.bounded and low is not None and high is not None:
+            low, high = max(low, 0.0), min(high, 1.0)
         note = "" if len(self.values) == len(seeds) else f"{len(self.values)} of {len(seeds)} seeds"
         return Cell(value, low, high, note=note)
 
@@ -229,9 +234,8 @@ def _series(rows: pd.DataFrame, asked: _Asked, label: str, regime: str) -> _Seri
         if len(there):
             there = there.drop_duplicates("seed").sort_values("seed")
             done = there[there["status"] == "done"]
-            return _Series(
-                {int(s): float(v) for s, v in zip(done["seed"], done["value"], strict=True)}, there
-            )
+            values = dict(zip(done["seed"].astype(int), done["value"].astype(float), strict=True))
+            return _Series(values, there, bounded=column.target == "pooled" and is_share(name))
     return _Series({}, mine.head(0))
 
 

@@ -19,8 +19,9 @@ from fedbench.config import GeneratorChoice, Suite
 from fedbench.data import DataStore
 from fedbench.environment import versions
 from fedbench.errors import RunError
+from fedbench.leaderboards.archive import table_in
 from fedbench.leaderboards.board import Board
-from fedbench.leaderboards.bundle import Bundle, Filed, Place
+from fedbench.leaderboards.bundle import Bundle, Place
 from fedbench.leaderboards.comparison import different, same_guesses
 from fedbench.report.world import FLOOR
 from fedbench.results import RunDir, read_parquet, write_json
@@ -76,13 +77,13 @@ def verify(
     Raises:
         RunError: the bundle is for another board, or about other records.
     """
-    try:
-        _check_board(bundle, board)
-        _check_data(bundle, store)
-    except RunError as error:
-        raise RunError(f"{bundle.path} is refused: {error}") from None
     with TemporaryDirectory(prefix="fedbench-verify-") as folder:
-        replay = _Replay.of(bundle, board.suite, RunDir(Path(folder)), store)
+        try:
+            _check_board(bundle, board)
+            _check_data(bundle, store)
+            replay = _Replay.of(bundle, board.suite, RunDir(Path(folder)), store)
+        except RunError as error:
+            raise RunError(f"{bundle.path} is refused: {error}") from None
         replay.score(jobs, observe)
         if unfit := [*replay.unfit()]:
             return Verified(bundle, [], unfit)
@@ -134,7 +135,7 @@ class _Replay:
                 job.dataset.name, job.scenario.name, cell.generator, cell.regime, job.seed
             )
             cells[place] = cell
-            _lay_out(cell, bundle.cells[place], bundle)
+            _lay_out(place, cell, bundle)
         return cls(bundle, suite, run, store, cells, controls)
 
     def score(self, jobs: int, observe: Observer) -> None:
@@ -202,13 +203,15 @@ def _suite(theirs: Suite, frozen: Suite) -> Suite:
     )
 
 
-def _lay_out(cell: Cell, filed: Filed, bundle: Bundle) -> None:
-    folder = cell.here.path
-    folder.mkdir(parents=True)
+def _lay_out(place: Place, cell: Cell, bundle: Bundle) -> None:
+    """Write the tables anew, so that nothing but their values is there."""
+    import pyarrow.parquet as pq  # noqa: PLC0415
+
+    folder, filed = cell.here.path, bundle.cells[place]
+    (folder / "synthetic").mkdir(parents=True)
     for name, data in bundle.of(filed.train_id).items():
         if not name.startswith("guesses-"):
-            (folder / name).parent.mkdir(exist_ok=True)
-            (folder / name).write_bytes(data)
+            pq.write_table(table_in(f"{name} of {place}", data), folder / name)
     write_json(folder / "timings.json", {})
     facts = {"status": filed.status, "reason": filed.reason, "row": cell.base}
     cell.here.finish({**facts, "train_id": cell.train_id, "patients": {}})

@@ -62,7 +62,7 @@ def imported_by(*arguments: str) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["--version"], ["run", "--help"], ["doctor", "--help"], []]
+    "arguments", [["--help"], ["--version"], ["run", "--help"], ["audit", "--help"], []]
 )
 def test_help_imports_nothing_slow(arguments: Sequence[str]) -> None:
     assert not imported_by(*arguments) & HEAVY

@@ -154,7 +154,7 @@ class Run:
         cells = [
             read_json(path / "timings.json")
             for path, facts in self.facts
-            if facts["row"]["seed"] in seeds
+            if facts["row"]["seed"] in seeds and (path / "timings.json").is_file()
         ]
         return {
             "training_seconds": math.fsum(cell.get("training", 0.0) for cell in cells),
@@ -169,12 +169,16 @@ def comparable(base: Run, head: Run) -> None:
     Raises:
         RunError: says what differs.
     """
-    for what, advice, values in (
-        ("suite", "Run the same suite twice.", _suite),
-        ("data fingerprint", "Both must be run on the same records.", _data),
-        ("metric version", "Run BASE again with the fedbench that ran HEAD.", _versions),
+    again = "Run BASE again with the fedbench that ran HEAD."
+    versions, newer = _versions(base), _versions(head)
+    shared = versions | {name: newer[name] for name in versions.keys() & newer.keys()}
+    for what, advice, one, two in (
+        ("suite", "Run the same suite twice.", _suite(base), _suite(head)),
+        ("data fingerprint", "Run both on the same records.", _data(base), _data(head)),
+        # A metric that only one of them has is lost or new, and no other version.
+        ("metric version", again, versions, shared),
     ):
-        if differ := _differences(values(base), values(head)):
+        if differ := _differences(one, two):
             raise RunError(f"The runs are not comparable, other {what}: {differ}. {advice}")
     theirs = _partitions(head)
     for (dataset, scenario, seed), file in _partitions(base).items():
@@ -182,8 +186,7 @@ def comparable(base: Run, head: Run) -> None:
         if not read_parquet(file).equals(read_parquet(other)):
             raise RunError(
                 f"The runs are not comparable, other patients: under seed {seed} those of "
-                f"{dataset} · {scenario} were dealt or split differently. "
-                "Run BASE again with the fedbench that ran HEAD."
+                f"{dataset} · {scenario} were dealt or split differently. {again}"
             )
 
 
@@ -208,7 +211,11 @@ def _differences(base: Mapping[str, Any], head: Mapping[str, Any]) -> str:
     """Say where two tables differ; of the first three."""
     found = [key for key in sorted({*base, *head}) if base.get(key) != head.get(key)]
     told = [
-        f"{key} is {base.get(key, 'absent')!r} in BASE and {head.get(key, 'absent')!r} in HEAD"
+        f"{key} is "
+        + " and ".join(
+            f"{table[key]!r} in {name}" if key in table else f"absent in {name}"
+            for name, table in (("BASE", base), ("HEAD", head))
+        )
         for key in found[:3]
     ]
     return "; ".join([*told, *([f"and {len(found) - 3} more"] if len(found) > 3 else [])])
@@ -218,8 +225,9 @@ def _suite(run: Run) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for kind, tables in run.suite.tables().items():
         for table in [tables] if kind == "suite" else tables:
-            who = "" if kind == "suite" else f"{table.get('label') or table['name']}."
-            found |= {f"{kind}.{who}{key}": value for key, value in table.items()}
+            who = kind if kind == "suite" else f"{kind}.{table.get('label') or table['name']}"
+            found |= {who: table["name"]}
+            found |= {f"{who}.{k}": v for k, v in table.items() if k not in ("label", "name")}
     return {key: value for key, value in found.items() if key not in FREE}
 
 

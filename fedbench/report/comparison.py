@@ -170,7 +170,7 @@ def _moved(found: Json) -> str:
     worse = sum(row["worse"] > 0 for row in moved)
     return (
         f"Listed, never gating: {len(found['others']):,} other rows; by their own 95 % intervals "
-        f"{worse:,} are worse and {len(moved) - worse:,} better, which up to one in twenty are by chance."
+        f"{worse:,} are worse and {len(moved) - worse:,} better; one in twenty may be by chance."
     )
 
 
@@ -185,10 +185,11 @@ def _lost(lost: Json) -> str:
 
 
 def _notes(found: Json) -> list[str]:
-    lines = [
-        "A regression is worse by “at least” more than what is tolerated. These limits hold for all "
-        "gates together with 95 %; what “would have been seen” is found four times out of five."
-    ]
+    said = (
+        "A regression is worse by “at least” more than what is tolerated. These limits hold for "
+        "all gates together with 95 %; what “would have been seen” is found four times out of five."
+    )
+    lines = [said]
     if left_out := found["not_gating"]:
         lines.append(
             f"Listed only, as there would be more than 20 gates: {joined(left_out)}. "

@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import sys
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from fedbench import cli
-from fedbench.data import DataStore
-from fedbench.leaderboards.board import Board, read_board
-from fedbench.leaderboards.bundle import Bundle
-from fedbench.leaderboards.entries import add
-from fedbench.leaderboards.verification import Verified, verify
 
 PARTS = """
 [suite]
@@ -26,7 +21,7 @@ seeds = [0, 1]
 regimes = ["federated", "local"]
 records = 60
 replicates = 30
-metrics = ["marginals", "associations", "communication"]
+metrics = ["associations", "communication"]
 attacks = ["dcr"]
 
 [[datasets]]
@@ -89,17 +84,9 @@ label = "shuffled"
 Files = dict[str, bytes]
 
 
-@dataclass(frozen=True)
-class Theirs:
-    """A folder outside of the package, with a run and its bundle."""
-
-    folder: Path
-    run: Path
-    bundle: Path
-
-
 @pytest.fixture(scope="session")
-def theirs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Theirs]:
+def their_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder outside of the package, with a generator, a run of it, and its bundle."""
     folder = tmp_path_factory.mktemp("theirs")
     (folder / "their_generator.py").write_text(THEIRS)
     (folder / "suite.toml").write_text(SUITE)
@@ -110,7 +97,18 @@ def theirs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Theirs]:
         (run,) = (folder / "runs").iterdir()
         assert cli.main(["submit", str(run), "-o", "theirs.zip", "--board", "tiny.toml"]) == 0
     sys.modules.pop("their_generator", None)
-    yield Theirs(folder, run, folder / "theirs.zip")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def their_run(their_folder: Path) -> Path:
+    (run,) = (their_folder / "runs").iterdir()
+    return run
+
+
+@pytest.fixture(scope="session")
+def their_bundle(their_folder: Path) -> Path:
+    return their_folder / "theirs.zip"
 
 
 @pytest.fixture(scope="session")
@@ -119,28 +117,32 @@ def tiny() -> str:
 
 
 @pytest.fixture(scope="session")
-def board(theirs: Theirs) -> Board:
-    return read_board(str(theirs.folder / "tiny.toml"))
-
-
-@pytest.fixture(scope="session")
-def verified(theirs: Theirs, board: Board) -> Verified:
-    return verify(Bundle.open(theirs.bundle), board, DataStore(), 1, lambda _: None)
-
-
-@pytest.fixture
-def entry(verified: Verified, board: Board, tmp_path: Path, tiny: str) -> Path:
-    """The folder of an entry, two above it the board."""
-    (tmp_path / "tiny.toml").write_text(tiny)
-    return add(verified, board, tmp_path / "board").path
+def added(their_bundle: Path, tiny: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder from which nobody can import their generator, with a board that has their rows."""
+    folder = tmp_path_factory.mktemp("board")
+    (folder / "tiny.toml").write_text(tiny)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        add = ["leaderboard", "add", str(their_bundle), "--board", "tiny.toml", "-j", "2"]
+        assert cli.main(add) == 0
+    assert "their_generator" not in sys.modules
+    return folder
 
 
 @pytest.fixture
-def forged(theirs: Theirs, tmp_path: Path) -> Callable[[Callable[[Files], None]], Path]:
+def entry(added: Path, tmp_path: Path) -> Path:
+    """The folder of an entry that may be changed, two below that of the board."""
+    shutil.copytree(added, tmp_path, dirs_exist_ok=True)
+    (found,) = (tmp_path / "board").iterdir()
+    return found
+
+
+@pytest.fixture
+def forged(their_bundle: Path, tmp_path: Path) -> Callable[..., Path]:
     """Change the files of a bundle, and list the hashes of what is there then."""
 
     def forge(change: Callable[[Files], None], *, hashes: bool = True) -> Path:
-        with zipfile.ZipFile(theirs.bundle) as archive:
+        with zipfile.ZipFile(their_bundle) as archive:
             files = {name: archive.read(name) for name in archive.namelist()}
         change(files)
         if hashes:

@@ -9,6 +9,7 @@ from fedbench.config import read_suite
 from fedbench.errors import RunError, SpecError
 from fedbench.federation.study import Choice
 from fedbench.leaderboards.board import boards, frozen, read_board
+from fedbench.leaderboards.entries import entries
 
 
 def test_the_main_job_can_be_submitted_as_it_is() -> None:
@@ -16,8 +17,13 @@ def test_the_main_job_can_be_submitted_as_it_is() -> None:
 
 
 @pytest.mark.parametrize("name", boards())
-def test_every_board_that_comes_along_is_one(name: str) -> None:
-    assert read_board(name).name == name
+def test_every_board_that_comes_along_is_one_and_its_references_fit(
+    name: str, tmp_path: Path
+) -> None:
+    board = read_board(name)
+    assert board.name == name
+    for entry in entries(board, tmp_path):
+        assert {*entry.rows["dataset"]} == {choice.name for choice in board.suite.datasets}
 
 
 def test_generators_and_what_federation_does_are_left_open() -> None:

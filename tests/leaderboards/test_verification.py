@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from fedbench import cli
 
 Files = dict[str, bytes]
 Said = tuple[int, str]
+
+OTHER_GUESSES = "the guesses of dcr are not what this attack answers"
 
 
 def table(content: bytes) -> pd.DataFrame:
@@ -27,14 +30,14 @@ def content(table: pd.DataFrame) -> bytes:
 
 @pytest.fixture
 def verify(
-    theirs: Theirs,  # type: ignore[name-defined]  # noqa: F821
+    their_folder: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> Callable[[Path], Said]:
     """Verify a bundle, which leaves nothing behind."""
 
     def call(bundle: Path) -> Said:
         before = sorted(bundle.parent.iterdir())
-        tiny = str(theirs.folder / "tiny.toml")
+        tiny = str(their_folder / "tiny.toml")
         status = cli.main(["leaderboard", "verify", str(bundle), "--board", tiny, "-j", "1"])
         assert sorted(bundle.parent.iterdir()) == before
         return status, capsys.readouterr().err
@@ -44,10 +47,17 @@ def verify(
 
 def rows(files: Files, where: Callable[[pd.DataFrame], pd.Series], **values: object) -> None:
     found = table(files["results.parquet"])
-    assert where(found).any()
+    at = where(found)
+    assert at.any()
     for name, value in values.items():
-        found.loc[where(found), name] = value
+        found[name] = found[name].mask(at, value)
     files["results.parquet"] = content(found)
+
+
+def cell(files: Files, regime: str, seed: int) -> str:
+    """The train id of a cell."""
+    found = table(files["results.parquet"])
+    return str(found[(found["regime"] == regime) & (found["seed"] == seed)]["train_id"].iloc[0])
 
 
 def one(name: str) -> Callable[[pd.DataFrame], pd.Series]:
@@ -63,36 +73,38 @@ def one(name: str) -> Callable[[pd.DataFrame], pd.Series]:
     return where
 
 
-def test_a_changed_score_is_refused_by_name(
-    forged: Callable[..., Path], verify: Callable[[Path], Said]
-) -> None:
-    status, said = verify(forged(lambda files: rows(files, one("associations"), value=0.01)))
-    assert status == 2
-    assert "pbcseq · two · shuffled · federated · seed 1 · pooled · associations: value is" in said
-    assert said.count("recomputed") == 1
-
-
-def test_a_changed_record_is_refused_by_name(
-    forged: Callable[..., Path], verify: Callable[[Path], Said]
+def test_a_changed_score_a_changed_record_and_other_guesses_are_each_named(
+    their_folder: Path, forged: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     def change(files: Files) -> None:
-        name = next(name for name in files if name.endswith("static.parquet"))
-        records = table(files[name])
-        records.loc[0, "age"] = 30.0 if records.loc[0, "age"] > 50 else 70.0
-        files[name] = content(records)
+        rows(files, one("associations"), value=0.01)
+        guesses = f"cells/{cell(files, 'federated', 0)}/guesses-dcr.parquet"
+        files[guesses] = content(table(files[guesses]).assign(score=0.0))
+        static = f"cells/{cell(files, 'local', 0)}/synthetic/static.parquet"
+        records = table(files[static])
+        files[static] = content(records.assign(age=[70.0, *records["age"][1:]]))
 
-    status, said = verify(forged(change))
-    assert status == 2
-    assert "shuffled" in said
-    assert "marginals" in said
+    tiny = str(their_folder / "tiny.toml")
+    asked = ["leaderboard", "verify", str(forged(change)), "--board", tiny, "-j", "1"]
+    assert cli.main([*asked, "--json"]) == 2
+    found = capsys.readouterr()
+    named = json.loads(found.out)["mismatches"]
+    mine = "pbcseq · two · shuffled"
+    score = [line for line in named if line.startswith(f"{mine} · federated · seed 1")]
+    assert score == [line for line in named if "value is 0.01, recomputed" in line]
+    assert len(score) == 1
+    guesses = [line for line in named if line.startswith(f"{mine} · federated · seed 0:")]
+    assert guesses == [f"{mine} · federated · seed 0: {OTHER_GUESSES}"]
+    record = [line for line in named if line.startswith(f"{mine} · local · seed 0 · ")]
+    assert any("associations: value is" in line for line in record)
+    assert f"{len(named)} things do not come out as submitted" in found.err
 
 
 def test_too_few_records_are_refused_by_name(
     forged: Callable[..., Path], verify: Callable[[Path], Said]
 ) -> None:
     def change(files: Files) -> None:
-        found = table(files["results.parquet"])
-        mine = found[(found["regime"] == "federated") & (found["seed"] == 0)]["train_id"].iloc[0]
+        mine = cell(files, "federated", 0)
         for kind in ("static", "visits", "outcome"):
             name = f"cells/{mine}/synthetic/{kind}.parquet"
             records = table(files[name])
@@ -101,18 +113,6 @@ def test_too_few_records_are_refused_by_name(
     status, said = verify(forged(change))
     assert status == 2
     assert "shuffled · federated · seed 0: it has 80 records, expected" in said
-
-
-def test_other_guesses_are_refused_by_name(
-    forged: Callable[..., Path], verify: Callable[[Path], Said]
-) -> None:
-    def change(files: Files) -> None:
-        for name in [name for name in files if "guesses" in name]:
-            files[name] = content(table(files[name]).assign(score=0.0))
-
-    status, said = verify(forged(change))
-    assert status == 2
-    assert said.count("the guesses of dcr are not what this attack answers") == 4
 
 
 @pytest.mark.parametrize(
@@ -159,7 +159,11 @@ def test_other_guesses_are_refused_by_name(
         ),
         (
             lambda files: files.update(
-                {"environment.json": files["environment.json"].replace(b'"pbcseq": "', b'"pbcseq": "0')}
+                {
+                    "environment.json": files["environment.json"].replace(
+                        b'"pbcseq": "', b'"pbcseq": "0'
+                    )
+                }
             ),
             "its records of pbcseq have the fingerprint 0",
         ),
@@ -178,8 +182,8 @@ def test_what_is_frozen_or_missing_is_refused_by_name_without_work(
 
 
 def test_a_bundle_of_another_board_is_refused(
-    theirs: Theirs,  # type: ignore[name-defined]  # noqa: F821
+    their_bundle: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert cli.main(["leaderboard", "verify", str(theirs.bundle)]) == 2
+    assert cli.main(["leaderboard", "verify", str(their_bundle)]) == 2
     assert "it was made for the board 'tiny', and this is 'hospitals'" in capsys.readouterr().err

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-import sys
-from html.parser import HTMLParser
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,31 +13,25 @@ from fedbench import cli
 
 
 def test_a_third_party_generator_goes_from_run_to_board(
-    theirs: Theirs,  # type: ignore[name-defined]  # noqa: F821
-    tmp_path: Path,
+    added: Path,
+    their_bundle: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.chdir(tmp_path)  # from here, nobody can import their generator
-    tiny = ["--board", str(theirs.folder / "tiny.toml")]
+    monkeypatch.chdir(added)
 
     def fedbench(*arguments: str) -> tuple[int, str, str]:
-        status = cli.main([*arguments, *tiny])
+        status = cli.main([*arguments, "--board", "tiny.toml"])
         return status, *capsys.readouterr()
 
-    status, said, _ = fedbench("leaderboard", "show")
-    assert (status, said) == (0, "There is nothing on the board 'tiny' yet.\n")
+    (entry,) = (added / "board").iterdir()
+    assert sorted(file.name for file in entry.iterdir()) == ["entry.json", "rows.parquet"]
 
-    status, said, _ = fedbench("leaderboard", "verify", str(theirs.bundle), "-j", "2")
+    status, said, _ = fedbench("leaderboard", "verify", str(their_bundle), "-j", "1")
     assert status == 0
     assert re.search(r"[\d,]+ rows come out as submitted; \d+ are attested", said)
 
-    assert fedbench("leaderboard", "add", str(theirs.bundle), "-j", "2")[0] == 0
-    (entry,) = (tmp_path / "board").iterdir()
-    assert sorted(file.name for file in entry.iterdir()) == ["entry.json", "rows.parquet"]
-    assert "their_generator" not in sys.modules
-
-    status, _, complaint = fedbench("leaderboard", "add", str(theirs.bundle))
+    status, _, complaint = fedbench("leaderboard", "add", str(their_bundle))
     assert status == 2
     assert "is on the board already" in complaint
 
@@ -58,12 +51,21 @@ def test_a_third_party_generator_goes_from_run_to_board(
     assert numbers["shuffled", "local", "gain"] is None
 
     assert fedbench("leaderboard", "build")[0] == 0
-    page = (tmp_path / "leaderboard.html").read_text()
+    page = (added / "leaderboard.html").read_text()
     assert "their_generator:Shuffled" in page
     assert "attested" in page
     assert not re.search(r"(src|href)\s*=|@import|url\(", page), "the page needs nothing else"
-    checker = HTMLParser()
-    checker.feed(page)
+
+
+def test_a_board_without_entries_says_so(
+    tmp_path: Path, tiny: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("tiny.toml").write_text(tiny)
+    assert cli.main(["leaderboard", "show", "--board", "tiny.toml"]) == 0
+    assert capsys.readouterr().out == "There is nothing on the board 'tiny' yet.\n"
+    assert cli.main(["leaderboard", "show", "--board", "tiny.toml", "--entries", "bord"]) == 2
+    assert "there is no folder 'bord'" in capsys.readouterr().err
 
 
 def test_an_entry_that_was_changed_is_not_shown(
@@ -91,7 +93,7 @@ def test_an_entry_of_another_board_is_not_shown(
 
 def test_a_name_that_is_taken_is_refused_before_the_work(
     entry: Path,
-    forged: Forge,  # type: ignore[name-defined]  # noqa: F821
+    forged: Callable[..., Path],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     def touch(files: dict[str, bytes]) -> None:
