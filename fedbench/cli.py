@@ -420,8 +420,8 @@ def new(
     from fedbench.new import new as write  # noqa: PLC0415
 
     plugin, test = write(kind, name, out)
-    print(plugin, test, sep="\n")
-    print(f"Check it: python -m pytest {test}", file=sys.stderr)
+    typer.echo(f"{plugin}\n{test}")
+    typer.echo(f"Check it (pip install pytest): python -m pytest {test}", err=True)
 
 
 @app.command()
