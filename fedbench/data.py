@@ -363,7 +363,7 @@ class Cohort:
         found = Cohort(cohorts[0].schema, *(together(name) for name in TABLES))
         if all("table" in cohort.__dict__ for cohort in cohorts):
             table = pd.concat([cohort.table for cohort in cohorts])
-            found.__dict__["table"] = table.loc[pd.Index(found.patients)]
+            found.__dict__["table"] = table.loc[pd.Index(found.patients, name="patient")]
         return found
 
     @cached_property
