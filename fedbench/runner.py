@@ -11,7 +11,7 @@ from fedbench.config import Suite, suite_of
 from fedbench.data import DataStore
 from fedbench.errors import RunError, SpecError
 from fedbench.results import RunDir, write_json
-from fedbench.workers import Event, Observer, Task, work
+from fedbench.workers import Event, Observer, Task, heeding_ctrl_c, work
 
 __all__ = ["Event", "Plan", "failures", "plan", "run"]
 
@@ -156,6 +156,7 @@ def _perform(suite: Suite, run: RunDir, store: DataStore, jobs: int, observe: Ob
     from fedbench.cells import cells_of, jobs_of  # noqa: PLC0415
 
     todo = jobs_of(suite)
-    observe(Event("plan", total=len(todo), note=str(run.path)))
-    cells_of(suite, run, store)  # names every cell, and so reads the sources
-    work(todo, min(jobs, len(todo)), Task(suite, run, store), observe)
+    with heeding_ctrl_c() as heed:
+        observe(Event("plan", total=len(todo), note=str(run.path)))
+        cells_of(suite, run, store)  # names every cell, and so reads the sources
+        work(todo, min(jobs, len(todo)), Task(suite, run, store), observe, heed)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
+from types import FrameType
 from typing import TYPE_CHECKING, Literal, Self
 
 from fedbench.config import Suite
@@ -25,7 +26,7 @@ from fedbench.results import RunDir
 if TYPE_CHECKING:
     from fedbench.cells import Job
 
-__all__ = ["Event", "Observer", "Task", "work"]
+__all__ = ["Event", "Observer", "Task", "heeding_ctrl_c", "work"]
 
 
 @dataclass(frozen=True)
@@ -54,8 +55,36 @@ class Task:
     store: DataStore
 
 
-def work(jobs: Sequence[Job], count: int, task: Task, observe: Observer) -> None:
-    """Do all jobs, ``count`` at a time.
+@contextmanager
+def heeding_ctrl_c() -> Iterator[Callable[[], None]]:
+    """Yield what raises a Ctrl-C again, if there was one and its exception got lost.
+
+    Which it does when it is raised in a callback that may not raise, as imports have them.
+    """
+    asked = threading.Event()
+
+    def heed() -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+
+    def hear(number: int, frame: FrameType | None) -> None:
+        asked.set()
+        signal.default_int_handler(number, frame)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield heed  # signals are another thread's business
+        return
+    before = signal.signal(signal.SIGINT, hear)
+    try:
+        yield heed
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def work(
+    jobs: Sequence[Job], count: int, task: Task, observe: Observer, heed: Callable[[], None]
+) -> None:
+    """Do all jobs, ``count`` at a time, until ``heed`` raises.
 
     A job whose process dies has its cell recorded as failed; its other cells and all other
     jobs go on.
@@ -66,6 +95,7 @@ def work(jobs: Sequence[Job], count: int, task: Task, observe: Observer) -> None
     crew = _Crew(task, observe, deque(jobs))
     try:
         while crew.busy(count):
+            heed()
             crew.listen()
         for worker in crew.workers:
             worker.pipe.close()  # at which it ends
