@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from importlib.resources import files
@@ -16,7 +15,7 @@ from fedbench.kinds import ATTACKS, CODECS, DATASETS, GENERATORS, METRICS, PARTI
 from fedbench.overrides import NAMED, Overrides, changed, narrowed
 from fedbench.partition import Parts
 from fedbench.plugin import plain
-from fedbench.tables import build, document, hint
+from fedbench.tables import build, document, hint, named, read
 
 __all__ = [
     "DatasetChoice",
@@ -251,18 +250,8 @@ def read_suite(name: str, overrides: Overrides = AS_WRITTEN) -> Suite:
     Raises:
         SpecError: there is none, or it does not fit.
     """
-    known = bundled()
-    path = known.get(name) or Path(name)
-    if not path.is_file():
-        raise SpecError(
-            f"There is no suite {name!r}.{hint(name, known)} It is neither a file nor one of "
-            f"{', '.join(known)}."
-        )
-    try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except (ValueError, OSError) as error:
-        raise SpecError(f"{path} is not a TOML file that can be read: {error}.") from None
-    suite = suite_of(narrowed(_shaped(tables, str(path)), overrides), where=str(path))
+    path = named(name, bundled(), "suite")
+    suite = suite_of(narrowed(_shaped(read(path), str(path)), overrides), where=str(path))
     # On the resolved suite, so that one share of `parts` can be set and the others stay.
     for setting in overrides.settings:
         suite = suite_of(changed(suite.tables(), setting), where=f"--set {setting}")

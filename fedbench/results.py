@@ -59,141 +59,78 @@ REWRITTEN = ("timings", "guesses-")
 LONGEST = 150
 """Letters of a name that become part of a path."""
 
-TEXT = [
-    "train_id",
-    "score_id",
-    "suite",
-    "dataset",
-    "task",
-    "scenario",
-    "strategy",
-    "codec",
-    "regime",
-    "budget",
-    "generator",
-    "label",
-    "generator_version",
-    "settings",
-    "model",
-    "site",
-    "target",
-    "family",
-    "name",
-    "column",
-    "secret",
-    "level",
-    "group",
-    "threat",
-    "server_sees",
-    "dp",
-    "unit",
-    "better",
-    "equivalence",
-    "verdict",
-    "status",
-    "reason",
-]
-WHOLE = [
-    "rounds",
-    "seed",
-    "metric_version",
-    "n",
-    "n_members",
-    "n_nonmembers",
-    "twins_removed",
-    "anonymity_set",
-]
-NUMBERS = [
-    "epsilon",
-    "epsilon_site",
-    "epsilon_max",
-    "epsilon_cohort",
-    "epsilon_empirical",
-    "delta",
-    "value",
-    "low",
-    "high",
-    "noise_floor",
-    "floor",
-    "ceiling",
-    "normalized",
-    "normalized_low",
-    "normalized_high",
-    "p_value",
-    "p_adjusted",
-    "detectable",
-]
+KINDS: Mapping[str, type] = {
+    "train_id": str,
+    "score_id": str,
+    "suite": str,
+    "dataset": str,
+    "task": str,
+    "scenario": str,
+    "strategy": str,
+    "codec": str,
+    "rounds": int,
+    "regime": str,
+    "budget": str,
+    "generator": str,
+    "label": str,
+    "generator_version": str,
+    "settings": str,
+    "seed": int,
+    "model": str,
+    "site": str,
+    "target": str,
+    "family": str,
+    "name": str,
+    "metric_version": int,
+    "column": str,
+    "secret": str,
+    "level": str,
+    "group": str,
+    "threat": str,
+    "server_sees": str,
+    "dp": str,
+    "unit": str,
+    "epsilon": float,
+    "epsilon_site": float,
+    "epsilon_max": float,
+    "epsilon_cohort": float,
+    "epsilon_empirical": float,
+    "delta": float,
+    "anonymity_set": int,
+    "better": str,
+    "value": float,
+    "low": float,
+    "high": float,
+    "n": int,
+    "n_members": int,
+    "n_nonmembers": int,
+    "twins_removed": int,
+    "noise_floor": float,
+    "floor": float,
+    "ceiling": float,
+    "normalized": float,
+    "normalized_low": float,
+    "normalized_high": float,
+    "p_value": float,
+    "p_adjusted": float,
+    "equivalence": str,
+    "detectable": float,
+    "verdict": str,
+    "status": str,
+    "reason": str,
+}
+"""The columns of every row in order, and what they hold; one without use is empty, not absent."""
 
-ROW: tuple[str, ...] = (
-    "train_id",
-    "score_id",
-    "suite",
-    "dataset",
-    "task",
-    "scenario",
-    "strategy",
-    "codec",
-    "rounds",
-    "regime",
-    "budget",
-    "generator",
-    "label",
-    "generator_version",
-    "settings",
-    "seed",
-    "model",
-    "site",
-    "target",
-    "family",
-    "name",
-    "metric_version",
-    "column",
-    "secret",
-    "level",
-    "group",
-    "threat",
-    "server_sees",
-    "dp",
-    "unit",
-    "epsilon",
-    "epsilon_site",
-    "epsilon_max",
-    "epsilon_cohort",
-    "epsilon_empirical",
-    "delta",
-    "anonymity_set",
-    "better",
-    "value",
-    "low",
-    "high",
-    "n",
-    "n_members",
-    "n_nonmembers",
-    "twins_removed",
-    "noise_floor",
-    "floor",
-    "ceiling",
-    "normalized",
-    "normalized_low",
-    "normalized_high",
-    "p_value",
-    "p_adjusted",
-    "equivalence",
-    "detectable",
-    "verdict",
-    "status",
-    "reason",
-)
-"""The columns of every row, in order; a column a run has no use for is empty, not absent."""
+ROW = tuple(KINDS)
+TEXT = [name for name, kind in KINDS.items() if kind is str]
 
 
 def row_schema() -> pa.Schema:
     """Return the Arrow types of a row."""
     import pyarrow as pa  # noqa: PLC0415
 
-    kinds = dict.fromkeys(TEXT, pa.string()) | dict.fromkeys(WHOLE, pa.int64())
-    kinds |= dict.fromkeys(NUMBERS, pa.float64())
-    return pa.schema([(name, kinds[name]) for name in ROW])
+    kinds = {str: pa.string(), int: pa.int64(), float: pa.float64()}
+    return pa.schema([(name, kinds[kind]) for name, kind in KINDS.items()])
 
 
 def frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
@@ -203,13 +140,9 @@ def frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     if unknown := sorted({name for row in rows for name in row} - set(ROW)):
         raise RunError(f"Rows have no columns called {', '.join(unknown)}.")
     table = pd.DataFrame(list(rows), columns=list(ROW))
-    for name in TEXT:
-        table[name] = table[name].fillna("").astype(str)
-    for name in WHOLE:
-        table[name] = table[name].astype("Int64")
-    for name in NUMBERS:
-        table[name] = table[name].astype("float64")
-    return table
+    table[TEXT] = table[TEXT].fillna("").astype(str)
+    kinds = {int: "Int64", float: "float64"}
+    return table.astype({name: kinds[kind] for name, kind in KINDS.items() if kind in kinds})
 
 
 def digest(*things: Any, length: int = 12) -> str:

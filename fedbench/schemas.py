@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any, TypeVar
 from fedbench.data import Column, Outcome, Schema, Task, Vocabulary, Window
 from fedbench.errors import DataError, SpecError
 from fedbench.plugin import plain
-from fedbench.tables import build, document, hint
+from fedbench.tables import build, document, hint, read
 
 __all__ = ["read_schema", "schema_file"]
 
@@ -56,12 +55,7 @@ def read_schema(path: Path) -> Schema:
     Raises:
         SpecError: it is not there, or does not fit; the message starts with the path.
     """
-    try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except FileNotFoundError:
-        raise SpecError(f"There is no schema file {str(path)!r}.") from None
-    except (ValueError, OSError) as error:
-        raise SpecError(f"{path} is not a TOML file that can be read: {error}.") from None
+    tables = read(path)
     where = str(path)
     _shaped(tables, where)
     many: dict[str, Any] = {

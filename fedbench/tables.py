@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from difflib import get_close_matches
 from functools import cache
+from pathlib import Path
 from typing import Any, TypeVar, cast, get_args, get_type_hints
 
 from fedbench.errors import SpecError
 from fedbench.registry import expected
 
-__all__ = ["build", "document", "hint", "literal"]
+__all__ = ["build", "document", "hint", "literal", "named", "read"]
 
 T = TypeVar("T")
 
@@ -22,6 +24,35 @@ def hint(name: object, known: Iterable[object]) -> str:
     """Return " Did you mean …?" where something similar is known."""
     near = get_close_matches(str(name), list(map(str, known)))
     return f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+
+
+def named(name: str, known: Mapping[str, Path], kind: str) -> Path:
+    """Return the file that comes with fedbench under this name, or the one at this path.
+
+    Raises:
+        SpecError: there is neither.
+    """
+    path = known.get(name) or Path(name)
+    if not path.is_file():
+        raise SpecError(
+            f"There is no {kind} {name!r}.{hint(name, known)} It is neither a file nor one of "
+            f"{', '.join(known)}."
+        )
+    return path
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Read a TOML file that somebody wrote.
+
+    Raises:
+        SpecError: it is not there, or not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError:
+        raise SpecError(f"There is no file {str(path)!r}.") from None
+    except (ValueError, RecursionError, OSError) as error:
+        raise SpecError(f"{path} is not a TOML file that can be read: {error}.") from None
 
 
 def build(kind: type[T], values: Mapping[str, Any], where: str) -> T:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.resources import files
@@ -15,7 +14,7 @@ from fedbench.errors import RunError, SpecError
 from fedbench.kinds import ATTACKS, METRICS
 from fedbench.plugin import plain
 from fedbench.results import digest
-from fedbench.tables import build, hint
+from fedbench.tables import build, named, read
 
 __all__ = ["Board", "Column", "boards", "frozen", "read_board"]
 
@@ -116,18 +115,8 @@ def read_board(name: str) -> Board:
     Raises:
         SpecError: there is none, or it does not fit.
     """
-    known = boards()
-    path = known.get(name) or Path(name)
-    if not path.is_file():
-        raise SpecError(
-            f"There is no board {name!r}.{hint(name, known)} It is neither a file nor one of "
-            f"{', '.join(known)}."
-        )
-    try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except (ValueError, OSError) as error:
-        raise SpecError(f"{path} is not a TOML file that can be read: {error}.") from None
-    return _board(tables, str(path))
+    path = named(name, boards(), "board")
+    return _board(read(path), str(path))
 
 
 def _board(tables: Mapping[str, Any], where: str) -> Board:

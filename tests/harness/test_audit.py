@@ -269,7 +269,7 @@ WRONG: list[tuple[Mapping[str, Any], str, str]] = [
     ({}, "--id nobody", "train.csv has no column 'nobody'."),
     ({}, "--sensitive d", "--sensitive 'd': no such column is compared. There is: a, b, c."),
     ({}, "--sensitive a", "--sensitive 'a'"),
-    ({}, "--schema gone.toml", "There is no schema file 'gone.toml'."),
+    ({}, "--schema gone.toml", "There is no file 'gone.toml'."),
     ({}, "--schema bad.toml", "bad.toml: static.a: A number column needs finite public bounds"),
     ({}, "--schema narrow.toml", "train.csv row 1: 'b' is '5'; expected 0 to 1."),
     ({}, "--fail-over 5", "--fail-over is 5.0; expected a share from 0 to below 1."),

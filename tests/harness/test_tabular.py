@@ -222,5 +222,5 @@ def test_a_schema_with_a_mistake_says_where(tmp_path: Path, text: str, problem: 
 
 
 def test_a_schema_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(SpecError, match="There is no schema file"):
+    with pytest.raises(SpecError, match="There is no file"):
         read_schema(tmp_path / "gone.toml")
