@@ -218,11 +218,10 @@ def judged(control: str, found: Sequence[Answer], attacks: int, arena: Arena) ->
 def _judgement(control: str, found: Sequence[Answer], tests: int, arena: Arena) -> Answer:
     scored = [Scored(answer.question.site, answer.found) for answer in found]
     if control == "copy":
-        reason, words = games.must_catch(scored), "the verbatim copy was caught"
+        reason, words = games.must_catch(scored), games.CAUGHT
     else:
         reason = games.must_stay_silent(scored, tests)
-        words = "nothing was claimed about an independent release"
-        words += f" ({arena.null.note})" if arena.null.note else ""
+        words = games.QUIET + (f" ({arena.null.note})" if arena.null.note else "")
     passed = 0.0 if reason else 1.0
     key, facts = found[0].found.key, {"verdict": reason or words}
     measure = Measure(

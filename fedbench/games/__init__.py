@@ -6,7 +6,7 @@ pooled raw scores would tell hospitals apart, not members.
 """
 
 from fedbench.games.blind import STRICT, blind_baseline, distrust
-from fedbench.games.controls import must_catch, must_stay_silent
+from fedbench.games.controls import CAUGHT, QUIET, must_catch, must_stay_silent
 from fedbench.games.dealing import (
     Challenge,
     SplitControl,
@@ -22,7 +22,9 @@ from fedbench.games.scoring import FEW, Scored
 
 __all__ = [
     "ALPHAS",
+    "CAUGHT",
     "FEW",
+    "QUIET",
     "STRICT",
     "WORST",
     "Challenge",

@@ -8,7 +8,11 @@ from fedbench.games.blind import STRICT
 from fedbench.games.scoring import Scored
 from fedbench.metric import Measure, Refusal
 
-__all__ = ["must_catch", "must_stay_silent"]
+__all__ = ["CAUGHT", "QUIET", "must_catch", "must_stay_silent"]
+
+CAUGHT = "the verbatim copy was caught"
+QUIET = "nothing was claimed about an independent release"
+"""How the verdict on a control begins where it held; anything else says why it did not."""
 
 
 def must_catch(measures: Sequence[Scored]) -> str:
@@ -21,7 +25,7 @@ def must_catch(measures: Sequence[Scored]) -> str:
             return f"A verbatim copy was not caught: AUC {row.value:.3f} ({row.low:.3f} to 1)."
         elif name.startswith("leak") and not row.high >= 0.99:
             return (
-                f"A verbatim copy gives all members away, yet {name} is "
+                f"A verbatim copy gives all members away, yet {_called(name)} is "
                 f"{row.value:.3f} ({row.low:.3f} to {row.high:.3f})."
             )
         elif name.startswith("advantage") and not row.low > 0:
@@ -45,9 +49,18 @@ def must_stay_silent(measures: Sequence[Scored], n_attacks: int) -> str:
     if not name or tested[name] >= level:
         return ""
     return (
-        f"An independent release looks like a leak: {name} is {rows[name].value:.3f} "
+        f"An independent release looks like a leak: {_called(name)} is {rows[name].value:.3f} "
         f"(p = {tested[name]:.1g}, below {level:.1g})."
     )
+
+
+def _called(name: str) -> str:
+    """Say a part in words: ``leak@1%`` is a leak at 1 % false alarms; a secret stays behind it."""
+    part, _, secret = name.partition(" ")
+    kind, _, alarms = part.partition("@")
+    said = "AUC" if part == "auc" else f"the {kind}"
+    at = f" at {alarms.replace('%', ' %')} false alarms" if alarms else ""
+    return f"{said}{at}{f' ({secret})' if secret else ''}"
 
 
 def _pooled(measures: Sequence[Scored]) -> dict[str, Measure | Refusal]:

@@ -8,7 +8,7 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 from fedbench.report.markdown import safe, table
-from fedbench.report.words import NONE, human_bytes, joined, number, percent, plural
+from fedbench.report.words import NONE, human_bytes, joined, number, percent, plural, together
 
 __all__ = ["junit", "markdown", "terminal"]
 
@@ -147,10 +147,10 @@ def _value(name: str, value: float) -> str:
 
 
 def _other(row: Json) -> list[str]:
-    amount = percent if row["share"] else number
     about = [row.get(key, "") for key in ("target", "site", "model", "level", "group")]
     words = ", ".join(dict.fromkeys([_measure(row), *(word for word in about if word)]))
-    spread = f"{amount(row['worse'])} ({amount(row['low'])} to {amount(row['high'])})"
+    worse, low, high = together(row["worse"], row["low"], row["high"], share=row["share"])
+    spread = f"{worse} ({low} to {high})"
     return [words, *(_value(row["name"], row[name]) for name in ("base", "head")), spread]
 
 

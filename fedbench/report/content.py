@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from functools import cache, partial
 from importlib.resources import files
 from typing import Any
@@ -11,10 +12,11 @@ import pandas as pd
 
 from fedbench.errors import RunError
 from fedbench.report import facts, given, silent, tables
+from fedbench.report.again import again
 from fedbench.report.controls import checks
-from fedbench.report.notes import CAVEATS, GLOSSARY, INTRODUCTION, READING
+from fedbench.report.notes import GLOSSARY, caveats, introduction, reading
 from fedbench.report.numbers import Numbers, finite
-from fedbench.report.sentences import headline
+from fedbench.report.sentences import about, headline
 from fedbench.report.words import measure
 from fedbench.report.world import World, worlds
 from fedbench.results import RunDir
@@ -37,7 +39,7 @@ def build(run: RunDir) -> Json:
     suite = facts.suite(run)
     words = partial(facts.words, suite)
     # Rows about one column are many, and stay in results.parquet.
-    numbers = Numbers.of(table[table["column"] == ""])
+    stories = list(worlds(Numbers.of(table[table["column"] == ""]), words))
     report: Json = finite(
         {
             "schema": "fedbench-report",
@@ -45,20 +47,21 @@ def build(run: RunDir) -> Json:
             "run": facts.run_facts(run, suite),
             "environment": facts.environment(run),
             "statuses": silent.counts(table),
-            "worlds": [_world(run, world, suite, table) for world in worlds(numbers, words)],
+            "worlds": [_world(run, world, suite, table) for world in stories],
             "silent": silent.groups(table, words),
-            **(_about_given(suite) if run.is_audit else _about_runs()),
+            "again": again(run, suite, table),
+            **(_about_given(suite) if run.is_audit else _about_runs(stories)),
         }
     )
     validate(report)
     return report
 
 
-def _about_runs() -> Json:
+def _about_runs(stories: Sequence[World]) -> Json:
     return {
-        "introduction": list(INTRODUCTION),
-        "caveats": list(CAVEATS),
-        "reading": list(READING),
+        "introduction": introduction(stories),
+        "caveats": caveats(stories),
+        "reading": reading(stories),
         "glossary": dict(GLOSSARY),
     }
 
@@ -114,6 +117,7 @@ def _world(run: RunDir, world: World, suite: Json, table: pd.DataFrame) -> Json:
             "measure": measure(score),
             "name": score,
             "task": world.say(task),
+            "about": [] if run.is_audit else about(world),
         },
         "regimes": world.regimes,
         "headline": [s.plain() for s in sentences],

@@ -6,16 +6,24 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from fedbench.games.blind import STRICT
+from fedbench.games.controls import CAUGHT, QUIET
 from fedbench.report.numbers import Number
 from fedbench.report.words import POWER, interval, plural, seeds, told
 from fedbench.report.world import World
 
-__all__ = ["Check", "attack_names", "backwards", "broken", "checks", "noticeable", "noticed"]
+__all__ = [
+    "Check",
+    "attack_names",
+    "backwards",
+    "broken",
+    "checks",
+    "doubted",
+    "noticeable",
+    "noticed",
+]
 
-SILENCE = 0.001
-"""The level at which all null controls of a world together may go off."""
-
-Outcome = Literal["passed", "failed", "refused", "not played"]
+Outcome = Literal["passed", "in some seeds only", "failed", "refused", "not played"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,8 +80,7 @@ def backwards(found: Number) -> bool:
 def checks(world: World) -> list[Check]:
     """Play every control of every attack in words."""
     names = attack_names(world)
-    level = SILENCE / max(len(names), 1)
-    found = [check for name in names for check in (_copy(world, *name), _null(world, *name, level))]
+    found = [check for name in names for check in (_copy(world, *name), _null(world, *name))]
     return found + [check for attack in world.attacks if (check := _blind(world, attack))]
 
 
@@ -84,45 +91,112 @@ def _control(world: World, generator: str, name: str, secret: str) -> Number | N
     return found.best("target", ("pooled", "", "specialist", "generalist"))
 
 
+# --- Held or not, seed by seed ----------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Held:
+    """In how many seeds a control held, judged as when rows were believed or refused."""
+
+    seeds: int
+    asked: int
+    why: tuple[str, ...]
+
+    @property
+    def outcome(self) -> Outcome:
+        """One word for all seeds; ``passed`` means that it held in each."""
+        if self.seeds == self.asked:
+            return "passed"
+        return "in some seeds only" if self.seeds else "failed"
+
+    @property
+    def failures(self) -> str:
+        """Where it failed, and why; rows of these seeds are refused."""
+        lost = self.asked - self.seeds
+        which = "in the other" if lost == 1 else "in the others"
+        what = "that seed" if lost == 1 else "those seeds"
+        return (
+            f"{which} the control failed, and what this attack found in {what} does not count: "
+            f"{_reasons(self.why)}"
+        )
+
+
+def _held(world: World, generator: str, name: str, secret: str) -> _Held | None:
+    """Return the judgement that the run itself made, once per seed."""
+    attack = name.partition(".")[0]
+    rows = world.numbers.where(
+        regime="control", label=generator, name=f"{attack}.check", secret=secret
+    )
+    found = next((n for n in rows if n.value is not None), None)
+    if found is None or found.value is None:
+        return None
+    texts = [text.removeprefix("in some seeds ") for text in found.verdicts]
+    why = tuple(text for text in texts if not text.startswith((CAUGHT, QUIET)))
+    return _Held(round(found.value * found.seeds), found.seeds, why)
+
+
+def _reasons(why: Sequence[str]) -> str:
+    return " ".join(f"{text.rstrip('.')}." for text in why) or "No reason was recorded."
+
+
 def _copy(world: World, name: str, secret: str) -> Check:
     found = _control(world, "copy", name, secret)
-    if found is None or not found.done:
+    held = _held(world, "copy", name, secret)
+    if found is None or not found.done or held is None:
         return _unheard("copy", name, secret, found)
-    passed = noticed(found) or 2 * (found.noticed or 0) > found.seeds
-    said = "was caught" if passed else "was NOT caught: this attack finds nothing here"
-    if passed and not noticed(found):
-        said += f" in {found.noticed} of {plural(found.seeds, 'seed')}, each taken alone"
+    said = {
+        "passed": f"was caught{_one_by_one(found, held)}: {_shown(found)}.",
+        "in some seeds only": f"was caught in {held.seeds} of {held.asked} seeds only; "
+        f"{held.failures}",
+        "failed": f"was NOT caught: this attack finds nothing here. {_reasons(held.why)}",
+    }[held.outcome]
     return Check(
         control="copy",
         name=name,
         secret=secret,
-        outcome="passed" if passed else "failed",
-        text=f"The copy of the training records {said}: {_shown(found)}.",
+        outcome=held.outcome,
+        text=f"The copy of the training records {said}",
     )
 
 
-def _null(world: World, name: str, secret: str, level: float) -> Check:
+def _one_by_one(found: Number, held: _Held) -> str:
+    """Say that every seed was judged alone, where the interval over all of them is too wide."""
+    if noticed(found):
+        return ""
+    several = "each taken alone (the interval over all seeds is wider)"
+    return f" in {held.seeds} of {plural(held.asked, 'seed')}, {several}"
+
+
+def _null(world: World, name: str, secret: str) -> Check:
     found = _control(world, "real", name, secret)
-    if found is None or not found.done:
+    held = _held(world, "real", name, secret)
+    if found is None or not found.done or held is None:
         return _unheard("real", name, secret, found)
-    outcome, said = _silence(found, level)
+    outcome, said = _silence(found, held)
     return Check(
         control="real",
         name=name,
         secret=secret,
         outcome=outcome,
-        text=f"The null control (records that no generator saw) {said}: {_shown(found)}.",
+        text=f"The null control (records that no generator saw) {said}",
     )
 
 
-def _silence(found: Number, level: float) -> tuple[Outcome, str]:
+def _silence(found: Number, held: _Held) -> tuple[Outcome, str]:
     """Went off, spoke the wrong way round, or was silent."""
-    if noticed(found) if found.p_min is None else found.p_min < level:
-        return "failed", "went off, though it should not: this attack accuses without cause"
+    if held.outcome == "failed":
+        said = "went off, though it should not: this attack accuses without cause."
+        return "failed", f"{said} {_reasons(held.why)}"
+    if held.outcome == "in some seeds only":
+        return held.outcome, f"was silent in {held.seeds} of {held.asked} seeds only; " + (
+            held.failures
+        )
     if backwards(found):
         # Its records are then too close to the non-members: it could not have gone off.
-        return "refused", "says nothing, as it scored training patients lower than others"
-    return "passed", "was silent"
+        said = "says nothing, as it scored training patients lower than others"
+        return "refused", f"{said}: {_shown(found)}."
+    strict = f", at the strict level of {STRICT:g} for all attacks together"
+    return "passed", f"was silent{strict if noticed(found) else ''}: {_shown(found)}."
 
 
 def _blind(world: World, attack: str) -> Check | None:
@@ -130,7 +204,9 @@ def _blind(world: World, attack: str) -> Check | None:
     there = next((n for n in found if n.done), None)
     if there is None:
         return None
-    sees = there.low is not None and there.low > 0.5
+    sees = any("members differ" in verdict for verdict in there.verdicts) or (
+        there.low is not None and there.low > 0.5
+    )
     said = (
         "can already tell members from others, so that not all success is leakage"
         if sees
@@ -141,7 +217,7 @@ def _blind(world: World, attack: str) -> Check | None:
         name=f"{attack}.blind",
         secret="",
         outcome="failed" if sees else "passed",
-        text=f"An attacker who looks at no released record {said}: {_shown(there)}.",
+        text=f"An attacker who looks at no released record {said}: {_shown(there, 1 - STRICT)}.",
     )
 
 
@@ -159,9 +235,9 @@ def _unheard(
     )
 
 
-def _shown(found: Number) -> str:
+def _shown(found: Number, level: float = 0.95) -> str:
     what = "AUC" if found["name"].endswith((".auc", ".blind")) else "advantage"
-    return f"{what} {interval(found)}, {seeds(found)}"
+    return f"{what} {interval(found, level)}, {seeds(found)}"
 
 
 def broken(name: str, secret: str, played: Sequence[Check]) -> list[str]:
@@ -176,3 +252,17 @@ def broken(name: str, secret: str, played: Sequence[Check]) -> list[str]:
         c.control for c in played if (c.name, c.secret, c.outcome) == (name, secret, "failed")
     ]
     return [said[control] for control in failed if control in said]
+
+
+def doubted(name: str, secret: str, found: Number, played: Sequence[Check]) -> list[str]:
+    """Return why nothing can be said of what an attack found; empty where something can.
+
+    What it noticed counts where it did not go off without cause. That it noticed nothing counts
+    only where it caught the copy in every seed.
+    """
+    if (reasons := broken(name, secret, played)) or noticed(found):
+        return reasons
+    mixed = (name, secret, "copy", "in some seeds only")
+    if any((c.name, c.secret, c.control, c.outcome) == mixed for c in played):
+        return ["the attack caught a copy of the training records in some seeds only"]
+    return []

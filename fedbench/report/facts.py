@@ -13,6 +13,7 @@ import pandas as pd
 from fedbench.data import Dataset, Feature, Schema
 from fedbench.errors import FedbenchError
 from fedbench.kinds import DATASETS
+from fedbench.report.words import joined, plural
 from fedbench.report.world import World
 from fedbench.results import RunDir, read_json
 from fedbench.schemas import read_schema
@@ -65,10 +66,12 @@ def data(run: RunDir, world: World, found: Json, trains: Mapping[str, int]) -> J
     if run.is_audit:
         return _tables(found["tables"])
     scenarios = {table["name"]: table for table in found["tables"].get("scenarios", [])}
+    partitions = [_partition(run, train) for train in _one_per_seed(run, trains)]
     return {
         **_source(_dataset(world.dataset, found), world.dataset),
-        **_sizes(run, world, trains),
+        **_sizes(world, partitions),
         "setting": _setting(scenarios.get(world.scenario, {})),
+        "split": _split(_asked(world.dataset, found), partitions),
     }
 
 
@@ -99,6 +102,7 @@ def _tables(found: Json) -> Json:
         "citation": "",
         "patients": None,
         "hospitals": [],
+        "split": "",
         "setting": f"Synthetic records {sizes['synthetic']}, training patients {sizes['train']}, "
         f"control patients {sizes['control']}{others}",
     }
@@ -110,10 +114,15 @@ def _called(feature: Feature) -> str:
 
 
 def _dataset(name: str, found: Json) -> Dataset | None:
-    asked = {table["name"]: table for table in found["tables"].get("datasets", [])}
     with suppress(FedbenchError):  # a plug-in of somebody else, not installed here
-        return DATASETS.build(name, asked.get(name, {}).get("settings", {}))
+        return DATASETS.build(name, _asked(name, found).get("settings", {}))
     return None
+
+
+def _asked(name: str, found: Json) -> Mapping[str, Any]:
+    """Return what the suite says about a dataset."""
+    tables = found["tables"].get("datasets", [])
+    return next((table for table in tables if table["name"] == name), {})
 
 
 def _source(dataset: Dataset | None, name: str) -> Json:
@@ -132,7 +141,39 @@ def _setting(scenario: Mapping[str, Any]) -> str:
         for kind in ("partition", "strategy")
         if kind in scenario
     ]
-    return ", ".join(parts + ([f"{scenario['rounds']} rounds"] if "rounds" in scenario else []))
+    if "rounds" in scenario:
+        parts.append(f"{plural(scenario['rounds'], 'round')} for generators that train in rounds")
+    return ", ".join(parts)
+
+
+def _split(asked: Mapping[str, Any], partitions: list[pd.DataFrame]) -> str:
+    """Say which patients are trained on, what the others are for, and who decided that."""
+    if not partitions:
+        return ""
+    parts = pd.concat(partitions)["part"]
+    shares = {part: float((parts == part).mean()) for part in _PARTS if (parts == part).any()}
+    control = min(int((table["part"] == "control").sum()) for table in partitions)
+    said = [f"{100 * share:.0f} % {_PARTS[part]}" for part, share in shares.items()]
+    by = "as the suite asks (its parts)" if "parts" in asked else "as is usual"
+    text = f"Of each hospital's patients {joined(said)}, {by}."
+    if "control" not in shares:
+        text += " The test patients are also the control, which attacks must tell from the former."
+    elif control >= _FOR_ONE_PERCENT and control > (parts == "train").sum() / len(partitions):
+        text += (
+            " The large control is what allows leaks at 1 % false alarms to be measured: that "
+            f"takes {_FOR_ONE_PERCENT:,} patients who were not trained on."
+        )
+    return text
+
+
+_PARTS = {
+    "train": "are trained on",
+    "control": "are kept back for attacks, which must tell them from these (control)",
+    "reference": "are known to the attacker (reference)",
+    "test": "test what was learnt",
+}
+_FOR_ONE_PERCENT = 1_000
+"""Non-members that TPR at 1 % FPR needs."""
 
 
 def _choice(found: Any) -> str:
@@ -144,9 +185,8 @@ def _choice(found: Any) -> str:
     return f"{found.get('name', '')}{f' ({inner})' if inner else ''}"
 
 
-def _sizes(run: RunDir, world: World, trains: Mapping[str, int]) -> Json:
+def _sizes(world: World, tables: list[pd.DataFrame]) -> Json:
     """Return the sizes of hospitals: one number, or a range where seeds deal anew."""
-    tables = [_partition(run, train) for train in _one_per_seed(run, trains)]
     if not tables:
         return {"patients": None, "hospitals": [{"name": site} for site in world.sites]}
     sites = sorted({site for table in tables for site in table["site"].unique()})

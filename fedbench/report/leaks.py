@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from fedbench.report.controls import Check, backwards, broken, noticeable, noticed
+from fedbench.report.controls import Check, backwards, doubted, noticeable, noticed
 from fedbench.report.numbers import Number
 from fedbench.report.words import interval, joined, nothing, number, percent, seeds
 from fedbench.report.world import World
@@ -60,7 +60,7 @@ def _member(world: World, label: str, attack: str, played: Sequence[Check]) -> _
         return _Member(
             attack, found, "nothing", reasons or ("the attack was not run on this release",)
         )
-    if because := broken(f"{attack}.auc", "", played):
+    if because := doubted(f"{attack}.auc", "", found, played):
         return _Member(attack, found, "nothing", tuple(because))
     return _Member(
         attack, found, _finding(found), elsewhere=tuple(_elsewhere(world, label, attack))
@@ -180,7 +180,7 @@ def _unheard(
 ) -> tuple[str, ...]:
     """Why nothing can be said about a secret; empty where something can."""
     if found is not None and found.done:
-        return tuple(broken("attribute.advantage", secret, played))
+        return tuple(doubted("attribute.advantage", secret, found, played))
     refused = world.own.where(label=label, regime=world.main, secret=secret, site="").all
     reasons = sorted({reason for n in refused if not n.done for reason in n.reasons})
     return tuple(reasons) or ("the attack was not run on this release",)
@@ -241,10 +241,12 @@ def _quiet(secrets: Sequence[_Secret]) -> str:
 
 _COPY = {
     "passed": "the copy control was caught",
+    "in some seeds only": "the copy control was caught in some seeds only",
     "failed": "the copy control was NOT caught",
 }
 _NULL = {
     "passed": "was silent",
+    "in some seeds only": "was silent in some seeds only",
     "failed": "went off, though it should not",
     "refused": "says nothing",
 }

@@ -1,4 +1,4 @@
-"""``report.md``: the same story, short enough for a pull request."""
+"""``report.md``: all that the page says, without its pictures; long tables are folded away."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from fedbench.report.words import joined, people, plural
+from fedbench.report.words import joined, people, plural, regime
 
 __all__ = ["render", "safe", "table"]
 
@@ -23,15 +23,31 @@ def render(report: Json) -> str:
     lines = [
         f"# fedbench: {safe(run['suite'])}",
         "",
-        f"{safe(run['name'])}{when}. {plural(len(run['seeds']), 'seed')}. Rows: {rows or 'none'}.",
+        f"{safe(run['name'])}{when}. {_size(run)}Rows: {rows or 'none'}.",
         *(line for text in report["introduction"] for line in ("", safe(text))),
         *(line for world in report["worlds"] for line in _world(world)),
         *_silent(report["silent"]),
         *_list("Caveats", report["caveats"]),
         *_list("How to read it", report["reading"]),
+        "",
+        *(f"* {safe(term)}: {safe(text)}" for term, text in _terms(report).items()),
         *_again(report),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _size(run: Json) -> str:
+    if run["regimes"] == ["given"]:
+        return ""
+    records = f", {people(run['records'])} synthetic patients scored per model"
+    return f"{plural(len(run['seeds']), 'seed')}{records if run['records'] else ''}. "
+
+
+def _terms(report: Json) -> dict[str, str]:
+    if report["run"]["regimes"] == ["given"]:
+        return dict(report["glossary"])
+    ways = ("federated", "centralized", "local", "mixture")
+    return {**report["glossary"], **{way: regime(way).partition(": ")[2] for way in ways}}
 
 
 def _world(world: Json) -> list[str]:
@@ -42,14 +58,17 @@ def _world(world: Json) -> list[str]:
         f"## {safe(title)} ({safe(where)})",
         "",
         safe(_data(world["data"])),
+        *(["", safe(world["data"]["split"])] if world["data"]["split"] else []),
+        *(line for text in world["lead"]["about"] for line in ("", safe(text))),
         "",
-        *_about(world),
         *(line for sentence in world["headline"] for line in _answer(sentence)),
         *_overview(world),
         *_behind(world["behind"]),
         *_list("Controls", [_check(check, world) for check in world["controls"]], level=3),
         *_main(world["main"], "" if _given(world) else ", on all hospitals' patients together"),
         *_baseline(world["baseline"]),
+        *_hospitals(world["hospitals"]),
+        *_everything(world["everything"], "" if _given(world) else " over all hospitals"),
     ]
 
 
@@ -58,20 +77,17 @@ def _given(world: Json) -> bool:
     return bool(world["regimes"] == ["given"])
 
 
-def _about(world: Json) -> list[str]:
-    lead = world["lead"]
-    if _given(world):
-        return []
-    return [f"About {safe(lead['generator'])}, the best here by {safe(lead['measure'])}:", ""]
-
-
 def _answer(sentence: Json) -> list[str]:
     details = [f"    * {safe(text)}" for text in sentence["details"]]
     return [f"* **{sentence['title']}.** {safe(sentence['text'])}", *details]
 
 
 def _data(data: Json) -> str:
-    sizes = [f"{h['name']} {people(h['patients'])}" for h in data["hospitals"] if "patients" in h]
+    sizes = [
+        f"{h['name']} {people(h['patients'])} ({people(h['train'])} for training)"
+        for h in data["hospitals"]
+        if "patients" in h
+    ]
     listed = [", ".join(sizes)] if sizes else []
     count = f"{people(data['patients'])} patients at " if data["patients"] else ""
     parts = [
@@ -98,10 +114,10 @@ def _tried(check: Json, world: Json) -> str:
 def _overview(world: Json) -> list[str]:
     rows = [
         [
-            row["generator"],
+            _named(row),
             *(_change(row[k]) for k in ("gain", "tax")),
-            "; ".join(f"{_tried(a, world)}: {a['verdict']}" for a in row["members"]),
-            "; ".join(f"{_tried(a, world)}: {a['verdict']}" for a in row["facts"]),
+            "; ".join(_attack(a, world) for a in row["members"]) or "no attack was run",
+            "; ".join(_attack(a, world) for a in row["facts"]) or "no attack was run",
             row["sent"]["shown"],
         ]
         for row in world["overview"]
@@ -109,8 +125,20 @@ def _overview(world: Json) -> list[str]:
     heads = ["generator", "gain over each hospital alone", "against all records in one place"]
     heads += ["training patients recognized", "sensitive facts inferred", "sent per hospital"]
     heads[1:3] = [f"{heads[1]} (own patients)", f"{heads[2]} (all patients together)"]
-    title = f"### Every generator, by {safe(world['lead']['measure'])}"
-    return ["", title, "", table(heads, rows)] if rows else []
+    title = f"### The same four questions for every generator, by {safe(world['lead']['measure'])}"
+    said = "Above 0, training together is better. Leaks and data sent under the"
+    under = f"{said} {world['regimes'][0]} regime." if world["regimes"] else ""
+    return ["", title, "", under, "", table(heads, rows)] if len(rows) > 1 else []
+
+
+def _attack(found: Json, world: Json) -> str:
+    what = "AUC " if found["name"].endswith(".auc") else ""
+    shown = f" ({what}{_cell(found)})" if found["status"] == "done" else ""
+    return f"{_tried(found, world)}: {found['verdict']}{shown}"
+
+
+def _named(row: Json) -> str:
+    return f"{row['generator']} ({row['role']})" if row.get("role") else str(row["generator"])
 
 
 def _behind(found: Sequence[Json]) -> list[str]:
@@ -143,10 +171,11 @@ def _change(found: Json) -> str:
 
 def _main(main: Json, whose: str) -> list[str]:
     heads = [_head(column) for column in main["columns"]]
-    rows = [[row["generator"], row["regime"], *map(_cell, row["cells"])] for row in main["rows"]]
+    rows = [[_named(row), row["regime"], *map(_cell, row["cells"])] for row in main["rows"]]
     title = f"### Primary measures{whose}"
     meanings = [f"* {safe(name)}: {safe(text)}" for name, text in main["meanings"].items()]
-    return ["", title, "", table(["generator", "regime", *heads], rows), "", *meanings]
+    notes = [f"* {safe(text)}" for text in main["notes"]]
+    return ["", title, "", table(["generator", "regime", *heads], rows), "", *meanings, *notes]
 
 
 def _head(column: Json) -> str:
@@ -158,7 +187,35 @@ def _baseline(found: Json | None) -> list[str]:
     if found is None:
         return []
     said = "A model of real records that knows only how often and when patients came reaches"
-    return ["", f"{said} {safe(found['title'])} {_cell(found['cell'])}."]
+    little = "Utility that is no higher means little."
+    return ["", f"{said} {safe(found['title'])} {_cell(found['cell'])}. {little}"]
+
+
+def _hospitals(found: Json | None) -> list[str]:
+    if found is None:
+        return []
+    rows = [
+        [panel["generator"], row["site"], *map(_cell, row["cells"])]
+        for panel in found["panels"]
+        for row in panel["rows"]
+    ]
+    said = f"{_head(found)}, on each hospital's own patients."
+    shown = table(["generator", "hospital", *found["regimes"]], rows)
+    return ["", "### Hospital by hospital", "", safe(said), "", shown]
+
+
+def _everything(found: Sequence[Json], whose: str) -> list[str]:
+    lines = []
+    for each in found:
+        rows = [[_row_head(row), *map(_cell, row["cells"])] for row in each["rows"]]
+        summary = f"Every number{whose}: {safe(each['generator'])}"
+        lines += ["", f"<details><summary>{summary}</summary>", ""]
+        lines += [table(["measure", *each["regimes"]], rows), "", "</details>"]
+    return lines
+
+
+def _row_head(row: Json) -> str:
+    return f"{row['title']} ({row['about']})" if row["about"] else str(row["title"])
 
 
 def _cell(cell: Json) -> str:
@@ -170,10 +227,10 @@ def _silent(groups: Sequence[Json]) -> list[str]:
     rows = [
         [
             group["status"],
-            f"{group['what']} ({'; '.join([group['dataset'], *group['secrets']])})",
+            f"{group['what']} ({'; '.join(_belongs(group))})",
             people(group["count"]),
-            group["why"],
-            "; ".join(joined(group[k]) for k in ("generators", "regimes", "sites") if group[k]),
+            group["why"] + _more(group),
+            _where(group),
         ]
         for group in groups
     ]
@@ -182,20 +239,45 @@ def _silent(groups: Sequence[Json]) -> list[str]:
     return ["", "## What has no number, and why", "", shown]
 
 
+def _belongs(group: Json) -> list[str]:
+    return [text for text in (group["dataset"], group["scenario"], *group["secrets"]) if text]
+
+
+def _more(group: Json) -> str:
+    more = len(group["reasons"]) - 1
+    return f" (and {plural(more, 'more reason')}, alike but for the numbers)" if more else ""
+
+
+def _where(group: Json) -> str:
+    parts = [joined(group[k]) for k in ("generators", "regimes", "sites") if group[k]]
+    count = "seed" if len(group["seeds"]) == 1 else "seeds"
+    return "; ".join([*parts, *([f"{count} {joined(group['seeds'])}"] if group["seeds"] else [])])
+
+
 def _again(report: Json) -> list[str]:
     versions = [f"{key} {value}" for key, value in report["environment"].items()]
-    audit = report["run"]["regimes"] == ["given"]
-    command = "fedbench audit --schema schema.toml …" if audit else "fedbench run suite.toml"
+    found, suite = report["again"], report["run"]["suite_toml"]
     return [
         "",
         "## Run it again",
         "",
+        "In the run's folder, this does the same again:",
+        "",
+        *_code(found["command"]),
+        "",
         (
-            f"In the run's folder: `{command}`. "
+            "`fedbench report .` writes this page anew. "
             "Every row is in `results.parquet`, every number of this page in `report.json`."
         ),
+        *(["", *(f"* {safe(text)}" for text in found["needs"])] if found["needs"] else []),
         *(["", safe("; ".join(versions))] if versions else []),
+        *(["", *_code(suite)] if suite else []),
     ]
+
+
+def _code(text: str) -> list[str]:
+    """Return a block of code; indented, as no fence can be closed from inside."""
+    return [f"    {line}".rstrip() for line in text.strip().splitlines()]
 
 
 def _list(title: str, texts: Iterable[str], level: int = 2) -> list[str]:

@@ -140,7 +140,7 @@ def hospitals(found: Json, name: str) -> str:
         )
         grid = figure.subplots(down, across, sharex=True, sharey=True, squeeze=False).ravel()
         for axes, panel in zip(grid, panels, strict=False):
-            _panel(axes, panel, found["regimes"])
+            _panel(axes, panel, found["regimes"], found["cut"])
             axes.tick_params(labelbottom=True)
         for axes in grid[len(panels) :]:
             axes.set_visible(False)
@@ -156,33 +156,68 @@ def _direction(found: Json) -> str:
     return said.format(found["title"])
 
 
-def _panel(axes: Axes, panel: Json, regimes: Sequence[str]) -> None:
+def _panel(axes: Axes, panel: Json, regimes: Sequence[str], cut: float | None) -> None:
     rows = panel["rows"]
     axes.set_title(panel["generator"], loc="left", fontsize=10, color=INK)
     axes.set_yticks(range(len(rows)), [row["site"] for row in rows])
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.tick_params(length=0)
     axes.grid(axis="x", color=RULE, linewidth=0.6, alpha=0.6)
+    if cut is not None:
+        axes.set_xlim(cut - _ROOM, 1.0 + _ROOM)
     for place, row in enumerate(rows):
-        _site(axes, place, row, regimes)
+        _site(axes, place, row, regimes, cut)
 
 
-def _site(axes: Axes, place: int, row: Json, regimes: Sequence[str]) -> None:
+_ROOM = 0.02
+"""Beside the ends of a cut axis, so that marks and arrows stay inside."""
+
+
+def _site(axes: Axes, place: int, row: Json, regimes: Sequence[str], cut: float | None) -> None:
     silent = []
     for i, (regime, cell) in enumerate(zip(regimes, row["cells"], strict=True)):
         y = place + 0.22 * (i - (len(regimes) - 1) / 2)
         if cell["status"] == "done":
-            color = SERIES[SIDES.index(regime)]
-            axes.errorbar(cell["value"], y, xerr=_reach(cell), fmt=MARKS[regime], color=color,
-                          markersize=5.5, elinewidth=1.2)  # fmt: skip
+            _at_site(axes, cell, y, regime, cut)
         else:
             silent.append((regime, cell["status"]))
+    if few := _few(regimes, row["cells"]):
+        axes.annotate(few, (0.01, place - 0.37), xycoords=("axes fraction", "data"), va="center",
+                      color=QUIET, fontsize=7)  # fmt: skip
     if silent:
         kinds = sorted({status for _, status in silent})
         who = "" if len(silent) == len(regimes) else f"{', '.join(r for r, _ in silent)} "
         said = f"{who}{' / '.join('no number' if k == 'absent' else k for k in kinds)}"
         axes.annotate(said, (1, place), xycoords=("axes fraction", "data"), ha="right", va="center",
                       color=QUIET, fontsize=8, style="italic")  # fmt: skip
+
+
+def _few(regimes: Sequence[str], cells: Sequence[Json]) -> str:
+    """Say on how many seeds a hospital's numbers stand, where that is not all."""
+    done = [(r, c) for r, c in zip(regimes, cells, strict=True) if c["status"] == "done"]
+    found = [(r, some[0] if (some := _SOME_SEEDS.search(c["note"])) else "") for r, c in done]
+    said = {text for _, text in found}
+    if len(said) == 1:
+        return said.pop()
+    return ", ".join(f"{regime} {text}" for regime, text in found if text)
+
+
+def _at_site(axes: Axes, cell: Json, y: float, regime: str, cut: float | None) -> None:
+    """Draw a number, hollow where some seeds have none; an arrow where an end is cut off."""
+    color = SERIES[SIDES.index(regime)]
+    some = _SOME_SEEDS.search(cell["note"])
+    kept: Json = {k: cell.get(k) for k in ("value", "low", "high")}
+    if cut is not None:
+        kept = {k: None if v is None else max(v, cut) for k, v in kept.items()}
+        if kept != {k: cell.get(k) for k in kept}:
+            axes.plot(cut, y, "<", color=color, markersize=4.5)
+    if kept["value"] == cell["value"]:
+        axes.plot(kept["value"], y, MARKS[regime], color=color, markersize=5.5,
+                  markerfacecolor=PAPER if some else color, zorder=3)  # fmt: skip
+    axes.errorbar(kept["value"], y, xerr=_reach(kept), fmt="none", ecolor=color, elinewidth=1.2)
+
+
+_SOME_SEEDS = re.compile(r"\d+ of \d+ seeds")
 
 
 def _regimes(figure: Figure, regimes: Sequence[str]) -> None:

@@ -13,6 +13,7 @@ from fedbench.report.traffic import sent
 from fedbench.report.words import (
     change,
     detectable_change,
+    interval,
     joined,
     left_out,
     measure,
@@ -21,9 +22,9 @@ from fedbench.report.words import (
     seeds,
     shown,
 )
-from fedbench.report.world import World
+from fedbench.report.world import FLOOR, World
 
-__all__ = ["ONE_HOSPITAL", "Sentence", "headline", "turned", "verdict"]
+__all__ = ["ONE_HOSPITAL", "Sentence", "about", "headline", "turned", "verdict"]
 
 Topic = Literal["gain", "tax", "leak", "sent"]
 Target = Literal["gain", "tax"]
@@ -72,6 +73,34 @@ def headline(world: World, label: str, played: Sequence[Check]) -> list[Sentence
     ]
 
 
+def about(world: World) -> list[str]:
+    """Say which generator the answers are about and why, and whether utility says anything."""
+    by = measure(world.score[0])
+    task = world.say(world.score[1])
+    by += f" ({task})" if task else ""
+    why = {
+        "best": f", the generator that scores best here by {by}; the others follow below",
+        "below the floor": f"; no generator scored better than the floor ({FLOOR}) by {by}",
+        "guessing": f"; no generator was shown to be better than guessing by {by}",
+        "alone": "",
+    }[world.standing]
+    return [f"About {world.lead or 'no generator'}{why}.", *_unforeseen(world)]
+
+
+def _unforeseen(world: World) -> list[str]:
+    real = world.unforeseen
+    if real is None:
+        return []
+    name, task = world.utility
+    instead = world.score[0]
+    return [
+        f"{measure(name)} says nothing about synthetic records here. Even a model that learnt from "
+        f"the real training records was not shown to foresee {world.say(task) or 'the outcome'} "
+        f"better than guessing: {measure(name)} {interval(real)}, where 0.5 is guessing."
+        + (f" So the answers begin with {measure(instead)}." if instead != name else "")
+    ]
+
+
 # --- Gain and tax -----------------------------------------------------------------------------
 
 
@@ -110,7 +139,7 @@ def _tax(world: World, label: str) -> str:
 
 def _differences(world: World, label: str, target: Target) -> str:
     group = "over local" if target == "gain" else ""
-    asked = [world.utility, (world.fidelity, "")]
+    asked = dict.fromkeys([world.score, world.utility, (world.fidelity, "")])
     found = [
         (name, world.difference(label, target, name, task, group)) for name, task in asked if name
     ]
@@ -129,7 +158,9 @@ def _difference(name: str, found: Number | None, who: str, against: str = "") ->
         reasons = found.reasons if found is not None else ()
         return nothing(f"{what} in this comparison", reasons or [_UNRECORDED])
     if verdict(found) == "the same":
-        return f"In {what} {who} made no difference at all{against and f', compared{against[5:]}'}."
+        some = f" ({seeds(found)})" if found.seeds != found.asked else ""
+        versus = against and f", compared{against[5:]}"
+        return f"In {what} {who} made no difference at all{versus}{some}."
     moved = change(turned(found) or found)
     if found.low is None or found.high is None:
         return f"In {what} {who} was {moved}{against}; how sure that is, is not known."

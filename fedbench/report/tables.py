@@ -5,13 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from fedbench.report.controls import Check, attack_names, backwards, broken, noticed
+from fedbench.report.controls import Check, attack_names, backwards, doubted, noticed
 from fedbench.report.notes import meaning
 from fedbench.report.numbers import Number
 from fedbench.report.sentences import ONE_HOSPITAL, turned, verdict
 from fedbench.report.traffic import traffic
-from fedbench.report.words import NONE, human_bytes, left_out, measure, number, seeds, short, shown
-from fedbench.report.world import FLOOR, World
+from fedbench.report.words import (
+    NONE,
+    human_bytes,
+    joined,
+    left_out,
+    measure,
+    number,
+    seeds,
+    short,
+    shown,
+    told,
+)
+from fedbench.report.world import FLOOR, GUESSED, World
 
 __all__ = ["baseline", "cell", "everything", "hospitals", "main", "overview", "tradeoff"]
 
@@ -95,8 +106,61 @@ def main(world: World) -> Json:
     return {
         "columns": [_head(world, *column) for column in columns],
         "meanings": {measure(n): text for n, _ in columns if (text := meaning(n))},
+        "notes": _remarks(world, columns, full),
         "rows": full,
     }
+
+
+def _remarks(world: World, columns: Sequence[tuple[str, str]], rows: Sequence[Json]) -> list[str]:
+    """Say where a number is about other patients, and why there is none where there is a dash."""
+    places = [
+        (row["generator"], row["regime"], *column, found["status"])
+        for row in rows
+        for column, found in zip(columns, row["cells"], strict=True)
+    ]
+    own = {
+        (regime, name): None
+        for label, regime, name, task, _ in places
+        if (n := world.pooled(label, regime, name, task)) and n["target"] == "specialist"
+    }
+    empty = [place for place in places if place[-1] == "absent"]
+    alone = {(regime, name): None for _, regime, name, _, _ in empty if regime != "control"}
+    control = any(regime == "control" for _, regime, *_ in empty)
+    return [
+        *(
+            f"{measure(name)}, {regime}: on each hospital's own patients, mean over hospitals."
+            for regime, name in own
+        ),
+        *(text for pair in alone if (text := _one_by_one(world, *pair))),
+        *([f"A dash ({NONE}) in a control's row: it was not asked this."] if control else []),
+    ]
+
+
+def _one_by_one(world: World, regime: str, name: str) -> str:
+    """Return the numbers of single hospitals where there is none over all of them."""
+    found = [
+        (label, site, n)
+        for label in world.labels
+        for site in world.sites
+        if (n := world.at_site(label, regime, site, name, "")) is not None
+    ]
+    done = {
+        label: [
+            f"{site} {shown(n)[0]}{_some(n)}" for of, site, n in found if of == label and n.done
+        ]
+        for label in world.labels
+    }
+    said = [f"{label} {', '.join(texts)}" for label, texts in done.items() if texts]
+    sites = dict.fromkeys(site for _, site, n in found if not n.done)
+    reasons = dict.fromkeys(r for _, _, n in found if not n.done for r in n.reasons)
+    none = f"none at {joined([*sites])}, because {told([*reasons])}" if sites else ""
+    each = "; ".join([*said, *([none] if none else [])])
+    about = f"{measure(name)}, {regime}: each hospital has a generator and a number of its own, and"
+    return f"{about} there is none over all hospitals: {each}." if each else ""
+
+
+def _some(found: Number) -> str:
+    return f" ({_fewer(found)})" if _fewer(found) else ""
 
 
 def _role(label: str) -> str:
@@ -201,7 +265,8 @@ def _change(found: Number | None, *, single: bool = False) -> Json:
 
 def behind(world: World) -> list[Json]:
     """Return what gains and costs are the differences of, for every generator."""
-    pairs = [pair for pair in dict.fromkeys([world.score, (world.fidelity, "")]) if pair[0]]
+    asked = dict.fromkeys([world.score, world.utility, (world.fidelity, "")])
+    pairs = [pair for pair in asked if pair[0]]
     rows = [_behind(world, label, *pair) for label in world.labels for pair in pairs]
     return [row for row in rows if any(row[k]["status"] == "done" for k in ("gain", "tax"))]
 
@@ -224,7 +289,7 @@ def _behind(world: World, label: str, name: str, task: str) -> Json:
 
 def _attack(name: str, secret: str, found: Number | None, played: Sequence[Check]) -> Json:
     said = "not detectable by this attack"
-    if found is None or not found.done or broken(name, secret, played):
+    if found is None or not found.done or doubted(name, secret, found, played):
         said = "nothing can be said"
     elif noticed(found):
         said = "noticed"
@@ -265,8 +330,20 @@ def hospitals(world: World) -> Json | None:
         **_head(world, name, task),
         "better": _better(world, name),
         "regimes": regimes,
+        "cut": _cut(name, panels),
         "panels": panels,
     }
+
+
+CUT = 0.3
+"""Where the axis of an area under a curve begins: one wide interval must not squeeze the rest."""
+
+
+def _cut(name: str, panels: Sequence[Json]) -> float | None:
+    """Return where the picture cuts intervals off, if it does."""
+    cells = [found for panel in panels for row in panel["rows"] for found in row["cells"]]
+    lows = [found["low"] for found in cells if found.get("low") is not None]
+    return CUT if name in GUESSED and min(lows, default=1.0) < CUT else None
 
 
 def _speaks(panel: Json) -> bool:
@@ -275,7 +352,8 @@ def _speaks(panel: Json) -> bool:
 
 
 def _site_measures(world: World) -> list[tuple[str, str]]:
-    return [pair for pair in (world.utility, ("marginals", ""), (world.fidelity, "")) if pair[0]]
+    asked = (world.score, world.utility, ("marginals", ""), (world.fidelity, ""))
+    return [pair for pair in dict.fromkeys(asked) if pair[0]]
 
 
 def _any_site(world: World, name: str, task: str) -> bool:

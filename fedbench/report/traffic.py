@@ -53,11 +53,7 @@ def sent(world: World, label: str) -> str:
     up, down = ((way or 0.0) / found.hospitals for way in (found.up, found.down))
     rounds = world.pooled(label, world.main, "communication.rounds")
     each = "the hospital" if found.hospitals == 1 else f"each of {found.hospitals} hospitals"
-    when = (
-        f"In {plural(round(rounds.value), 'exchange')}, {each}"
-        if rounds and rounds.value
-        else _first(each)
-    )
+    when = f"{_exchanges(rounds)}, {each}" if rounds and rounds.value else _first(each)
     records = traffic(world, label, "centralized").up if world.main == "federated" else None
     price = (
         f" For comparison, the training records themselves are {human_bytes(records)}."
@@ -69,6 +65,19 @@ def sent(world: World, label: str) -> str:
         f"{when} sent {human_bytes(up)} and received {human_bytes(down)}"
         f"{'' if found.hospitals == 1 else f' on average ({total} in all)'}.{price}"
     )
+
+
+def _exchanges(found: Number) -> str:
+    """Say in how many exchanges, and why these are not the scenario's rounds."""
+    took, rounds = round(found.value or 0.0), int(found["rounds"] or 0)
+    said = f"In {plural(took, 'exchange')}"
+    if rounds and took > rounds:
+        ahead = "to enrol and to agree how records are encoded"
+        return f"{said} ({plural(rounds, 'round')} of training, {took - rounds} {ahead})"
+    if took < rounds:
+        others = f"the scenario's {plural(rounds, 'round')} are for generators that train in rounds"
+        return f"{said} ({found['label']} needs no more; {others})"
+    return said
 
 
 def _first(text: str) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from fedbench.report.numbers import Number
+from fedbench.report.reasons import plain
 
 __all__ = [
     "NONE",
@@ -29,6 +30,7 @@ __all__ = [
     "seeds",
     "short",
     "shown",
+    "together",
     "told",
     "unit_of",
 ]
@@ -79,6 +81,9 @@ _WORDS = """
 """
 _OPENERS = frozenset(_WORDS.split())
 """Words that are written small inside a sentence; a hospital's name is not."""
+
+_MOST_DIGITS = 9
+"""Less is how sums round."""
 
 # From the half-width of a 95 % interval to what is seen in 80 % of studies: (1.96 + .84) / 1.96.
 POWER = 1.43
@@ -135,21 +140,54 @@ def unit_of(name: str) -> str:
     return "bytes" if name == "communication.bytes" else "number"
 
 
-def interval(found: Number) -> str:
+def interval(found: Number, level: float = 0.95) -> str:
     """Return ``0.034 (95 % interval 0.012 to 0.056)``."""
     value, low, high = shown(found)
     if found.low is None or found.high is None:
         return f"{value} (no interval)"
-    return f"{value} (95 % interval {low} to {high})"
+    return f"{value} ({100 * level:g} % interval {low} to {high})"
 
 
 def shown(found: Number) -> tuple[str, str, str]:
     """Return value and ends, all with as many digits as the largest of them needs."""
-    values = (found.value, found.low, found.high)
-    if unit_of(found["name"]) == "share":
-        return percent(values[0]), percent(values[1]), percent(values[2])
-    digits = _digits(max(abs(v) for v in (*values, 0.0) if v is not None))
-    return number(values[0], digits), number(values[1], digits), number(values[2], digits)
+    return together(
+        found.value,
+        found.low,
+        found.high,
+        share=unit_of(found["name"]) == "share",
+        chance=_chance(found),
+    )
+
+
+def together(
+    value: float | None,
+    low: float | None,
+    high: float | None,
+    *,
+    share: bool = False,
+    chance: float = 0.0,
+) -> tuple[str, str, str]:
+    """Return a value and its ends with equally many digits, in percent if it is a ``share``.
+
+    An end that lies apart from ``chance`` is never rounded onto it: the numbers would deny
+    what the verdict beside them says.
+    """
+    times, sign = (100.0, " %") if share else (1.0, "")
+    values = [None if v is None else times * v for v in (value, low, high)]
+    known = [v for v in values if v is not None]
+    digits = 1 if share else _digits(max((abs(v) for v in known), default=0.0))
+    if low is not None and high is not None and not low <= chance <= high:
+        near = times * (low if low > chance else high)
+        while digits < _MOST_DIGITS and round(near, digits) == round(times * chance, digits):
+            digits += 1
+    first, second, third = (NONE if v is None else f"{number(v, digits)}{sign}" for v in values)
+    return first, second, third
+
+
+def _chance(found: Number) -> float:
+    """Return what stands for nothing: guessing, or no difference."""
+    guessed = found["name"].endswith((".auc", ".blind", ".auroc", ".c_index"))
+    return 0.5 if guessed and found["target"] not in ("gain", "tax") else 0.0
 
 
 def left_out(found: Number) -> str:
@@ -245,9 +283,10 @@ def _inner(text: str) -> str:
 
 
 def short(reason: str) -> str:
-    """Return a reason as it stands, and of a traceback what it ends with."""
+    """Return a reason in plain words, and of a traceback what it ends with."""
     lines = reason.strip().splitlines()
-    return lines[-1].strip() if lines and lines[0].startswith("Traceback") else reason.strip()
+    last = lines[-1] if lines and lines[0].startswith("Traceback") else reason
+    return plain(last.strip())
 
 
 def _minus(value: float | None) -> float | None:

@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Literal
 
 from fedbench.kinds import ATTACKS, METRICS
 from fedbench.report.numbers import Number, Numbers
 from fedbench.report.words import REGIMES
 
-__all__ = ["FLOOR", "World", "worlds"]
+__all__ = ["FLOOR", "GUESSED", "Standing", "World", "worlds"]
 
 FLOOR = "independent"
 """The generator that knows single columns only: the floor of structure and utility."""
 
 UTILITY = ("utility.auroc", "utility.c_index", "utility.auprc", "utility.brier")
+GUESSED = {"utility.auroc": 0.5, "utility.c_index": 0.5}
+"""What guessing reaches."""
+
 FIDELITY = ("associations", "marginals", "detection", "missingness")
 
 # Where a pooled number is looked for; a local generator has no other than the mean over sites.
@@ -28,6 +32,8 @@ _POOLED = (
     ("specialist", "patient-weighted"),
 )
 _SUMMARY = ("patient-weighted", "", "unweighted")
+
+Standing = Literal["best", "below the floor", "guessing", "alone"]
 
 
 @dataclass(frozen=True)
@@ -80,16 +86,48 @@ class World:
         return next((name for name in FIDELITY if self.own.where(name=name)), "")
 
     @cached_property
+    def unforeseen(self) -> Number | None:
+        """What models of the real training records reach, where guessing may do as well.
+
+        Utility then says nothing about synthetic records: there is nothing to foresee by.
+        """
+        name, task = self.utility
+        real = self.pooled("copy", "control", name, task)
+        if real is None or real.low is None or name not in GUESSED:
+            return None
+        return real if real.low <= GUESSED[name] else None
+
+    @cached_property
     def score(self) -> tuple[str, str]:
-        """What generators are compared by: utility, or fidelity where there is none."""
+        """What generators are compared by: utility, or fidelity where that says nothing."""
         name, task = self.utility
         done = any(n.done for n in self.own.where(name=name, task=task))
-        return (name, task) if name and done else (self.fidelity, "")
+        useful = name and done and not (self.unforeseen and self.fidelity)
+        return (name, task) if useful else (self.fidelity, "")
 
     @cached_property
     def lead(self) -> str:
         """The generator that the sentences are about: the best by ``score``, the floor last."""
         return min(self.labels, key=self._rank, default="")
+
+    @cached_property
+    def standing(self) -> Standing:
+        """Whether the leading generator may be called the best."""
+        scored = {
+            label: n
+            for label in self.labels
+            if (n := self.pooled(label, self.main, *self.score)) is not None and n.done
+        }
+        mine = scored.get(self.lead)
+        if mine is None or len(scored) < 2:
+            return "alone"
+        floor = scored.get(FLOOR)
+        if floor is not None and not self._worth(mine) > self._worth(floor):
+            return "below the floor"
+        guess = GUESSED.get(mine["name"])
+        if guess is not None and (mine.low is None or mine.low <= guess):
+            return "guessing"
+        return "best"
 
     @cached_property
     def attacks(self) -> list[str]:
@@ -176,9 +214,15 @@ class World:
 
     def _rank(self, label: str) -> tuple[bool, bool, float, str]:
         found = self.pooled(label, self.main, *self.score)
-        value = None if found is None else found.value
-        sign = -1.0 if found is not None and found["better"] == "higher" else 1.0
-        return label == FLOOR, value is None, sign * (value or 0.0), label
+        if found is None or not found.done:
+            return label == FLOOR, True, 0.0, label
+        return label == FLOOR, False, -self._worth(found), label
+
+    @staticmethod
+    def _worth(found: Number) -> float:
+        """More is better."""
+        value = found.value or 0.0
+        return value if found["better"] == "higher" else -value
 
 
 def worlds(numbers: Numbers, words: Callable[[str], Mapping[str, str]]) -> Iterator[World]:

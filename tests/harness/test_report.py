@@ -14,11 +14,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
-from fedbench import report
+from fedbench import report, stats
 from fedbench.errors import RunError
 from fedbench.report.numbers import Numbers, across_seeds
-from fedbench.report.words import human_bytes, number, told
+from fedbench.report.reasons import plain
+from fedbench.report.words import human_bytes, number, together, told
 from fedbench.results import RunDir, frame, write_json, write_parquet
 
 Row = dict[str, Any]
@@ -162,8 +165,24 @@ def controls(study: Study, copied: float = 0.99, fresh: float = 0.5) -> None:
     study.fidelity("copy", "control", 0.06)
     study.privacy("copy", "control", copied, 2 * copied - 1)
     study.privacy("real", "control", fresh, 0.0)
+    judged(study, "copy", held=copied > 0.9)
+    judged(study, "real", held=fresh < 0.55)
     study.add("marginals", 0.4, 0.01, generator="uniform", regime="control", family="fidelity",
               better="lower")  # fmt: skip
+
+
+def judged(study: Study, control: str, *, held: bool) -> None:
+    """Add what the run itself says of a control, which decides what is believed."""
+    passed, failed = {
+        "copy": ("the verbatim copy was caught", "A verbatim copy was not caught: AUC 0.5."),
+        "real": (
+            "nothing was claimed about an independent release",
+            "An independent release looks like a leak: AUC is 0.900.",
+        ),
+    }[control]
+    for name, secret in (("dcr", ""), ("attribute", "diabetes"), ("attribute", "tobacco")):
+        study.add(f"{name}.check", float(held), math_nan, generator=control, regime="control",
+                  family="privacy", secret=secret, verdict=passed if held else failed)  # fmt: skip
 
 
 Make = Callable[..., RunDir]
@@ -749,7 +768,7 @@ def test_controls_come_first_where_nothing_can_be_said(make: Make) -> None:
     assert details[1].startswith("Nothing can be said about whether training patients")
 
 
-def test_a_copy_caught_in_most_seeds_says_in_how_many(make: Make) -> None:
+def test_a_copy_caught_in_every_seed_says_why_the_interval_is_wider(make: Make) -> None:
     study = everything()
     for row in study.rows:
         if row["regime"] == "control" and row["name"] == "attribute.advantage":
@@ -757,7 +776,279 @@ def test_a_copy_caught_in_most_seeds_says_in_how_many(make: Make) -> None:
     checks = report.build(make(study))["worlds"][0]["controls"]
     copied = [c["text"] for c in checks if (c["control"], bool(c["secret"])) == ("copy", True)]
     assert len(copied) == 2
-    assert all("was caught in 3 of 3 seeds, each taken alone" in text for text in copied)
+    assert all("was caught in 3 of 3 seeds, each taken alone (the interval" in t for t in copied)
+
+
+def fails(study: Study, control: str, secret: str, seeds: tuple[int, ...], why: str) -> None:
+    """Let a control fail in these seeds, with all that follows, as ``summaries`` does it."""
+    attack = "attribute" if secret else "dcr"
+    for row in study.rows:
+        if row["seed"] not in seeds or not row["name"].startswith(attack):
+            continue
+        if row["name"] == f"{attack}.check" and row["label"] == control:
+            if row.get("secret", "") == secret:
+                row |= {"value": 0.0, "low": 0.0, "high": 0.0, "verdict": why}
+        elif row["regime"] != "control" and row.get("secret", "") == secret:
+            row |= {"value": None, "low": None, "high": None, "status": "refused",
+                    "reason": f"The attack failed a control. {why}"}  # fmt: skip
+
+
+WHY = "Even a verbatim copy gives no advantage here: 0.016 (-0.005 to 0.035)."
+
+
+def test_a_control_that_held_in_some_seeds_only_is_not_passed(make: Make) -> None:
+    study = everything()
+    fails(study, "copy", "diabetes", (0, 2), WHY)
+    run = make(study)
+    world = report.build(run)["worlds"][0]
+    (check,) = (c for c in world["controls"] if (c["control"], c["secret"]) == ("copy", "diabetes"))
+    assert check["outcome"] == "in some seeds only"
+    assert "in 1 of 3 seeds only; in the others the control failed" in check["text"]
+    assert WHY in check["text"]
+    text = said(run, "leak")
+    assert "both were passed in guessing “ever used tobacco”, not in the others" in text
+    assert "“diabetes” can be inferred, because the attack caught a copy" in text
+    answers = next(a for a in world["overview"] if a["generator"] == "copula")
+    assert {f["secret"]: f["verdict"] for f in answers["facts"]}["diabetes"] == (
+        "nothing can be said"
+    )
+
+
+def test_what_is_noticed_counts_though_some_copies_were_missed(make: Make) -> None:
+    study = everything()
+    fails(study, "copy", "", (0,), "A verbatim copy was not caught: AUC 0.850 (0.800 to 1).")
+    study.rows = [r for r in study.rows if r["label"] != "copula"]
+    text = said(make(study), "leak")
+    assert text.startswith("Training patients could be recognized")
+    assert "the copy control was caught in some seeds only" in text
+    assert "2 of 3 seeds" in text
+
+
+def test_a_null_control_judged_silent_is_not_called_failed(make: Make) -> None:
+    study = everything()
+    for row in study.rows:
+        if (row["label"], row["name"]) == ("real", "dcr.auc"):
+            row |= {"value": 0.53, "low": 0.51, "high": 0.55, "p_value": 0.01}
+    checks = report.build(make(study))["worlds"][0]["controls"]
+    (null,) = (c for c in checks if (c["control"], c["name"]) == ("real", "dcr.auc"))
+    assert null["outcome"] == "passed"
+    assert "at the strict level of 0.001" in null["text"]
+
+
+# --- Which generator the answers are about ----------------------------------------------------
+
+
+def test_the_best_of_several_is_called_the_best(make: Make) -> None:
+    world = report.build(make(everything()))["worlds"][0]
+    assert world["lead"]["about"][0].startswith(
+        f"About copula, the generator that scores best here by AUROC ({PRETERM})"
+    )
+    assert any("flatters" in text for text in report.build(make(everything()))["caveats"])
+
+
+def scored(study: Study, label: str, value: float, half: float = 0.02) -> None:
+    for row in study.rows:
+        if (row["label"], row["name"], row["target"]) == (label, "utility.auroc", "pooled"):
+            row |= {"value": value, "low": value - half, "high": value + half}
+
+
+@pytest.mark.parametrize(
+    ("floor", "half", "words"),
+    [
+        (0.74, 0.02, "no generator scored better than the floor (independent)"),
+        (0.60, 0.25, "no generator was shown to be better than guessing"),
+    ],
+)
+def test_nobody_is_best_at_the_floor_or_at_guessing(
+    make: Make, floor: float, half: float, words: str
+) -> None:
+    study = everything()
+    scored(study, "independent", floor)
+    scored(study, "copula", 0.74, half)
+    run = make(study)
+    document = report.build(run)
+    assert words in document["worlds"][0]["lead"]["about"][0]
+    report.write(run)
+    for name in ("report.md", "report.html"):
+        assert "scores best here" not in (run.path / name).read_text()
+    assert not any("flatters" in text for text in document["caveats"])
+
+
+def test_one_generator_alone_is_not_the_best(make: Make) -> None:
+    study = everything()
+    study.rows = [r for r in study.rows if r["label"] not in ("tvae", "independent", "diffusion")]
+    assert report.build(make(study))["worlds"][0]["lead"]["about"] == ["About copula."]
+
+
+def test_what_real_records_do_not_foresee_does_not_lead(make: Make) -> None:
+    study = everything()
+    scored(study, "copy", 0.56, 0.1)
+    run = make(study)
+    world = report.build(run)["worlds"][0]
+    assert world["lead"]["name"] == "associations"
+    assert "AUROC says nothing about synthetic records here" in world["lead"]["about"][1]
+    assert "AUROC 0.560 (95 % interval" in world["lead"]["about"][1]
+    first, second = said(run, "gain").split("\n")
+    assert "in associations" in first
+    assert "In AUROC" in second
+    assert {row["name"] for row in world["behind"]} == {"utility.auroc", "associations"}
+
+
+# --- What a reader must be told ---------------------------------------------------------------
+
+
+def test_hospitals_without_a_number_in_some_seeds_are_marked(make: Make) -> None:
+    study = everything()
+    for row in study.rows:
+        if row.get("site") == "North" and row["name"] == "utility.auroc" and row["seed"]:
+            row |= {"value": None, "low": None, "high": None, "status": "refused", "reason": "few"}
+    page = report.write(make(study)).read_text()
+    picture = page.partition("Hospital by hospital</h3>")[2].partition("</svg>")[0]
+    assert "1 of 3 seeds" in picture
+
+
+def test_a_wide_interval_does_not_squeeze_the_picture(make: Make) -> None:
+    study = everything()
+    run = make(study)
+    assert report.build(run)["worlds"][0]["hospitals"]["cut"] is None
+    for row in study.rows:
+        if row.get("site") == "North" and row["name"] == "utility.auroc":
+            row["low"] = 0.0
+    run = make(study)
+    assert report.build(run)["worlds"][0]["hospitals"]["cut"] == 0.3
+    assert "The axis is cut off at 0.3" in report.write(run).read_text()
+
+
+def test_a_dash_has_its_reason(make: Make) -> None:
+    study = everything(seeds=1)
+    study.rows = [
+        r for r in study.rows if (r["name"], r["regime"]) != ("dcr.leak@1%", "local")
+    ]  # fmt: skip
+    about: Row = {"generator": "copula", "regime": "local", "family": "privacy"}
+    for site in ("North", "East"):
+        mine = {**about, "target": "specialist", "site": site, "model": site}
+        if site == "North":
+            study.add("dcr.leak@1%", 0.02, 0.01, **mine)
+        else:
+            reason = "TPR at 1 % FPR needs 1,000 non-members; 96 are there."
+            study.add("dcr.leak@1%", None, **mine, status="refused", reason=reason)
+    run = make(study)
+    note = report.build(run)["worlds"][0]["main"]["notes"][0]
+    assert note.startswith("leak at 1 % false alarms (dcr), local: ")
+    assert "copula North 2.0 %; none at East, because it takes 1,000 patients" in note
+    page = report.write(run).read_text()
+    assert "none at East" in html.unescape(page).replace("\N{NO-BREAK SPACE}", " ")
+    assert "none at East" in (run.path / "report.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("ends", "texts"),
+    [
+        ((-0.0034, -0.0066, -0.0003), ("-0.0034", "-0.0066", "-0.0003")),
+        ((0.0034, 0.00004, 0.0066), ("0.00340", "0.00004", "0.00660")),
+        ((0.03, -0.0003, 0.06), ("0.030", "0.000", "0.060")),
+        ((0.03, 0.0, 0.06), ("0.030", "0.000", "0.060")),
+    ],
+)
+def test_an_end_beyond_nothing_is_not_rounded_to_it(
+    ends: tuple[float, float, float], texts: tuple[str, str, str]
+) -> None:
+    assert tuple(text.replace("\N{MINUS SIGN}", "-") for text in together(*ends)) == texts
+
+
+def test_an_end_beyond_guessing_is_not_rounded_to_it() -> None:
+    assert together(0.55, 0.5004, 0.6, chance=0.5) == ("0.5500", "0.5004", "0.6000")
+    assert together(0.02, 0.0004, 0.04, share=True) == ("2.00 %", "0.04 %", "4.00 %")
+
+
+@settings(deadline=None)
+@given(value=st.floats(-1, 1), down=st.floats(0, 0.1), up=st.floats(0, 0.1), share=st.booleans())
+def test_numbers_shown_never_deny_their_verdict(
+    value: float, down: float, up: float, *, share: bool
+) -> None:
+    low, high = value - down, value + up
+    assume(min(abs(low), abs(high)) > 1e-6)
+    shown = [
+        float(text.replace("\N{MINUS SIGN}", "-").removesuffix(" %"))
+        for text in together(value, low, high, share=share)
+    ]
+    apart = low > 0 or high < 0
+    assert apart == (shown[1] > 0 or shown[2] < 0)
+
+
+def test_fewer_exchanges_than_rounds_are_explained(make: Make) -> None:
+    study = everything()
+    for row in study.rows:
+        row["rounds"] = 20
+        if row["name"] == "communication.rounds":
+            row |= {"value": 3.0}
+    text = said(make(study), "sent")
+    assert "In 3 exchanges (copula needs no more; the scenario's 20 rounds are for" in text
+
+
+def test_caveats_are_about_this_run(make: Make) -> None:
+    study = everything(seeds=1)
+    study.rows = [r for r in study.rows if r.get("family") not in ("privacy", "communication")]
+    study.rows = [r for r in study.rows if r["status"] != "refused"]
+    document = report.build(make(study))
+    text = " ".join([*document["caveats"], *document["introduction"]])
+    for word in ("attack", "copies", "protobuf", "mean over seeds", "no number of their own"):
+        assert word not in text
+    assert "There is one seed" in text
+
+
+def test_reasons_need_no_statistics() -> None:
+    assert plain("TPR at 1 % FPR needs 1,000 non-members; 1 is there.") == (
+        "It takes 1,000 patients who were not trained on to speak of 1 % false alarms, and 1 is "
+        "there (TPR at 1 % FPR)."
+    )
+    assert plain("1 sites have enough patients for a row; the worst of 2 is needed.") == (
+        "Only 1 hospital has enough patients for a number of its own; the worst is that of at "
+        "least 2."
+    )
+    assert plain("1 with and 71 without the event; a row of its own needs 10 of each") == (
+        "1 patient with and 71 without the event; a number of its own needs 10 of each"
+    )
+    assert plain("something else") == "something else"
+
+
+@pytest.mark.parametrize("sizes", [[(50, 300)], [(9, 90)] * 20, [(500, 120), (100, 1500)]])
+def test_reasons_of_the_statistics_are_put_plainly(sizes: list[tuple[int, int]]) -> None:
+    sites = [(np.linspace(0, 1, ones), np.linspace(0, 1, zeros)) for ones, zeros in sizes]
+    with pytest.raises(stats.TooFew) as refused:
+        stats.tpr_at_fpr(sites, 0.01, np.random.default_rng(0))
+    assert "non-members" not in plain(str(refused.value))
+
+
+def test_a_plug_in_from_outside_says_what_it_needs(make: Make) -> None:
+    study = everything()
+    for row in study.rows:
+        if row["label"] == "copula":
+            row |= {"generator": "mine:Mine", "generator_version": "abc123"}
+    run = make(study)
+    suite = run.path / "suite.toml"
+    suite.write_text(suite.read_text() + '\n[[generators]]\nname = "mine:Mine"\n')
+    (needed,) = report.build(run)["again"]["needs"]
+    assert "the folder that holds mine.py" in needed
+    assert "digest abc123" in needed
+    page = html.unescape(report.write(run).read_text())
+    assert needed in page
+    assert "mine:Mine does not come with fedbench" in (run.path / "report.md").read_text()
+
+
+def test_markdown_has_every_section_of_the_page(make: Make) -> None:
+    run = make(everything())
+    page = html.unescape(report.write(run).read_text())
+    text = (run.path / "report.md").read_text().replace("'", "\N{RIGHT SINGLE QUOTATION MARK}")
+    heads = re.findall(r"<h[23][^>]*>([^<]+)</h[23]>", page)
+    pictures = {"Usefulness against leakage"}
+    called = {"Four answers": "What training together gained",
+              "Generators and ways of working together": "Primary measures",
+              "Controls: do the attacks work, and do they keep quiet?": "### Controls"}  # fmt: skip
+    for head in set(heads) - pictures:
+        assert called.get(head, head) in text
+    for term in ("advantage", "mixture", "every hospital alone", 'name = "made-up"'):
+        assert term in text
 
 
 def walk(thing: Any) -> Iterator[Any]:
