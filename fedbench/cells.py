@@ -23,7 +23,15 @@ from fedbench.environment import source_digest, versions
 from fedbench.errors import ContractError, Unsupported
 from fedbench.federation.study import Choice
 from fedbench.generator import Generator
-from fedbench.kinds import ATTACKS, GENERATORS, METRICS, cohort_of
+from fedbench.kinds import (
+    ATTACKS,
+    CODECS,
+    GENERATORS,
+    METRICS,
+    PARTITIONERS,
+    STRATEGIES,
+    cohort_of,
+)
 from fedbench.regimes import Trainer
 from fedbench.results import (
     CellDir,
@@ -187,7 +195,14 @@ class _Work:
             trained = {
                 "name": job.generator.name,
                 "settings": self.plugin.settings,
-                "source": source_digest(type(self.plugin).__module__),
+                "sources": [
+                    source_digest(plugin.__module__)
+                    for plugin in (
+                        type(self.plugin),
+                        STRATEGIES.find(job.scenario.strategy.name),
+                        CODECS.find(job.scenario.codec.name),
+                    )
+                ],
                 "versions": {name: versions()[name] for name in ("torch", "numpy", "flwr")},
                 "device": device_of(suite),
                 "threads": suite.threads,
@@ -196,6 +211,7 @@ class _Work:
             self.cohort.fingerprint,
             str(job.dataset),
             str(job.scenario),
+            source_digest(PARTITIONERS.find(job.scenario.partition.name).__module__),
             suite.records,
             generator,
             regime,

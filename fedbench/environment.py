@@ -31,10 +31,14 @@ TRAINING = [
     "world",
     "federation/client",
     "federation/door",
+    "federation/inprocess",
     "federation/server",
     "federation/sites",
+    "federation/strategies/_flower",
+    "federation/study",
+    "partitioners/_dealing",
 ]
-"""The modules that decide what a model learns."""
+"""The modules that decide what a model learns, beside those of the plug-ins that it is told of."""
 
 SOURCES: dict[str, str] = {}
 """What ``source_digest`` found, by module."""
@@ -65,7 +69,7 @@ def versions() -> dict[str, str]:
 
 
 def source_digest(module: str) -> str:
-    """Return a digest of the code that trains the generator defined in ``module``.
+    """Return a digest of the code that trains, with the plug-in defined in ``module``.
 
     Read once per run: workers are told what the parent found, so that a file edited while a
     run is under way does not split it in two.

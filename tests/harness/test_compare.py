@@ -39,7 +39,7 @@ from fedbench.federation.study import Choice
 from fedbench.report import comparison
 from fedbench.results import write_parquet
 from fedbench.runner import run
-from fedbench.workers import Observer, Task
+from fedbench.workers import Task
 
 Row = dict[str, Any]
 Draw = Callable[[Row], float]
@@ -303,7 +303,7 @@ def tiny() -> Suite:
     )
 
 
-def in_this_process(jobs: Sequence[Job], _count: int, task: Task, _observe: Observer) -> None:
+def in_this_process(jobs: Sequence[Job], _count: int, task: Task, *_: object) -> None:
     """Work that needs no new process, which would take most of the time."""
     for job in jobs:
         perform(job, task.suite, task.run, task.store, lambda _: None)

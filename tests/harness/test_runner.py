@@ -17,6 +17,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from fedbench import environment
+from fedbench.cells import cells_of
 from fedbench.config import Suite, read_suite
 from fedbench.data import DataStore
 from fedbench.errors import DataError, SpecError
@@ -227,6 +229,29 @@ def test_a_new_metric_trains_nothing_again(tiny: Suite, tmp_path: Path) -> None:
 
 def _released(done: RunDir) -> list[CellDir]:
     return [cell for cell in done.cells() if (cell.path / "synthetic").exists()]
+
+
+@pytest.mark.parametrize(
+    ("plugin", "same"),
+    [
+        ("partitioners.iid", set()),
+        ("federation.strategies.fedavg", {"control"}),
+        ("federation.codecs.identity", {"control"}),
+    ],
+)
+def test_cells_are_done_again_where_the_code_of_a_plugin_changed(
+    tiny: Suite, done: RunDir, monkeypatch: pytest.MonkeyPatch, plugin: str, same: set[str]
+) -> None:
+    def ids() -> dict[tuple[str, str], str]:
+        return {
+            (cell.generator, cell.regime): cell.train_id
+            for cell in cells_of(tiny, done, DataStore())
+        }
+
+    before = ids()
+    assert f"fedbench.{plugin}" in environment.SOURCES
+    monkeypatch.setitem(environment.SOURCES, f"fedbench.{plugin}", "changed")
+    assert same == {place[1] for place, train_id in ids().items() if train_id == before[place]}
 
 
 @pytest.mark.usefixtures("broken")
