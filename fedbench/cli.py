@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+import typer.core
 
 from fedbench.errors import FedbenchError, SpecError
 
@@ -56,7 +57,9 @@ PLAIN: Mapping[str, Any] = {
     "pretty_exceptions_enable": False,
     "suggest_commands": False,  # click does
 }
-# Where typer shows a default or a range it imports rich, whatever the markup mode.
+# Where typer shows that something is needed, a default or a range, it would import rich, which is
+# slow, and escape brackets for it, whatever the markup mode.
+typer.core.HAS_RICH = False
 QUIET: Mapping[str, Any] = {"show_default": False}
 app = typer.Typer(
     help="What hospitals gain, give away and pay when they train a generator of synthetic "
@@ -143,13 +146,25 @@ def run(  # noqa: PLR0913  (a command's options are its arguments)
     ] = None,
     *,
     dataset: Annotated[
-        Names, typer.Option("-d", "--dataset", help="Only this. Repeatable.")
+        Names,
+        typer.Option(
+            "-d", "--dataset", help="Only this; added where the suite lacks it. Repeatable."
+        ),
     ] = None,
     generator: Annotated[
-        Names, typer.Option("-g", "--generator", help="Only this, by name or label. Repeatable.")
+        Names,
+        typer.Option(
+            "-g",
+            "--generator",
+            help="Only this, by name, label or module:Class; added where the suite lacks it. "
+            "Repeatable.",
+        ),
     ] = None,
-    scenario: Annotated[Names, typer.Option(help="Only this. Repeatable.")] = None,
-    regime: Annotated[Names, typer.Option(help="Only this. Repeatable.")] = None,
+    scenario: Annotated[Names, typer.Option(help="Only this of the suite. Repeatable.")] = None,
+    regime: Annotated[
+        Names,
+        typer.Option(help="Only federated, centralized, local or mixture. Repeatable."),
+    ] = None,
     seeds: Annotated[str | None, typer.Option(help="Such as 0,1,2 or 0-4.")] = None,
     settings: Annotated[
         Names,
@@ -200,7 +215,7 @@ def run(  # noqa: PLR0913  (a command's options are its arguments)
     found = _suite_of(resume) if resume else read_suite("quick" if suite is None else suite, asked)
     store = _store(data_dir)
     if dry_run:
-        return _plan(found, store, as_json=as_json)
+        return _plan(found, store, resume, as_json=as_json)
     from fedbench import runner  # noqa: PLC0415
     from fedbench.doctor import cores  # noqa: PLC0415
 
@@ -369,8 +384,12 @@ def audit(  # noqa: PLR0913  (a command's options are its arguments)
 
 @app.command()
 def compare(  # noqa: PLR0913  (a command's options are its arguments)
-    base: Annotated[Path, typer.Argument(help="The run that was good.", **A_PATH)],
-    head: Annotated[Path, typer.Argument(help="The run that may be worse.", **A_PATH)],
+    base: Annotated[
+        Path, typer.Argument(help="The run that was good.", parser=_path_of, metavar="BASE")
+    ],
+    head: Annotated[
+        Path, typer.Argument(help="The run that may be worse.", parser=_path_of, metavar="HEAD")
+    ],
     *,
     generator: Annotated[
         Names, typer.Option("-g", "--generator", help="Let only this gate. Repeatable.")
@@ -413,7 +432,7 @@ def new(
     kind: Annotated[str, typer.Argument(help="generator, metric, attack or dataset.")],
     name: Annotated[str, typer.Argument(help="The file's name without .py.")],
     out: Annotated[
-        Path, typer.Option("--out", help="Where to write. Default: here.", **A_PATH)
+        Path, typer.Option("--out", help="Where to write. Default: here.", **A_PATH, **QUIET)
     ] = Path(),
 ) -> None:
     """Write a plug-in that works, in one file, and its test."""
@@ -623,12 +642,13 @@ def _ended(done: RunDir, failures: Sequence[str], *, as_json: bool) -> None:
         raise typer.Exit(FAILED)
 
 
-def _plan(suite: Suite, store: DataStore, *, as_json: bool) -> None:
+def _plan(suite: Suite, store: DataStore, resume: Path | None, *, as_json: bool) -> None:
     from dataclasses import asdict  # noqa: PLC0415
 
     from fedbench import runner, terminal  # noqa: PLC0415
+    from fedbench.results import RunDir  # noqa: PLC0415
 
-    plan = runner.plan(suite, store)
+    plan = runner.plan(suite, store, RunDir.open(resume) if resume else None)
     typer.echo(_json(asdict(plan)) if as_json else terminal.planned(plan))
 
 

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal, get_args
 from fedbench.errors import SpecError
 from fedbench.federation.study import Choice
 from fedbench.kinds import ATTACKS, CODECS, DATASETS, GENERATORS, METRICS, PARTITIONERS, STRATEGIES
-from fedbench.overrides import NAMED, Overrides, changed, narrowed
+from fedbench.overrides import NAMED, Overrides, changed, narrowed, word
 from fedbench.partition import Parts
 from fedbench.plugin import plain
 from fedbench.tables import build, document, hint, named, read
@@ -128,7 +128,7 @@ class GeneratorChoice:
 
     def __post_init__(self) -> None:
         if not self.label:
-            object.__setattr__(self, "label", _word(self.name) or self.name)
+            object.__setattr__(self, "label", word(self.name) or self.name)
         _path_part("generator label", self.label)
 
     @property
@@ -223,8 +223,8 @@ class Suite:
             ("generator labels", [generator.label for generator in self.generators]),
             ("regimes", list(self.regimes)),
             ("seeds", list(self.seeds)),
-            ("metrics", [_word(metric.name) for metric in self.metrics]),
-            ("attacks", [_word(attack.name) for attack in self.attacks]),
+            ("metrics", [word(metric.name) for metric in self.metrics]),
+            ("attacks", [word(attack.name) for attack in self.attacks]),
             *((f"scenarios of {d.name!r}", list(d.scenarios)) for d in self.datasets),
         ]
         for kind, names in named:
@@ -347,11 +347,6 @@ def _brief(value: Any) -> Any:
         case list() | tuple():
             return [_brief(item) for item in value]
     return value
-
-
-def _word(name: str) -> str:
-    """Return what a plug-in is called in results: ``theirs:Metric`` is ``metric``."""
-    return name.rpartition(":")[2].lower()
 
 
 def _within(what: str, found: int, least: int, most: int) -> None:

@@ -24,7 +24,7 @@ _ASKED = {
     "dataset": "check_dataset({name}(), DataStore())",
 }
 
-_TEST = '''"""{name} keeps the promises of a {kind}."""
+_TEST = '''"""{name} keeps what every {kind} promises."""
 
 from {module} import {name}
 

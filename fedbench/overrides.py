@@ -10,7 +10,7 @@ from typing import Any
 from fedbench.errors import SpecError
 from fedbench.tables import hint
 
-__all__ = ["Overrides", "changed", "narrowed", "seeds_of"]
+__all__ = ["NAMED", "Overrides", "changed", "narrowed", "seeds_of", "word"]
 
 Tables = dict[str, Any]
 """A suite file as TOML gives it."""
@@ -132,9 +132,15 @@ def _places(tables: Mapping[str, Any], name: str, kind: str) -> Sequence[int]:
     return by_label or [place for place, names in enumerate(found) if name in names]
 
 
+def word(name: str) -> str:
+    """Return what a plug-in is called in results: ``theirs:Metric`` is ``metric``."""
+    return name.rpartition(":")[2].lower()
+
+
 def _names(table: Mapping[str, Any]) -> Sequence[str]:
     """Return the name and, last, the label of a table."""
-    return [str(table[key]) for key in ("name", "label") if table.get(key)] or ("",)
+    name = str(table.get("name", ""))
+    return name, str(table.get("label") or (word(name) if ":" in name else name))
 
 
 def _run_in(datasets: Sequence[Mapping[str, Any]], asked: Overrides) -> Sequence[Any]:

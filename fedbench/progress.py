@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Bars", "Lines", "duration", "watching"]
 
-MOST_LINES = 20
+MOST_LINES = 100
 """A log says no more about jobs that went well, however many there are."""
 
 GOOD = "done"

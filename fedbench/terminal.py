@@ -143,12 +143,14 @@ def described(found: Mapping[str, Any]) -> str:
 def planned(plan: Plan) -> str:
     """Show what a run would do."""
     cells = "\n".join(f"  {label}" for label in plan.cells)
+    done = f"; {plan.done} of them are done" if plan.done else ""
     licences = "\n".join(
         f"  {name}: {licence}. {citation}" for name, licence, citation in plan.licences
     )
     return (
-        f"{len(plan.cells)} cells in {plan.jobs} jobs\n{cells}\n\n"
-        f"Estimated: {duration(plan.seconds)} of one core, {size(plan.bytes)} on disk.\n\n"
+        f"{len(plan.cells)} cells in {plan.jobs} jobs{done}\n{cells}\n\n"
+        f"To expect, roughly: {duration(plan.seconds)} of one core (more where networks are "
+        f"larger or trained longer than in quick), {size(plan.bytes)} on disk.\n\n"
         f"Data\n{licences}"
     )
 

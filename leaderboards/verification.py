@@ -25,7 +25,7 @@ from fedbench.leaderboards.bundle import Bundle, Place
 from fedbench.leaderboards.comparison import different, same_guesses
 from fedbench.report.world import FLOOR
 from fedbench.results import RunDir, read_parquet, write_json
-from fedbench.workers import Event, Observer, Task, work
+from fedbench.workers import Event, Observer, Task, heeding_ctrl_c, work
 
 __all__ = ["Verified", "verify"]
 
@@ -143,7 +143,9 @@ class _Replay:
         todo = jobs_of(self.suite)
         observe(Event("plan", total=len(todo), note="a folder that is removed afterwards"))
         if jobs > 1:
-            work(todo, min(jobs, len(todo)), Task(self.suite, self.run, self.store), observe)
+            task = Task(self.suite, self.run, self.store)
+            with heeding_ctrl_c() as heed:
+                work(todo, min(jobs, len(todo)), task, observe, heed)
             return
         for job in todo:
             status = perform(job, self.suite, self.run, self.store, lambda _: None)

@@ -62,10 +62,23 @@ def imported_by(*arguments: str) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["--version"], ["run", "--help"], ["audit", "--help"], []]
+    "arguments",
+    [["--help"], ["--version"], ["run", "--help"], ["audit", "--help"], ["doctor", "--help"], []],
 )
 def test_help_imports_nothing_slow(arguments: Sequence[str]) -> None:
     assert not imported_by(*arguments) & HEAVY
+
+
+@pytest.mark.parametrize(
+    ("command", "explained"),
+    [
+        ("run", "[SUITE]  A suite by name"),
+        ("report", "PATH  The folder that `fedbench run` made.  [required]"),
+        ("compare", "HEAD  The run that may be worse.  [required]"),
+    ],
+)
+def test_help_says_what_an_argument_means(fedbench: Command, command: str, explained: str) -> None:
+    assert explained in fedbench(command, "--help").out
 
 
 def test_a_list_imports_no_torch() -> None:
@@ -248,7 +261,7 @@ def test_a_dry_run_says_what_would_be_done(fedbench: Command) -> None:
     said = fedbench("run", "smoke", "--dry-run", "-g", "copula", "--regime", "local")
     assert said.status == 0
     assert "opt-clinics-copula-local-s0" in said.out
-    assert "Estimated: " in said.out
+    assert "To expect, roughly: " in said.out
     assert "medicaldata" in said.out
     assert not list(Path().iterdir())
 

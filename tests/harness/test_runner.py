@@ -288,6 +288,12 @@ def test_nothing_is_written_when_the_input_is_wrong(tiny: Suite, tmp_path: Path)
     assert not out.exists()
 
 
+def test_a_plan_of_a_run_that_was_begun_counts_what_is_done(tiny: Suite, done: RunDir) -> None:
+    fresh, resumed = plan(tiny, DataStore()), plan(tiny, DataStore(), done)
+    assert (fresh.done, resumed.done) == (0, len(fresh.cells))
+    assert (resumed.seconds, resumed.bytes) == (0, 0)
+
+
 def test_a_plan_names_cells_and_licences(tiny: Suite) -> None:
     found = plan(tiny, DataStore())
     assert len(found.cells) == 2 * 4 + 3
