@@ -340,12 +340,12 @@ def test_a_label_is_meant_before_a_name(small: str) -> None:
     assert [g.label for g in narrowed(small, generators=("tvae",)).generators] == ["slim", "wide"]
 
 
-@pytest.mark.parametrize("asked", ["independent", "fedbench.baselines.independent:Independent"])
+@pytest.mark.parametrize("asked", ["copula", "fedbench.baselines.copula:Copula"])
 def test_a_class_is_found_by_the_label_that_reports_show(small: str, asked: str) -> None:
-    name = 'name = "fedbench.baselines.independent:Independent"'
+    name = 'name = "fedbench.baselines.copula:Copula"'
     Path(small).write_text(f"{SMALL}\n[[generators]]\n{name}\n")
     (found,) = narrowed(small, generators=(asked,)).generators
-    assert (found.label, found.choice.name.partition(":")[2]) == ("independent", "Independent")
+    assert (found.label, found.choice.name.partition(":")[2]) == ("copula", "Copula")
 
 
 def test_what_a_suite_lacks_can_be_added(small: str) -> None:
