@@ -67,14 +67,18 @@ def sent(world: World, label: str) -> str:
     )
 
 
+_AHEAD = 2
+"""Exchanges before the first round: sites enrol, and all agree on the encoder."""
+
+
 def _exchanges(found: Number) -> str:
     """Say in how many exchanges, and why these are not the scenario's rounds."""
     took, rounds = round(found.value or 0.0), int(found["rounds"] or 0)
     said = f"In {plural(took, 'exchange')}"
-    if rounds and took > rounds:
-        ahead = "to enrol and to agree how records are encoded"
-        return f"{said} ({plural(rounds, 'round')} of training, {took - rounds} {ahead})"
-    if took < rounds:
+    if rounds and took == rounds + _AHEAD:
+        ahead = f"{_AHEAD} to enrol and to agree how records are encoded"
+        return f"{said} ({plural(rounds, 'round')} of training, {ahead})"
+    if rounds and took < rounds + _AHEAD and took != rounds:
         others = f"the scenario's {plural(rounds, 'round')} are for generators that train in rounds"
         return f"{said} ({found['label']} needs no more; {others})"
     return said

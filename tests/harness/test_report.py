@@ -986,6 +986,16 @@ def test_fewer_exchanges_than_rounds_are_explained(make: Make) -> None:
     assert "In 3 exchanges (copula needs no more; the scenario's 20 rounds are for" in text
 
 
+def test_exchanges_ahead_of_the_rounds_are_explained(make: Make) -> None:
+    study = everything()
+    for row in study.rows:
+        row["rounds"] = 20
+        if row["name"] == "communication.rounds":
+            row |= {"value": 22.0}
+    text = said(make(study), "sent")
+    assert "In 22 exchanges (20 rounds of training, 2 to enrol and to agree" in text
+
+
 def test_caveats_are_about_this_run(make: Make) -> None:
     study = everything(seeds=1)
     study.rows = [r for r in study.rows if r.get("family") not in ("privacy", "communication")]
