@@ -1,8 +1,7 @@
 """The command ``fedbench``.
 
 At the top stand typer and the standard library only: ``fedbench --help`` answers at once.
-Results go to stdout, everything else to stderr. Exit status: 0 done, 1 a cell failed, a
-regression was found (or fedbench itself failed), 2 the input is wrong, 130 interrupted.
+Results go to stdout, everything else to stderr. The exit status is told by `fedbench --help`.
 """
 
 from __future__ import annotations
@@ -64,6 +63,8 @@ QUIET: Mapping[str, Any] = {"show_default": False}
 app = typer.Typer(
     help="What hospitals gain, give away and pay when they train a generator of synthetic "
     "health records together without sharing records.",
+    epilog="Exit status: 0 done; 1 a cell failed, a gate was not passed, or fedbench itself broke; "
+    "2 the input is wrong; 130 interrupted.",
     **PLAIN,
 )
 data = typer.Typer(help="What is known about the datasets, and whether they are here.", **PLAIN)
@@ -148,7 +149,7 @@ def run(  # noqa: PLR0913  (a command's options are its arguments)
     dataset: Annotated[
         Names,
         typer.Option(
-            "-d", "--dataset", help="Only this; added where the suite lacks it. Repeatable."
+            "-d", "--dataset", help="Only this. One that the suite lacks is added. Repeatable."
         ),
     ] = None,
     generator: Annotated[
@@ -156,7 +157,7 @@ def run(  # noqa: PLR0913  (a command's options are its arguments)
         typer.Option(
             "-g",
             "--generator",
-            help="Only this, by name, label or module:Class; added where the suite lacks it. "
+            help="Only this, by name, label or module:Class. One that the suite lacks is added. "
             "Repeatable.",
         ),
     ] = None,
@@ -165,7 +166,7 @@ def run(  # noqa: PLR0913  (a command's options are its arguments)
         Names,
         typer.Option(help="Only federated, centralized, local or mixture. Repeatable."),
     ] = None,
-    seeds: Annotated[str | None, typer.Option(help="Such as 0,1,2 or 0-4.")] = None,
+    seeds: Annotated[str | None, typer.Option(help="Only these: 0,1,2 or 0-4.")] = None,
     settings: Annotated[
         Names,
         typer.Option(
@@ -175,7 +176,9 @@ def run(  # noqa: PLR0913  (a command's options are its arguments)
     jobs: Annotated[
         int | None, typer.Option("-j", "--jobs", help="Jobs at a time. Default: all cores.")
     ] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.")] = None,
+    device: Annotated[
+        str | None, typer.Option(help="auto, cpu or cuda. Default: as the suite says.")
+    ] = None,
     out: Out = None,
     resume: Annotated[
         Path | None,
@@ -186,15 +189,23 @@ def run(  # noqa: PLR0913  (a command's options are its arguments)
         str, typer.Option(help="What federations run on: inprocess.", **QUIET)
     ] = "inprocess",
     executor: Annotated[str, typer.Option(help="What jobs run on: local.", **QUIET)] = "local",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be done, or is left.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Train and score everything a suite asks for, and write the report."""
+    """Train and score all that a suite asks for; write a report."""
     _one_of("--engine", engine, ["inprocess"])
     _one_of("--executor", executor, ["local"])
     if jobs is not None and jobs < 1:
         raise SpecError(f"--jobs is {jobs}; expected at least 1.")
-    from fedbench.config import DEVICES, REGIMES, Overrides, read_suite  # noqa: PLC0415
+    from fedbench.config import (  # noqa: PLC0415
+        DEVICES,
+        REGIMES,
+        Overrides,
+        additions,
+        read_suite,
+    )
     from fedbench.overrides import seeds_of  # noqa: PLC0415
 
     for name in regime or ():
@@ -211,18 +222,22 @@ def run(  # noqa: PLR0913  (a command's options are its arguments)
         settings=tuple(settings or ()),
     )
     if resume:
+        found, more = _suite_of(resume), ""
         _nothing_beside_resume(suite, out, as_written=asked == Overrides())
-    found = _suite_of(resume) if resume else read_suite("quick" if suite is None else suite, asked)
+    else:
+        name = "quick" if suite is None else suite
+        found, more = read_suite(name, asked), ", ".join(additions(name, asked))
+    added = f"added to what is in the suite {found.name!r}: {more}." if more else ""
     store = _store(data_dir)
     if dry_run:
-        return _plan(found, store, resume, as_json=as_json)
+        return _plan(found, store, resume, added, as_json=as_json)
     from fedbench import runner  # noqa: PLC0415
     from fedbench.doctor import cores  # noqa: PLC0415
 
     out = out or RUNS
     _writable("--resume" if resume else "--out", resume or out)
     start = partial(runner.run, found, out=out, resume=resume, jobs=jobs or cores(), store=store)
-    done = _watched(start, resume)
+    done = _watched(start, resume, added)
     return _ended(done, runner.failures(done), as_json=as_json)
 
 
@@ -243,10 +258,15 @@ def list_(
 
     kinds = terminal.kinds()
     if kind is not None:
+        kind = next((name for name in kinds if kind in _numbers(name)), kind)
         _one_of("KIND", kind, list(kinds))
         kinds = {kind: kinds[kind]}
     found = {name: summaries() for name, summaries in kinds.items()}
     typer.echo(_json(found) if as_json else terminal.named_lists(found))
+
+
+def _numbers(plural: str) -> Sequence[str]:
+    return plural, plural.removesuffix("s"), plural.removesuffix("ies") + "y"
 
 
 @data.command("list")
@@ -279,12 +299,11 @@ def check(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Load a dataset and compare every record with its schema."""
-    from fedbench import terminal  # noqa: PLC0415
+    """Load a dataset, compare every record with its schema, and say what to look at again."""
+    from fedbench import checkup  # noqa: PLC0415
 
-    found = terminal.contents(name, _store(data_dir))
-    counts = ", ".join(f"{count:,} {what}" for what, count in found.items() if count)
-    typer.echo(_json({name: found}) if as_json else f"{name}: {counts}; all fit the schema.")
+    found = checkup.check(name, _store(data_dir))
+    typer.echo(_json(found) if as_json else checkup.shown(found))
 
 
 @app.command()
@@ -392,10 +411,10 @@ def compare(  # noqa: PLR0913  (a command's options are its arguments)
     ],
     *,
     generator: Annotated[
-        Names, typer.Option("-g", "--generator", help="Let only this gate. Repeatable.")
+        Names, typer.Option("-g", "--generator", help="Judge only this, by label. Repeatable.")
     ] = None,
     dataset: Annotated[
-        Names, typer.Option("-d", "--dataset", help="Let only this gate. Repeatable.")
+        Names, typer.Option("-d", "--dataset", help="Judge only this. Repeatable.")
     ] = None,
     tolerance: Annotated[
         Names,
@@ -478,7 +497,8 @@ Jobs = Annotated[
 def submit(
     run: Annotated[Path, typer.Argument(help="The folder that `fedbench run` made.", **A_PATH)],
     out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="Default: the run's name.zip.", **A_PATH)
+        Path | None,
+        typer.Option("-o", "--out", help="The file to write. Default: RUN.zip, here.", **A_PATH),
     ] = None,
     board: BoardName = "hospitals",
     data_dir: DataDir = None,
@@ -562,7 +582,8 @@ def build(
     board: BoardName = "hospitals",
     entries: Entries = None,
     out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="Default: leaderboard.html.", **A_PATH)
+        Path | None,
+        typer.Option("-o", "--out", help="The file to write. Default: leaderboard.html.", **A_PATH),
     ] = None,
 ) -> None:
     """Write a board as one page that needs nothing else."""
@@ -608,7 +629,7 @@ def _entries(board: str, folder: Path | None) -> tuple[Board, Sequence[Entry]]:
     return asked, entries(asked, folder or Path(ENTRIES))
 
 
-def _watched(start: Callable[..., RunDir], resume: Path | None) -> RunDir:
+def _watched(start: Callable[..., RunDir], resume: Path | None, added: str) -> RunDir:
     """Start a run and show what it does; say how to go on when it is interrupted."""
     from fedbench.progress import watching  # noqa: PLC0415
 
@@ -619,6 +640,8 @@ def _watched(start: Callable[..., RunDir], resume: Path | None) -> RunDir:
             def observe(event: Event) -> None:
                 if event.kind == "plan":
                     place[:] = [event.note]
+                    if added:
+                        _say(added, DONE)
                 show(event)
 
             return start(observe=observe)
@@ -642,13 +665,17 @@ def _ended(done: RunDir, failures: Sequence[str], *, as_json: bool) -> None:
         raise typer.Exit(FAILED)
 
 
-def _plan(suite: Suite, store: DataStore, resume: Path | None, *, as_json: bool) -> None:
+def _plan(
+    suite: Suite, store: DataStore, resume: Path | None, added: str, *, as_json: bool
+) -> None:
     from dataclasses import asdict  # noqa: PLC0415
 
     from fedbench import runner, terminal  # noqa: PLC0415
     from fedbench.results import RunDir  # noqa: PLC0415
 
     plan = runner.plan(suite, store, RunDir.open(resume) if resume else None)
+    if added:
+        _say(added, DONE)
     typer.echo(_json(asdict(plan)) if as_json else terminal.planned(plan))
 
 

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal, get_args
 from fedbench.errors import SpecError
 from fedbench.federation.study import Choice
 from fedbench.kinds import ATTACKS, CODECS, DATASETS, GENERATORS, METRICS, PARTITIONERS, STRATEGIES
-from fedbench.overrides import NAMED, Overrides, changed, narrowed, word
+from fedbench.overrides import NAMED, Overrides, added, changed, narrowed, word
 from fedbench.partition import Parts
 from fedbench.plugin import plain
 from fedbench.tables import build, document, hint, named, read
@@ -24,6 +24,7 @@ __all__ = [
     "Regime",
     "Scenario",
     "Suite",
+    "additions",
     "bundled",
     "read_suite",
     "suite_of",
@@ -256,6 +257,16 @@ def read_suite(name: str, overrides: Overrides = AS_WRITTEN) -> Suite:
     for setting in overrides.settings:
         suite = suite_of(changed(suite.tables(), setting), where=f"--set {setting}")
     return suite
+
+
+def additions(name: str, overrides: Overrides) -> Sequence[str]:
+    """Return what is asked for that the suite itself does not have, in words.
+
+    Raises:
+        SpecError: there is no such suite.
+    """
+    path = named(name, bundled(), "suite")
+    return added(_shaped(read(path), str(path)), overrides)
 
 
 def suite_of(tables: Mapping[str, Any], where: str) -> Suite:

@@ -28,10 +28,12 @@ __all__ = [
     "Column",
     "DataStore",
     "Dataset",
+    "Download",
     "Feature",
     "Outcome",
     "Part",
     "Role",
+    "Rule",
     "Schema",
     "Task",
     "Vocabulary",
@@ -71,6 +73,8 @@ class Column:
     ``implies`` names the static column whose value this one gives away (cigarettes a day tells
     who smokes): it is hidden from whoever must guess that one.
     A column with the role ``site`` says where a patient lives and is not generated.
+    ``known`` is the day from which a static fact is known: what is known later than the index
+    time of a task (length of stay, readmission) predicts nothing there.
     """
 
     kind: Literal["number", "integer", "category"]
@@ -81,6 +85,7 @@ class Column:
     high: float = float("nan")
     log: bool = False
     implies: str = ""
+    known: float = float("-inf")
     roles: frozenset[Role] = frozenset()
 
     def __post_init__(self) -> None:
@@ -98,10 +103,23 @@ class Column:
 
 @dataclass(frozen=True, kw_only=True)
 class Vocabulary:
-    """One coding system: its public list of codes with their meaning."""
+    """One coding system: its public list of codes with their meaning.
+
+    ``shown`` are the codes that the patient table tells apart; without any, all of them.
+    """
 
     codes: Mapping[str, str]
     sensitive: frozenset[str] = frozenset()
+    shown: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if unknown := [code for code in self.shown if code not in self.codes]:
+            raise DataError(f"The vocabulary shows {unknown[0]!r}, which is none of its codes.")
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """The codes that are columns of the patient table."""
+        return self.shown or tuple(self.codes)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,12 +147,49 @@ class Task:
     Only what is dated at or before ``index`` may be used, and patients whose event or censoring
     lies at or before it are left out. ``classification`` asks for an event in
     ``(index, horizon]`` and also leaves out those censored before the horizon.
+
+    What is foreseen is the outcome, unless the task names something else:
+
+    * ``column``, a static column known later than ``index``: a number (``regression``: length of
+      stay) or a category with the levels no and yes (``classification``: readmission). Who has no
+      value is left out.
+    * ``codes``, each as ``system:code``: whether one of them is recorded in ``(index, horizon]``
+      (``classification``: next diagnosis, phenotype). Who had one before is left out; so is who
+      was censored before a finite horizon without one.
     """
 
-    kind: Literal["classification", "survival"]
+    kind: Literal["classification", "survival", "regression"]
     label: str
     index: float
     horizon: float = float("inf")
+    column: str = ""
+    codes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.column and self.codes:
+            raise DataError(f"Task {self.label!r} names a column and codes; expected one of them.")
+        if (self.kind == "regression") > bool(self.column):
+            raise DataError(f"Task {self.label!r}: a regression needs a static column.")
+        if self.kind == "survival" and (self.column or self.codes):
+            raise DataError(f"Task {self.label!r}: survival is about the outcome only.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """Something that is true of every real patient, if the records are right.
+
+    ``holds`` and ``when`` are comparisons ``NAME = < > <= >= != WHAT`` in which WHAT is a number,
+    a level or another name, or ``NAME begins WHAT``; several are joined by `` and ``. Names are
+    columns of the tables, ``day``, ``code``, ``time`` and ``event`` included. A rule is about
+    codes if it names ``code``, else about visits if it names ``day`` or a column of them, else
+    about patients; what a comparison needs and is missing breaks no rule.
+    See ``fedbench.rules``.
+    """
+
+    label: str
+    holds: str
+    source: str
+    when: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,15 +210,38 @@ class Schema:
     outcome: Outcome | None = None
     tasks: Mapping[str, Task] = field(default_factory=dict)
     cluster: str | None = None
-    rules: tuple[str, ...] = ()
+    rules: tuple[Rule, ...] = ()
 
     def __post_init__(self) -> None:
+        for name, task in self.tasks.items():
+            self._check_task(name, task)
         for name, column in (*self.static.items(), *self.visits.items()):
             if column.implies and column.implies not in self.static:
                 raise DataError(
                     f"Schema {self.name!r}: {name} implies {column.implies!r}, which is no static "
                     f"column. There are {', '.join(self.static)}."
                 )
+
+    def _check_task(self, name: str, task: Task) -> None:
+        where = f"Schema {self.name!r}: the task {name!r}"
+        if not task.column and not task.codes and self.outcome is None:
+            raise DataError(f"{where} is about the outcome, and there is none.")
+        for code in task.codes:
+            system, _, found = code.partition(":")
+            if system not in self.vocabularies or found not in self.vocabularies[system].codes:
+                raise DataError(f"{where} is about {code!r}; expected system:code, both listed.")
+        if not task.column:
+            return
+        column = self.static.get(task.column)
+        if column is None or not column.known > task.index:
+            raise DataError(
+                f"{where} is about {task.column!r}; expected a static column whose 'known' is "
+                f"later than its index, {task.index:g}."
+            )
+        if (column.kind == "category") == (task.kind == "regression"):
+            raise DataError(f"{where}: a {task.kind} cannot be about a {column.kind} column.")
+        if column.kind == "category" and column.levels != ("no", "yes"):
+            raise DataError(f"{where}: {task.column!r} needs the levels no and yes.")
 
     @property
     def site(self) -> str | None:
@@ -214,10 +292,11 @@ class Schema:
                 for name, column in self.visits.items()
             ]
         for system, vocabulary in self.vocabularies.items():
-            for code, label in vocabulary.codes.items():
+            for code in vocabulary.features:
                 roles: frozenset[Role] = frozenset(
                     ["sensitive"] if code in vocabulary.sensitive else []
                 )
+                label = vocabulary.codes[code]
                 ever = Column(kind="category", levels=("no", "yes"), label=label, roles=roles)
                 found.append(
                     Feature(f"{code}@{window.name}", ever, Part.CODES, code, window, system=system)
@@ -439,11 +518,13 @@ class DataStore:
         return cls(Path(root) if root else None)
 
     def folder(self, name: str) -> Path:
-        """Return the folder of a dataset.
+        """Return the folder of a dataset, inside the root unless it is an absolute path.
 
         Raises:
             DataError: it is not there.
         """
+        if Path(name).is_absolute() and Path(name).is_dir():
+            return Path(name)
         if self.root is None:
             raise DataError(
                 f"The dataset needs the folder {name!r}, and no data folder is set. "
@@ -454,12 +535,27 @@ class DataStore:
         return folder
 
 
+@dataclass(frozen=True, kw_only=True)
+class Download:
+    """A file that the publisher offers to everyone: where it is, where it goes, what it must be."""
+
+    url: str
+    path: str
+    sha256: str
+
+
 class Dataset(Plugin):
-    """A source of records, with what a user must know before using them."""
+    """A source of records, with what a user must know before using them.
+
+    ``home`` is the page where the records and their terms are, ``downloads`` the files there that
+    nobody has to ask for.
+    """
 
     title: ClassVar[str]
     licence: ClassVar[str]
     citation: ClassVar[str]
+    home: ClassVar[str] = ""
+    downloads: ClassVar[tuple[Download, ...]] = ()
     embedded: ClassVar[bool] = False
     redistributable: ClassVar[bool] = True
     """Whether records derived from the data may be published."""

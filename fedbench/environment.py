@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import os
 import platform
@@ -9,8 +10,11 @@ import subprocess
 import sys
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+from fedbench.kinds import KINDS
 
 __all__ = ["SOURCES", "describe", "source_digest", "versions"]
 
@@ -39,6 +43,8 @@ TRAINING = [
     "partitioners/_dealing",
 ]
 """The modules that decide what a model learns, beside those of the plug-ins that it is told of."""
+
+PLUGINS = {kind.package for kind in KINDS.values()}
 
 SOURCES: dict[str, str] = {}
 """What ``source_digest`` found, by module."""
@@ -71,8 +77,9 @@ def versions() -> dict[str, str]:
 def source_digest(module: str) -> str:
     """Return a digest of the code that trains, with the plug-in defined in ``module``.
 
-    Read once per run: workers are told what the parent found, so that a file edited while a
-    run is under way does not split it in two.
+    To a plug-in belong the files beside it that it imports, and plug-ins of ours. Read once per
+    run: workers are told what the parent found, so that a file edited while a run is under way
+    does not split it in two.
     """
     if module not in SOURCES:
         SOURCES[module] = _digest_of(module)
@@ -81,9 +88,37 @@ def source_digest(module: str) -> str:
 
 def _digest_of(module: str) -> str:
     here = Path(__file__).parent
-    plugin = sys.modules[module].__file__
-    files = [*(here / f"{name}.py" for name in TRAINING), Path(str(plugin))]
+    plugin = Path(str(sys.modules[module].__file__))
+    files = [*(here / f"{name}.py" for name in TRAINING), plugin, *_used(plugin)]
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:12]
+
+
+def _used(plugin: Path) -> list[Path]:
+    """Return the files that a plug-in imports: those beside it, and plug-ins of ours."""
+    found, due = [plugin], [plugin]
+    while due:
+        more = [path for path in _imported(due.pop(), plugin.parent) if path not in found]
+        found += more
+        due += more
+    # By name: the same plug-in has the same digest wherever it lies.
+    return sorted(found[1:], key=lambda path: path.name)
+
+
+def _imported(file: Path, folder: Path) -> list[Path]:
+    if file.suffix != ".py":  # compiled
+        return []
+    modules: dict[str, None] = {}
+    for node in ast.walk(ast.parse(file.read_bytes())):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            origin = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            modules |= dict.fromkeys([*origin, *(alias.name for alias in node.names)])
+    beside = [folder / f"{name.rpartition('.')[2]}.py" for name in modules]
+    ours = [
+        Path(str(spec.origin))
+        for name in modules
+        if name.rpartition(".")[0] in PLUGINS and (spec := find_spec(name))
+    ]
+    return [path for path in dict.fromkeys([*beside, *ours]) if path.is_file()]
 
 
 def _git() -> str:

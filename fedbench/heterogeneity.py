@@ -42,6 +42,7 @@ def indices(cohort: Cohort, partition: Partition) -> list[Index]:
       always looks different; compare it with this before calling it so. Clusters of people who
       are alike (matched sets) differ by somewhat more.
 
+    A site that several small hospitals were merged into has ``patients of`` each of them.
     For all sites: ``largest label divergence`` (of the event), ``size gini`` (0: all equal)
     and ``size ratio`` (largest to smallest).
     """
@@ -55,6 +56,11 @@ def indices(cohort: Cohort, partition: Partition) -> list[Index]:
         *_each("share", names, size / size.sum()),
         *_each("divergence", names, *_divergences(cohort, site, size)),
         *_sizes(size),
+        *(
+            Index(site, f"patients of {hospital}", float(count))
+            for site, hospitals in partition.merged.items()
+            for hospital, count in hospitals.items()
+        ),
     ]
     if cohort.schema.outcome:
         rate = np.bincount(site, weights=cohort.event, minlength=len(names)) / size

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from fedbench.attack import Attack
 from fedbench.codec import Codec
 from fedbench.data import Cohort, Dataset, DataStore
-from fedbench.errors import ContractError, FedbenchError
+from fedbench.errors import ContractError, DataError, FedbenchError
 from fedbench.generator import Generator
 from fedbench.metric import Metric
 from fedbench.partition import Partitioner
@@ -59,6 +60,8 @@ def cohort_of(name: str, settings: Mapping[str, Any], store: DataStore) -> Cohor
     except FedbenchError as error:
         error.args = (f"{name}: {error}",)
         raise
+    except FileNotFoundError as error:
+        raise DataError(f"{name}: {_absent(error, store)}") from error
     except Exception as error:
         raise ContractError(f"{name}: load broke with {type(error).__name__}: {error}") from error
     if not isinstance(cohort, Cohort):
@@ -66,3 +69,15 @@ def cohort_of(name: str, settings: Mapping[str, Any], store: DataStore) -> Cohor
     if cohort.schema != schema:
         raise ContractError(f"{name}: load returned records of another schema than it declares.")
     return cohort
+
+
+def _absent(error: FileNotFoundError, store: DataStore) -> str:
+    """Say which file a dataset misses, where it was looked for, and what to do."""
+    path = str(error.filename or error)
+    here = "" if Path(path).is_absolute() else f" (looked for in {Path.cwd()})"
+    found = f"it is {store.root}" if store.root else "none is set"
+    return (
+        f"load found no file {path!r}{here}. Put it there; or let load read it from "
+        f"store.folder(NAME), a folder of the data folder, which is --data-dir or FEDBENCH_DATA "
+        f"({found})."
+    )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Any, ClassVar, Literal, TypeVar, cast
 
 import numpy as np
@@ -13,10 +14,21 @@ from numpy.typing import NDArray
 
 from fedbench.data import Cohort, Schema
 from fedbench.encoding import Encoder
+from fedbench.errors import ContractError
 from fedbench.plugin import Plugin
 from fedbench.seeds import Rng
 
-__all__ = ["Anchors", "Evidence", "Family", "Key", "Measure", "Metric", "Refusal", "View"]
+__all__ = [
+    "Anchors",
+    "Evidence",
+    "Family",
+    "Key",
+    "Measure",
+    "Metric",
+    "Refusal",
+    "View",
+    "checked",
+]
 
 Family = Literal["fidelity", "utility", "privacy", "fairness", "communication", "compute"]
 
@@ -152,3 +164,38 @@ class Metric(Plugin):
     @abstractmethod
     def measure(self, evidence: Evidence, rng: Rng) -> Sequence[Measure | Refusal]:
         """Answer the question."""
+
+
+def checked(metric: Metric, found: object, draws: int) -> Sequence[Measure | Refusal]:
+    """Return what a metric answered, if it is what a metric promises to answer.
+
+    Raises:
+        ContractError: it is something else; says which plug-in, what it gave and what was expected.
+    """
+    what = f"{type(metric).__module__}:{type(metric).__name__}.measure"
+    if isinstance(found, Measure | str) or not isinstance(found, Iterable):
+        raise ContractError(
+            f"{what} returned {found!r:.80}; expected a list of Measure and Refusal."
+        )
+    answers = list(found)
+    for answer in answers:
+        if wrong := _wrong(answer, draws):
+            raise ContractError(f"{what} returned a list with {wrong}")
+    return answers
+
+
+def _wrong(answer: object, draws: int) -> str:
+    """Return what is wrong with an answer and what was expected, or nothing."""
+    if not isinstance(answer, Measure | Refusal):
+        return f"{answer!r:.80}; expected Measure or Refusal."
+    if not isinstance(answer.key, Key):
+        return f"the key {answer.key!r:.80}; expected a Key."
+    if isinstance(answer, Refusal):
+        return "" if answer.reason else "a Refusal without a reason; expected one in words."
+    for name in ("value", "low", "high", "n"):
+        if not isinstance(number := getattr(answer, name), Real):
+            return f"the {name} {number!r:.80} in a Measure; expected a number."
+    if answer.replicates is not None and np.shape(answer.replicates) != (draws,):
+        shape = np.shape(answer.replicates)
+        return f"replicates of the shape {shape}; expected one number per draw, ({draws},)."
+    return ""

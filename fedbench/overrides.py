@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from fedbench.errors import SpecError
+from fedbench.kinds import KINDS
 from fedbench.tables import hint
 
-__all__ = ["NAMED", "Overrides", "changed", "narrowed", "seeds_of", "word"]
+__all__ = ["NAMED", "Overrides", "added", "changed", "narrowed", "seeds_of", "word"]
 
 Tables = dict[str, Any]
 """A suite file as TOML gives it."""
@@ -64,7 +65,7 @@ def narrowed(tables: Mapping[str, Any], asked: Overrides) -> Tables:
     The tables have the right shape: ``suite`` is a table, the others are lists of tables.
 
     Raises:
-        SpecError: the suite has no such scenario, or no dataset is run in it.
+        SpecError: nothing is called so, or no dataset is run in a scenario.
     """
     head = dict(tables.get("suite", {}))
     for name in ("regimes", "seeds"):
@@ -74,11 +75,27 @@ def narrowed(tables: Mapping[str, Any], asked: Overrides) -> Tables:
         head["device"] = asked.device
     found = {**tables, "suite": head}
     for kind in NAMED:
-        if wanted := dict.fromkeys(getattr(asked, kind)):
-            found[kind] = [table for name in wanted for table in _called(tables, name, kind)]
+        if wanted := getattr(asked, kind):
+            found[kind] = _distinct(
+                table for name in wanted for table in _called(tables, name, kind)
+            )
     if asked.scenarios:
         found["datasets"] = _run_in(found.get("datasets", []), asked)
     return found
+
+
+def added(tables: Mapping[str, Any], asked: Overrides) -> Sequence[str]:
+    """Return what ``narrowed`` adds, in words: whoever narrows may not mean to.
+
+    >>> added({"generators": [{"name": "tvae"}]}, Overrides(generators=("tvae", "copula")))
+    ["generator 'copula'"]
+    """
+    return [
+        f"{kind.removesuffix('s')} {name!r}"
+        for kind in NAMED
+        for name in dict.fromkeys(getattr(asked, kind))
+        if not _places(tables, name, kind)
+    ]
 
 
 def changed(tables: Mapping[str, Any], setting: str) -> Tables:
@@ -116,17 +133,19 @@ def changed(tables: Mapping[str, Any], setting: str) -> Tables:
 def _called(tables: Mapping[str, Any], name: str, kind: str) -> Sequence[Any]:
     if places := _places(tables, name, kind):
         return [tables[kind][place] for place in places]
-    if kind != "scenarios":
+    own = [_names(table)[-1] for table in tables.get(kind, [])]
+    more = [] if kind == "scenarios" else [n for n in KINDS[kind].names() if n not in own]
+    if name in more or (kind != "scenarios" and ":" in name):
         return [{"name": name}]
-    names = [_names(table)[-1] for table in tables.get(kind, [])]
+    advice = f" What can be added: {', '.join(more)}, or yours as module:Class." if more else ""
     raise SpecError(
-        f"There is no scenario {name!r} in the suite.{hint(name, names)} It has: "
-        f"{', '.join(names) or 'none'}."
+        f"There is no {kind.removesuffix('s')} {name!r} in the suite.{hint(name, [*own, *more])} "
+        f"It has: {', '.join(own) or 'none'}.{advice}"
     )
 
 
 def _places(tables: Mapping[str, Any], name: str, kind: str) -> Sequence[int]:
-    """Return where this label is, or else everything of this name."""
+    """Return where this label is, or else everything of this name, or of this class."""
     found = [_names(table) for table in tables.get(kind, [])]
     by_label = [place for place, names in enumerate(found) if name == names[-1]]
     return by_label or [place for place, names in enumerate(found) if name in names]
@@ -138,9 +157,19 @@ def word(name: str) -> str:
 
 
 def _names(table: Mapping[str, Any]) -> Sequence[str]:
-    """Return the name and, last, the label of a table."""
+    """Return what a table may be called: its name, the class in it and, last, its label."""
     name = str(table.get("name", ""))
-    return name, str(table.get("label") or (word(name) if ":" in name else name))
+    label = str(table.get("label") or (word(name) if ":" in name else name))
+    return name, *([name.rpartition(":")[2], word(name)] if ":" in name else []), label
+
+
+def _distinct(tables: Iterable[Any]) -> Sequence[Any]:
+    """Return every table once: two names may mean the same one."""
+    found: list[Any] = []
+    for table in tables:
+        if table not in found:
+            found.append(table)
+    return found
 
 
 def _run_in(datasets: Sequence[Mapping[str, Any]], asked: Overrides) -> Sequence[Any]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 
 import numpy as np
@@ -21,16 +22,20 @@ __all__ = ["Partition", "Partitioner", "Parts", "Split", "split_site"]
 
 @dataclass(frozen=True)
 class Partition:
-    """Which patients live at which site: every patient, and every cluster, at exactly one."""
+    """Which patients live at which site: every patient, and every cluster, at exactly one.
+
+    ``merged`` says which hospitals of the records a site stands for, where it is more than one,
+    and how many patients each of them has.
+    """
 
     patients: Mapping[str, NDArray[np.object_]]
+    merged: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     def check(self, cohort: Cohort) -> Partition:
         """Return this partition, or say what is wrong with it.
 
         Raises:
             ContractError: a patient is missing, dealt twice, or a cluster torn apart.
-            SpecError: a site received too few patients to be split.
         """
         everyone = np.concatenate([np.array([], dtype=object), *self.patients.values()])
         if len(everyone) != len(set(everyone)):
@@ -44,11 +49,6 @@ class Partition:
         ).drop_duplicates()
         if homes["cluster"].duplicated().any():
             raise ContractError("A cluster was torn apart between sites.")
-        if small := [f"{name} ({len(p)})" for name, p in self.patients.items() if len(p) < 2]:
-            raise SpecError(
-                f"These sites received fewer than two patients: {', '.join(small)}. "
-                "Ask for fewer sites or less skew."
-            )
         return self
 
     def site_of(self, patients: NDArray[np.object_]) -> NDArray[np.object_]:
@@ -63,6 +63,10 @@ class Partitioner(Plugin):
     @abstractmethod
     def deal(self, cohort: Cohort, rng: Rng) -> Partition:
         """Deal every patient of ``cohort``, and every cluster whole, to a site."""
+
+    def advice(self, minimum: int) -> str:
+        """Say what to change so that every site has at least so many patients."""
+        return "Ask for fewer sites or less skew, or change the parts of the dataset."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +95,19 @@ class Parts:
     def held(self) -> float:
         """The share kept as non-members beside the test patients."""
         return 0.0 if isinstance(self.control, str) else self.control
+
+    @property
+    def shares(self) -> Mapping[str, float]:
+        """The share of each part that is asked for."""
+        rest = 1 - self.train - self.held - self.reference
+        found = {"train": self.train, "control": self.held, "reference": self.reference}
+        return {name: share for name, share in {**found, "test": rest}.items() if share > 0}
+
+    @property
+    def enough(self) -> int:
+        """Patients (clusters) with which no part of a site stays empty, whoever has events."""
+        alike = math.ceil(1 / min(self.shares.values()) - 1e-9)
+        return 2 * alike - 1  # so many must be on one side: with events, or without
 
 
 @dataclass(frozen=True)
@@ -125,7 +142,7 @@ def split_site(cohort: Cohort, site: str, parts: Parts, seeds: Seeds) -> Split:
     order = order[np.argsort(seen[order], kind="stable")]
     counts = np.bincount(seen.astype(int), minlength=2)
     place = np.concatenate(
-        [(np.arange(count) + rng.random()) / max(count, 1) for count in counts if count]
+        [[], *((np.arange(count) + rng.random()) / count for count in counts if count)]
     )
     cuts = np.cumsum([parts.train, parts.held, parts.reference])
     part = np.empty(len(clusters), dtype=int)
@@ -139,6 +156,6 @@ def split_site(cohort: Cohort, site: str, parts: Parts, seeds: Seeds) -> Split:
     if empty := [name for name, cohort in asked.items() if not len(cohort)]:
         raise SpecError(
             f"Site {site!r} has {len(clusters)} patients or clusters, too few to fill "
-            f"{' and '.join(empty)}. Merge sites, or change the parts."
+            f"{' and '.join(empty)}; with these parts, {parts.enough} are always enough."
         )
     return Split(train=train, test=test, control=control, reference=reference)

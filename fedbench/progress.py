@@ -25,8 +25,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Bars", "Lines", "duration", "watching"]
 
+SILENCE = 60.0
+"""Seconds after which a log says what is being done, at the next chance."""
+
 MOST_LINES = 100
-"""A log says no more about jobs that went well, however many there are."""
+"""About this many lines, at most, tell in a log of jobs that went well."""
 
 GOOD = "done"
 
@@ -58,13 +61,21 @@ def duration(seconds: float) -> str:
 
 @dataclass
 class Lines:
-    """Plain lines: what was asked, a share of what is done, and everything that went wrong."""
+    """Plain lines, for the log of a CI.
+
+    Up to ``MOST_LINES`` jobs have a line each as they end. Of more than that, a line comes with
+    every hundredth of them and says how many it speaks for, so that a log stays short; what went
+    wrong always has a line of its own, with the reason. Every line counts all jobs that ended.
+    After a minute without a line, one says what is being done now.
+    """
 
     stream: TextIO
     total: int = 0
     done: int = 0
     told: int = 0
+    silent: int = 0
     started: float = field(default_factory=time.monotonic)
+    last: float = field(default_factory=time.monotonic)
 
     def __call__(self, event: Event) -> None:
         """Take note of an event."""
@@ -77,20 +88,29 @@ class Lines:
             case "end":
                 self.done += 1
                 self._ended(event)
-            case _:
-                pass
+            case "start" | "stage":
+                if time.monotonic() - self.last >= SILENCE:
+                    note = f": {event.note}" if event.note else ""
+                    self._count(f"at {event.job}{note}")
 
     def _ended(self, event: Event) -> None:
         share = self.done * MOST_LINES // max(self.total, MOST_LINES)
         good = event.status in ("", GOOD)
         if good and share <= self.told:
+            self.silent += 1
             return
-        self.told = share
         what = "" if good else f": {event.status}{_because(event)}"
+        if good:
+            what = f" and {self.silent} before it" if self.silent else ""
+            self.told, self.silent = share, 0
+        self._count(f"{event.job}{what}")
+
+    def _count(self, what: str) -> None:
         elapsed = duration(time.monotonic() - self.started)
-        self._say(f"[{self.done}/{self.total}] {event.job}{what} ({elapsed})")
+        self._say(f"[{self.done}/{self.total}] {what} ({elapsed})")
 
     def _say(self, text: str) -> None:
+        self.last = time.monotonic()
         print(text, file=self.stream, flush=True)
 
 

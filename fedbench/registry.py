@@ -24,12 +24,12 @@ from importlib.metadata import EntryPoints, entry_points
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from fedbench.errors import ContractError, FedbenchError, SpecError
 from fedbench.plugin import Plugin, plain
 
-__all__ = ["Kind", "expected"]
+__all__ = ["Kind", "expected", "misnamed"]
 
 P = TypeVar("P", bound=Plugin)
 
@@ -170,6 +170,8 @@ class Kind(Generic[P]):
                 f"{where} does not say its {', '.join(silent)}, which a {self.base.__name__} "
                 "promises."
             )
+        if wrong := misnamed(plugin, self.base):
+            raise ContractError(f"{where} says that {wrong}")
         # Asked of the class itself: one that only inherits the decorator loses its own settings.
         own = vars(plugin).get("__dataclass_params__")
         if own is None or not own.frozen:
@@ -249,6 +251,25 @@ def _promised(base: type[Plugin]) -> list[str]:
         for name, shape in inspect.get_annotations(base).items()
         if str(shape).startswith("ClassVar")
     ]
+
+
+def misnamed(plugin: type[Plugin], base: type[Plugin]) -> str:
+    """Return which class variable is no word that its kind of plug-in knows, or nothing."""
+    for name, words in _choices(base).items():
+        if (said := getattr(plugin, name)) not in words:
+            return f"its {name} is {said!r}; expected one of {', '.join(words)}."
+    return ""
+
+
+@lru_cache
+def _choices(base: type[Plugin]) -> Mapping[str, tuple[str, ...]]:
+    """Return the words between which a kind of plug-in lets its class variables choose."""
+    shapes = {
+        name: get_args(shape)[0]
+        for name, shape in get_type_hints(base).items()
+        if get_origin(shape) is ClassVar
+    }
+    return {name: get_args(shape) for name, shape in shapes.items() if get_origin(shape) is Literal}
 
 
 def _settings(plugin: type[Plugin]) -> dict[str, str]:

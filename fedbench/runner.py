@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fedbench.config import Suite, suite_of
 from fedbench.data import DataStore
@@ -13,22 +13,24 @@ from fedbench.errors import RunError, SpecError
 from fedbench.results import RunDir, write_json
 from fedbench.workers import Event, Observer, Task, heeding_ctrl_c, work
 
+if TYPE_CHECKING:
+    from fedbench.cells import Job
+
 __all__ = ["Event", "Plan", "failures", "plan", "run"]
-
-
-START, CELL, VALUE = 15.0, 2.0, 5e-5
-"""Seconds of one core that a run, a cell and a value trained on take, as `quick` took them."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run would do, before it does it; seconds and bytes are rough.
+    """What a run would do, before it does it; seconds (of one core) and bytes are rough.
 
-    ``done`` counts the cells that a resumed run has already.
+    ``cells`` and ``jobs`` are what is left to do. A resumed run has ``done`` others already;
+    ``outdated`` ones are finished, but other code, data or versions made them, and they are made
+    again.
     """
 
     cells: list[str]
     done: int
+    outdated: int
     jobs: int
     seconds: float
     bytes: int
@@ -49,24 +51,59 @@ def plan(suite: Suite, store: DataStore, begun: RunDir | None = None) -> Plan:
     from fedbench.world import World  # noqa: PLC0415
 
     suite.check()
-    seconds, size, licences = START, 0, []
+    trained, licences = {}, []
     for choice, scenario in suite.worlds():
         dataset = DATASETS.build(choice.name, choice.settings)
         cohort = load(choice, store)
         for seed in suite.seeds:
             world = World(choice, scenario, seed, cohort, suite.records, suite.replicates)
-            trained = sum(len(split.train) for split in world.splits.values())
-            cells = len(suite.generators) * len(suite.regimes)
-            seconds += cells * (CELL + VALUE * trained * len(cohort.schema.features))
-            size += cells * (500_000 + 60 * trained)
+            patients = sum(len(split.train) for split in world.splits.values())
+            trained[choice.name, scenario.name, seed] = patients
         licences.append((choice.name, dataset.licence, dataset.citation))
-    jobs = jobs_of(suite)
-    names = [label_of(job, *cell) for job in jobs for cell in job.cells(suite)]
-    done = sum(not cell.due for cell in cells_of(suite, begun, store)) if begun else 0
-    left = 1 - done / len(names)
+    every = [(job, *cell) for job in jobs_of(suite) for cell in job.cells(suite)]
+    found = cells_of(suite, begun, store) if begun else []
+    done = {place for place, cell in enumerate(found) if not cell.due}
+    left = [cell for place, cell in enumerate(every) if place not in done]
+    known = {cell.here.path for cell in found}
+    costs = [
+        _cost(suite, job, regime, trained[job.dataset.name, job.scenario.name, job.seed])
+        for job, _, regime in left
+    ]
     return Plan(
-        names, done, len(jobs), seconds * left, round(size * left), list(dict.fromkeys(licences))
+        cells=[label_of(*cell) for cell in left],
+        done=len(done),
+        outdated=sum(cell.path not in known for cell in begun.cells()) if begun else 0,
+        jobs=len({job.label for job, *_ in left}),
+        seconds=START + sum(cost[0] for cost in costs),
+        bytes=sum(cost[1] for cost in costs),
+        licences=list(dict.fromkeys(licences)),
     )
+
+
+START = 12.0
+"""Seconds that a run takes beside its cells: imports, worlds, results, the report."""
+QUESTION, PATIENT = 0.1, 7.5e-5
+"""Seconds that a metric or attack takes on one model, and for each patient trained on."""
+MODELS = {"federated": 1.5, "local": 2.2}
+"""How much longer questions take about several hospitals or models."""
+FIT, PASS = 0.3, 0.05
+"""Seconds to train, and for each pass over the patients.
+
+All as measured on `smoke` and `quick` with one job at a time on a server of 2026: between 0.9 and
+1.1 times what they took.
+"""
+
+
+def _cost(suite: Suite, job: Job, regime: str, trained: int) -> tuple[float, int]:
+    """Return about how many seconds of one core and bytes on disk a cell takes."""
+    from fedbench.kinds import GENERATORS  # noqa: PLC0415
+
+    questions = len(suite.metrics) + len(suite.attacks)
+    seconds = questions * (QUESTION + PATIENT * trained) * MODELS.get(regime, 1)
+    if job.generator is None:
+        return seconds, 0
+    generator = GENERATORS.build(job.generator.name, job.generator.settings)
+    return seconds + FIT + PASS * getattr(generator, "passes", 0), 500_000 + 60 * trained
 
 
 def run(  # noqa: PLR0913  (each is a choice of the user's)

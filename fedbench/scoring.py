@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fedbench.errors import Refused, Unsupported
-from fedbench.metric import Anchors, Evidence, Measure, Metric, Refusal, View
+from fedbench.errors import ContractError, Refused, Unsupported
+from fedbench.metric import Anchors, Evidence, Measure, Metric, Refusal, View, checked
+from fedbench.seeds import Rng
 from fedbench.world import World
 
 __all__ = ["Answer", "Question", "answers", "pairs", "questions"]
@@ -118,7 +119,10 @@ def answers(
             about = (name, metric.family, metric.better, metric.version)
             return Answer(to, *about, found, status, anchors=metric.anchors)
 
-        for found, status in guarded(lambda e=evidence, r=rng: metric.measure(e, r)):  # type: ignore[misc]
+        def ask(about: Evidence = evidence, rng: Rng = rng) -> Sequence[Measure | Refusal]:
+            return checked(metric, metric.measure(about, rng), len(about.test.weights))
+
+        for found, status in guarded(ask):
             yield answer(found, status)
 
 
@@ -133,5 +137,7 @@ def guarded(
         yield Refusal(reason=str(reason)), "skipped"
     except Refused as reason:
         yield Refusal(reason=str(reason)), "refused"
+    except ContractError as reason:
+        yield Refusal(reason=str(reason)), "failed"
     except Exception:  # noqa: BLE001  (the one place where a measure becomes failed)
         yield Refusal(reason=traceback.format_exc(limit=8)), "failed"

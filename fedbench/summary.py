@@ -98,7 +98,7 @@ def _codes_in(cohort: Cohort, window: Window, patients: pd.Index) -> dict[str, p
     found = {}
     for system, vocabulary in cohort.schema.vocabularies.items():
         mine = within[within["system"] == system]
-        for code in vocabulary.codes:
+        for code in vocabulary.features:
             have = patients.isin(mine.loc[mine["code"] == code, "patient"])
             found[f"{code}@{window.name}"] = pd.Series(np.where(have, "yes", "no"), index=patients)
     return found

@@ -33,6 +33,13 @@ def named(name: str, known: Mapping[str, Path], kind: str) -> Path:
         SpecError: there is neither.
     """
     path = known.get(name) or Path(name)
+    if name and path.is_dir():
+        begun = kind == "suite" and (path / "cells").is_dir()
+        advice = f" To go on with this run: `fedbench run --resume {path}`." if begun else ""
+        raise SpecError(
+            f"{name!r} is a folder; expected a TOML file, or a {kind} by name: "
+            f"{', '.join(known)}.{advice}"
+        )
     if not path.is_file():
         raise SpecError(
             f"There is no {kind} {name!r}.{hint(name, known)} It is neither a file nor one of "

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tabulate import tabulate
 
 from fedbench.config import bundled
-from fedbench.data import Column, DataStore
+from fedbench.data import Cohort, Column, DataStore
 from fedbench.errors import DataError
 from fedbench.kinds import DATASETS, KINDS, cohort_of
 from fedbench.plugin import plain
@@ -26,6 +26,7 @@ __all__ = [
     "audited",
     "compared",
     "contents",
+    "counts",
     "datasets",
     "described",
     "description",
@@ -77,7 +78,11 @@ def contents(name: str, store: DataStore) -> Mapping[str, int]:
     Raises:
         DataError: it is not there, or does not fit its schema.
     """
-    cohort = cohort_of(name, {}, store)
+    return counts(cohort_of(name, {}, store))
+
+
+def counts(cohort: Cohort) -> Mapping[str, int]:
+    """Return how much there is of a cohort."""
     return {
         "patients": len(cohort),
         "hospitals": 0 if cohort.sites is None else len(set(cohort.sites)),
@@ -141,18 +146,28 @@ def described(found: Mapping[str, Any]) -> str:
 
 
 def planned(plan: Plan) -> str:
-    """Show what a run would do."""
+    """Show what a run would do, or what is left of it."""
     cells = "\n".join(f"  {label}" for label in plan.cells)
-    done = f"; {plan.done} of them are done" if plan.done else ""
     licences = "\n".join(
         f"  {name}: {licence}. {citation}" for name, licence, citation in plan.licences
     )
     return (
-        f"{len(plan.cells)} cells in {plan.jobs} jobs{done}\n{cells}\n\n"
-        f"To expect, roughly: {duration(plan.seconds)} of one core (more where networks are "
-        f"larger or trained longer than in quick), {size(plan.bytes)} on disk.\n\n"
+        f"{_left(plan)}\n{cells}\n\n"
+        f"To expect: about {duration(plan.seconds)} of one core, give or take half (more where "
+        f"networks are larger than in quick), {size(plan.bytes)} on disk.\n\n"
         f"Data\n{licences}"
     )
+
+
+def _left(plan: Plan) -> str:
+    cells, total = len(plan.cells), plan.done + len(plan.cells)
+    left = f"{cells} cell{'s' * (cells != 1)} in {plan.jobs} job{'s' * (plan.jobs != 1)}"
+    if plan.done:
+        verb = "is" if cells == 1 else "are"
+        left = f"{plan.done} of {total} cells are done, {left} {verb} left"
+    if plan.outdated:
+        left += f" ({plan.outdated} finished ones are of other code, data or versions)"
+    return left
 
 
 def primary(run: RunDir) -> str:

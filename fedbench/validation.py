@@ -80,6 +80,11 @@ def _codes(schema: Schema, table: pd.DataFrame | None, everyone: pd.Index) -> pd
 
 
 def _outcome(schema: Schema, table: pd.DataFrame | None, everyone: pd.Index) -> pd.DataFrame:
+    if table is None and schema.outcome:
+        raise DataError(
+            f"outcome: no such table is given, but the schema has the outcome "
+            f"{schema.outcome.label!r}; expected patient, time and event of every patient."
+        )
     table = _given("outcome", table, ["patient", "time", "event"], there=schema.outcome is not None)
     found = {"patient": _known("outcome", table, everyone)}
     for name in ("time", "event"):
@@ -98,7 +103,9 @@ def _outcome(schema: Schema, table: pd.DataFrame | None, everyone: pd.Index) -> 
     if len(without := everyone.difference(pd.Index(ends["patient"]))):
         raise DataError(
             f"outcome: {len(without)} patients of the static table have no row, "
-            f"the first is {without[0]!r}; expected one row per patient."
+            f"the first is {without[0]!r}; expected one row per patient. Who had no event has "
+            "event 0 and, as time, the last day on which that is known; leave out whom nobody "
+            "followed."
         )
     return ends
 

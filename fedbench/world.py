@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,11 +15,11 @@ from numpy.typing import NDArray
 from fedbench.config import DatasetChoice, Scenario
 from fedbench.data import TABLES, Cohort, Schema
 from fedbench.encoding import Encoder, summarize
-from fedbench.errors import ContractError, FedbenchError
+from fedbench.errors import ContractError, FedbenchError, SpecError
 from fedbench.heterogeneity import indices
 from fedbench.kinds import PARTITIONERS
 from fedbench.metric import View
-from fedbench.partition import Partition, Parts, Split, split_site
+from fedbench.partition import Partition, Partitioner, Parts, Split, split_site
 from fedbench.seeds import Seeds
 from fedbench.stats import poisson_weights
 
@@ -53,30 +54,56 @@ class World:
     def partition(self) -> Partition:
         """Which patient lives where."""
         choice = self.scenario.partition
-        partitioner = PARTITIONERS.build(choice.name, choice.settings)
         rng = self.seeds.child("partition", self.scenario.name).rng()
         try:
-            dealt = partitioner.deal(self.cohort, rng)
-        except FedbenchError:
-            raise
+            dealt = self._partitioner.deal(self.cohort, rng)
+            if isinstance(dealt, Partition):
+                return dealt.check(self.cohort)
+        except FedbenchError as error:
+            raise self._placed(error) from error
         except Exception as error:
             what = f"{type(error).__name__}: {error}"
             raise ContractError(f"{choice.name}: deal broke with {what}") from error
-        if not isinstance(dealt, Partition):
-            raise ContractError(
-                f"{choice.name}: deal returned {dealt!r:.80}; expected a Partition."
-            )
-        return dealt.check(self.cohort)
+        raise ContractError(f"{choice.name}: deal returned {dealt!r:.80}; expected a Partition.")
+
+    @property
+    def _partitioner(self) -> Partitioner:
+        choice = self.scenario.partition
+        found: Partitioner = PARTITIONERS.build(choice.name, choice.settings)
+        return found
+
+    def _placed(self, error: FedbenchError) -> FedbenchError:
+        """Return an error that says where it happened."""
+        return type(error)(f"{self.dataset.name}, scenario {self.scenario.name!r}: {error}")
 
     @cached_property
     def splits(self) -> Mapping[str, Split]:
         """Each site's own split, by name."""
         parts = Parts(**self.dataset.parts)
         _ = self.cohort.table  # once for all: every part takes its rows from it
-        return {
-            site: split_site(self.cohort.take(patients), site, parts, self.seeds)
-            for site, patients in sorted(self.partition.patients.items())
-        }
+        dealt = sorted(self.partition.patients.items())
+        try:
+            return {
+                site: split_site(self.cohort.take(patients), site, parts, self.seeds)
+                for site, patients in dealt
+            }
+        except SpecError as error:
+            raise self._placed(SpecError(self._too_small(parts))) from error
+
+    def _too_small(self, parts: Parts, most: int = 5) -> str:
+        """Name the sites that cannot be split, and say what would help."""
+        clusters = pd.Series(self.cohort.clusters, index=self.cohort.patients)
+        known = {site: clusters.reindex(p) for site, p in self.partition.patients.items()}
+        small = {site: c for site, c in known.items() if c.nunique() < parts.enough}
+        units = "clusters" if self.schema.cluster else "patients"
+        listed = [f"{site!r} has {c.nunique()} {units}" for site, c in sorted(small.items())]
+        more = f", and {len(listed) - most} more" if len(listed) > most else ""
+        shares = ", ".join(f"{name} {share:.3g}" for name, share in parts.shares.items())
+        a_cluster = max((len(c) / max(c.nunique(), 1) for c in small.values()), default=1)
+        return (
+            f"{', '.join(listed[:most])}{more}; to be split into {shares}, a site needs "
+            f"{parts.enough}. {self._partitioner.advice(math.ceil(parts.enough * a_cluster))}"
+        )
 
     @property
     def sites(self) -> tuple[str, ...]:

@@ -18,16 +18,28 @@ from fedbench.metrics._models import Model, Unfit, learn
 from fedbench.stats import weighted_auc, weighted_concordance
 from fedbench.task import Problem
 
-__all__ = ["PARTS", "Question", "weighted_brier_skill", "weighted_precision"]
+__all__ = [
+    "PARTS",
+    "Question",
+    "weighted_brier_skill",
+    "weighted_mae_skill",
+    "weighted_precision",
+    "weighted_r2",
+]
+
+SKILLS = ("brier_skill", "r2", "mae_skill")
+"""What can lie below 0, without limit."""
 
 PARTS: Mapping[str, tuple[str, ...]] = {
     "classification": ("auroc", "auprc", "brier_skill"),
     "survival": ("c_index",),
+    "regression": ("r2", "mae_skill"),
 }
 """What is measured for each kind of task, the first being what counts most."""
 
 FEW_CASES = 10
 FEW_EVENTS = 20
+FEW_VALUES = 20
 
 Weights = NDArray[np.uint8]
 Pose = Callable[[Cohort, Task], Problem]
@@ -73,6 +85,11 @@ class Question:
         scores, weak = model.scores(problem.predictors), _weakness(problem, self.task)
         if self.task.kind == "survival":
             rows = {"c_index": weighted_concordance(problem.time, problem.event, scores, weights)}
+        elif self.task.kind == "regression":
+            rows = {
+                "r2": weighted_r2(scores, problem.value, weights),
+                "mae_skill": weighted_mae_skill(scores, problem.value, weights),
+            }
         else:
             rows = {
                 "auroc": weighted_auc(scores, problem.event, weights),
@@ -82,10 +99,10 @@ class Question:
         for part, found in rows.items():
             yield measured(
                 found,
-                len(problem.event),
+                len(problem),
                 part=part,
                 key=self.key,
-                least=-np.inf if part == "brier_skill" else 0.0,
+                least=-np.inf if part in SKILLS else 0.0,
                 weak=weak,
                 cases=_cases(problem, self.task),
             )
@@ -136,12 +153,39 @@ def weighted_brier_skill(chances: Floats, positive: NDArray[np.bool_], weights: 
     return 1 - _ratio(errors, rate * (1 - rate))
 
 
+def weighted_r2(found: Floats, value: Floats, weights: Weights) -> Floats:
+    """Share of the target's variance that a model explains; below 0 worse than its mean."""
+    drawn = weights.astype(np.float64)
+    total = drawn.sum(axis=1)
+    # Around the common mean, or the difference of two large numbers would be all that is left.
+    value, found = value - value.mean(), found - value.mean()
+    spread = _ratio(drawn @ value**2, total) - _ratio(drawn @ value, total) ** 2
+    return 1 - _ratio(_ratio(drawn @ (found - value) ** 2, total), spread)
+
+
+def weighted_mae_skill(found: Floats, value: Floats, weights: Weights) -> Floats:
+    """Share of the absolute error of "everyone has the target's median" that a model takes away."""
+    drawn = weights.astype(np.float64)
+    order = np.argsort(value, kind="stable")
+    below = drawn[:, order].cumsum(axis=1)
+    place = (2 * below < below[:, -1:]).sum(axis=1).clip(max=len(value) - 1)
+    usual = value[order][place]
+    step, error = max(1, (1 << 22) // len(value)), np.empty(len(drawn))
+    for start in range(0, len(drawn), step):
+        block = slice(start, start + step)
+        error[block] = (drawn[block] * np.abs(value - usual[block, None])).sum(axis=1)
+    return 1 - _ratio(drawn @ np.abs(found - value), error)
+
+
 def _weights(view: View, problem: Problem) -> Weights:
     rows = pd.Index(view.cohort.patients).get_indexer(pd.Index(problem.patients))
     return np.asarray(draws(view)[:, rows])
 
 
 def _unscorable(problem: Problem, task: Task) -> str:
+    if task.kind == "regression":
+        different = len(np.unique(problem.value))
+        return f"fewer than two values among {len(problem)} test patients" * (different < 2)
     events, others = int(problem.event.sum()), int((~problem.event).sum())
     if not events:
         return f"no event among the {others} test patients"
@@ -153,11 +197,16 @@ def _unscorable(problem: Problem, task: Task) -> str:
 
 
 def _cases(problem: Problem, task: Task) -> int:
+    if task.kind == "regression":
+        return len(problem)
     events, others = int(problem.event.sum()), int((~problem.event).sum())
     return events if task.kind == "survival" else min(events, others)
 
 
 def _weakness(problem: Problem, task: Task) -> str:
+    if task.kind == "regression":
+        few = len(problem) < FEW_VALUES
+        return f"{len(problem)} values; a row of its own needs {FEW_VALUES}" if few else ""
     events, others = int(problem.event.sum()), int((~problem.event).sum())
     if task.kind == "survival":
         few = events < FEW_EVENTS

@@ -27,14 +27,14 @@ class Unfit:
 
 @dataclass(frozen=True)
 class Model:
-    """A linear predictor: log-odds of the event, or log-hazard up to a constant."""
+    """A linear predictor: log-odds of the event, log-hazard up to a constant, or the number."""
 
     preparation: Preparation
     weights: Floats
     intercept: float
 
     def scores(self, predictors: pd.DataFrame) -> Floats:
-        """Return one score per patient; higher means the event, or an earlier one."""
+        """Return one score per patient; higher means the event, an earlier one, or more."""
         return self.intercept + self.preparation(predictors) @ self.weights
 
 
@@ -76,28 +76,36 @@ class Preparation:
 
 
 def learn(problem: Problem, task: Task, penalty: float) -> Model | Unfit:
-    """Fit a ridge-penalized logistic or Cox regression.
+    """Fit a ridge-penalized logistic, Cox or linear regression.
 
     ``penalty`` is lambda in: mean log-likelihood - lambda / 2 * squared weights of standardized
-    predictors; the same for both kinds.
+    predictors; the same for all kinds, the target being standardized for the linear one.
     """
-    events, others = int(problem.event.sum()), int((~problem.event).sum())
-    if events == 0:
-        return Unfit(f"no event among the {others} patients to learn from")
-    if others == 0 and task.kind == "classification":
-        return Unfit(f"nobody without an event among the {events} patients to learn from")
+    if reason := _unlearnable(problem, task):
+        return Unfit(reason)
     preparation = Preparation.of(problem.predictors)
     if not preparation.varies.any():
         return Unfit("no predictor varies among the patients to learn from")
     prepared = preparation(problem.predictors)
-    fit = _logistic if task.kind == "classification" else _cox
-    found = fit(prepared, problem, penalty)
+    found = FITS[task.kind](prepared, problem, penalty)
     if isinstance(found, Unfit):
         return found
     weights, intercept = found
     if not np.isfinite(weights).all() or not weights.any():
         return Unfit(f"the {task.kind} model fitted to these patients is degenerate")
     return Model(preparation, weights, intercept)
+
+
+def _unlearnable(problem: Problem, task: Task) -> str:
+    if task.kind == "regression":
+        alike = len(np.unique(problem.value)) < 2
+        return f"fewer than two values among the {len(problem)} patients to learn from" * alike
+    events, others = int(problem.event.sum()), int((~problem.event).sum())
+    if events == 0:
+        return f"no event among the {others} patients to learn from"
+    if others == 0 and task.kind == "classification":
+        return f"nobody without an event among the {events} patients to learn from"
+    return ""
 
 
 def _widened(values: Floats, median: Floats, gappy: Bools) -> Floats:
@@ -135,3 +143,17 @@ def _cox(prepared: Floats, problem: Problem, penalty: float) -> tuple[Floats, fl
             reason = str(error).strip().splitlines()[0]
             return Unfit(f"the Cox regression did not converge: {reason}")
     return model.params_.to_numpy(dtype=np.float64), 0.0
+
+
+def _linear(prepared: Floats, problem: Problem, penalty: float) -> tuple[Floats, float] | Unfit:
+    from sklearn.linear_model import Ridge  # noqa: PLC0415
+
+    middle, spread = problem.value.mean(), problem.value.std()
+    model = Ridge(alpha=penalty * len(prepared))
+    model.fit(prepared, (problem.value - middle) / spread)
+    return spread * np.asarray(model.coef_, dtype=np.float64), float(
+        middle + spread * model.intercept_
+    )
+
+
+FITS = {"classification": _logistic, "survival": _cox, "regression": _linear}

@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+import typer
 from rich.console import Console
 
 from fedbench import cli
+from fedbench.config import bundled
 from fedbench.errors import ContractError, RunError
 from fedbench.kinds import KINDS
-from fedbench.progress import MOST_LINES, Bars, Lines
+from fedbench.progress import MOST_LINES, SILENCE, Bars, Lines
 from fedbench.runner import Event
 
 HEAVY = {"flwr", "numpy", "pandas", "pyarrow", "pydantic", "rich", "scipy", "sklearn", "torch"}
@@ -81,6 +83,24 @@ def test_help_says_what_an_argument_means(fedbench: Command, command: str, expla
     assert explained in fedbench(command, "--help").out
 
 
+def test_every_command_explains_itself(fedbench: Command) -> None:
+    def walk(command: Any, path: tuple[str, ...]) -> None:
+        assert command.help, path
+        for parameter in command.params:
+            assert parameter.name == "help" or parameter.help, (path, parameter.name)
+        said = fedbench(*path, "--help")
+        assert (said.status, said.err) == (0, "")
+        assert "\\[" not in said.out, path
+        for name, inner in getattr(command, "commands", {}).items():
+            walk(inner, (*path, name))
+
+    walk(typer.main.get_command(cli.app), ())
+
+
+def test_help_tells_the_exit_status(fedbench: Command) -> None:
+    assert "130 interrupted" in " ".join(fedbench("--help").out.split())
+
+
 def test_a_list_imports_no_torch() -> None:
     assert not imported_by("list") & {"torch", "flwr", "sklearn", "pydantic"}
 
@@ -112,6 +132,8 @@ def test_a_list_says_what_names_mean(fedbench: Command) -> None:
     said = fedbench("list", "generators")
     assert "independent" in said.out
     assert "quick" not in said.out
+    assert fedbench("list", "generator") == said
+    assert "fedavg" in fedbench("list", "strategy").out
 
 
 def test_the_datasets_are_listed_with_their_licences(fedbench: Command) -> None:
@@ -137,7 +159,7 @@ def test_a_dataset_that_is_not_here_is_described_too(fedbench: Command) -> None:
 
 
 def test_a_dataset_is_checked(fedbench: Command) -> None:
-    assert fedbench("data", "check", "opt").out == (
+    assert fedbench("data", "check", "opt").out.startswith(
         "opt: 823 patients, 4 hospitals, 2,166 visits, 101 events; all fit the schema.\n"
     )
 
@@ -173,6 +195,7 @@ def test_a_message_is_one_line(fedbench: Command, monkeypatch: pytest.MonkeyPatc
         ("data check heart4 --data-dir gone", "--data-dir: there is no folder 'gone'."),
         ("data check heart4 --data-dir .", "There is no folder 'uci_heart_disease' in ."),
         ("report gone", "gone is not a run directory: there is no suite.toml in it."),
+        ("run .", "'.' is a folder; expected a TOML file, or a suite by name: quick, smoke."),
         ("run smok", "There is no suite 'smok'. Did you mean 'smoke'?"),
         ("run smoke --engine ray", "--engine 'ray' does not exist. There is: inprocess."),
         ("run smoke --executor ray", "--executor 'ray' does not exist. There is: local."),
@@ -190,17 +213,16 @@ def test_a_message_is_one_line(fedbench: Command, monkeypatch: pytest.MonkeyPatc
         ("run smoke --out=", "Invalid value for '--out': expected a path, found an empty text."),
         ("run smoke --out /proc/x", "No folder can be made in '/proc/x'"),
         ("run smoke --scenario clinic", "There is no scenario 'clinic' in the suite. Did you mean"),
-        ("run smoke -g tvea", "There is no 'tvea' in fedbench.baselines. Did you mean 'tvae'?"),
+        ("run smoke -g tvea", "There is no generator 'tvea' in the suite. Did you mean 'tvae'?"),
+        ("run smoke -g tvea", "It has: independent, copula. What can be added: tvae, or yours as"),
         ("run smoke -d heart4", "The dataset needs the folder 'uci_heart_disease', and no data"),
         ("run smoke --set suite.records=abc", "'records' is 'abc'; expected a valid integer."),
         ("run smoke --set opt.parts.train=2", "The shares of train, control and reference must"),
         ("run smoke --out taken", "--out 'taken': "),
         ("run smoke --out taken/deeper", "--out 'taken/deeper': "),
         ("run --resume gone", "gone is not a run directory"),
-        ("run smoke --resume gone", "--resume finishes a run as it was started: leave out"),
-        ("run --resume gone --out x", "--resume finishes a run in its own folder: leave out --out"),
-        ("run --resume gone --seeds 1", "--resume finishes a run as it was started: leave out"),
-        ("run smoke --dry-run -g tvea", "There is no 'tvea' in fedbench.baselines."),
+        ("run smoke --resume gone", "gone is not a run directory"),
+        ("run smoke --dry-run -g tvea", "There is no generator 'tvea' in the suite."),
     ],
 )
 def test_a_mistake_is_told_in_one_line(fedbench: Command, arguments: str, problem: str) -> None:
@@ -211,6 +233,22 @@ def test_a_mistake_is_told_in_one_line(fedbench: Command, arguments: str, proble
     assert problem in said.err
     assert said.err.count("\n") == 1
     assert [path.name for path in Path().iterdir()] == ["taken"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        ("smoke", "--resume finishes a run as it was started: leave out the suite"),
+        ("--seeds 1", "--resume finishes a run as it was started: leave out the suite"),
+        ("--out x", "--resume finishes a run in its own folder: leave out --out"),
+    ],
+)
+def test_a_resumed_run_is_not_changed(fedbench: Command, arguments: str, problem: str) -> None:
+    Path("run").mkdir()
+    Path("run/suite.toml").write_text(bundled()["smoke"].read_text())
+    said = fedbench("run", "--resume", "run", *arguments.split())
+    assert said.status == 2
+    assert problem in said.err
 
 
 def test_an_empty_name_is_no_suite(fedbench: Command) -> None:
@@ -261,8 +299,9 @@ def test_a_dry_run_says_what_would_be_done(fedbench: Command) -> None:
     said = fedbench("run", "smoke", "--dry-run", "-g", "copula", "--regime", "local")
     assert said.status == 0
     assert "opt-clinics-copula-local-s0" in said.out
-    assert "To expect, roughly: " in said.out
+    assert "To expect: about " in said.out
     assert "medicaldata" in said.out
+    assert said.err == ""
     assert not list(Path().iterdir())
 
 
@@ -270,6 +309,12 @@ def test_a_dry_run_for_scripts(fedbench: Command) -> None:
     found = json.loads(fedbench("run", "smoke", "--dry-run", "--json", "--seeds", "0-2").out)
     assert found["jobs"] == 9
     assert found["licences"][0][0] == "opt"
+
+
+def test_a_dry_run_says_what_the_suite_lacks(fedbench: Command) -> None:
+    said = fedbench("run", "smoke", "--dry-run", "-g", "copula", "-g", "tvae")
+    assert said.err == "fedbench: added to what is in the suite 'smoke': generator 'tvae'.\n"
+    assert "opt-clinics-tvae-local-s0" in said.out
 
 
 NARROW = ("run", "smoke", "-g", "independent", "--regime", "federated", "-j", "2", "--out", "out")
@@ -286,6 +331,9 @@ def test_a_run_ends_with_its_table_and_its_report(fedbench: Command) -> None:
     assert "2 jobs, written to" in said.err
     assert "\x1b" not in said.err
 
+    (next(run.glob("cells/*independent*")) / "cell.json").unlink()
+    left = fedbench("run", "--resume", str(run), "--dry-run").out
+    assert left.startswith("3 of 4 cells are done, 1 cell in 1 job is left\n  opt-clinics-indep")
     again = fedbench("run", "--resume", str(run), "--json")
     assert json.loads(again.out) == {
         "run": str(run),
@@ -335,7 +383,8 @@ def test_a_log_has_few_lines_whatever_the_number_of_jobs(count: int) -> None:
     assert lines[0] == f"{count} jobs, written to runs/x"
     assert lines[-1] == "collecting results"
     assert len(lines) == 2 + min(count, MOST_LINES)
-    assert lines[-2].startswith(f"[{count}/{count}] job {count - 1} (")
+    more = " and 9 before it" if count > MOST_LINES else ""
+    assert lines[-2].startswith(f"[{count}/{count}] job {count - 1}{more} (")
 
 
 def test_a_log_tells_of_every_failure() -> None:
@@ -349,6 +398,18 @@ def test_a_log_tells_of_every_failure() -> None:
         show(event)
     assert "[1/1000] one: failed (ValueError: no) (0 s)\n" in stream.getvalue()
     assert "two" not in stream.getvalue()
+
+
+def test_a_log_is_not_silent_for_long() -> None:
+    stream = StringIO()
+    show = Lines(stream)
+    for event in _events(1)[:3]:
+        show(event)
+    assert stream.getvalue().count("\n") == 1
+    show.last -= SILENCE
+    for _ in range(2):
+        show(Event("stage", "job 0", "scoring"))
+    assert stream.getvalue().splitlines()[1:] == ["[0/1] at job 0: scoring (0 s)"]
 
 
 def test_a_terminal_shows_who_is_at_work() -> None:

@@ -6,6 +6,7 @@ import re
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from fedbench.config import read_suite
@@ -27,6 +28,19 @@ def test_the_metric_in_the_readme_keeps_its_promises(
     monkeypatch.chdir(tmp_path)
     check_metric(METRICS.build("readme_metric:MeanAge"))
     sys.modules.pop("readme_metric")
+
+
+def test_the_rows_in_the_readme_are_one_per_generator_and_seed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (code,) = (block for block in blocks("python") if "results.parquet" in block)
+    recorded = pd.read_csv(README.parent / "tests" / "golden" / "tiny.csv", keep_default_na=False)
+    recorded.assign(dataset="nafld", seed=0).to_parquet(tmp_path / "results.parquet")
+    monkeypatch.chdir(tmp_path)
+    exec(code.replace("runs/…/", ""))  # noqa: S102
+    head, *lines = capsys.readouterr().out.splitlines()
+    assert head.split() == ["label", "seed", "value", "low", "high"]
+    assert [line.split()[:2] for line in lines] == [["copula", "0"], ["independent", "0"]]
 
 
 def test_ci_runs_the_readmes_test_command() -> None:

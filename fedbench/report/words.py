@@ -57,6 +57,8 @@ _MEASURES = {
     "auprc": "AUPRC",
     "brier": "Brier score",
     "brier_skill": "Brier skill",
+    "r2": "R²",
+    "mae_skill": "absolute error skill",
     "rates": "how often values are missing",
     "pairs": "which values are missing together",
     "c_index": "C-index",

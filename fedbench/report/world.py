@@ -16,8 +16,11 @@ __all__ = ["FLOOR", "GUESSED", "Standing", "World", "worlds"]
 FLOOR = "independent"
 """The generator that knows single columns only: the floor of structure and utility."""
 
-UTILITY = ("utility.auroc", "utility.c_index", "utility.auprc", "utility.brier")
-GUESSED = {"utility.auroc": 0.5, "utility.c_index": 0.5}
+UTILITY = (
+    "utility.auroc", "utility.c_index", "utility.r2", "utility.auprc", "utility.brier_skill",
+    "utility.mae_skill",
+)  # fmt: skip
+GUESSED = {"utility.auroc": 0.5, "utility.c_index": 0.5, "utility.r2": 0.0}
 """What guessing reaches."""
 
 FIDELITY = ("associations", "marginals", "detection", "missingness")

@@ -59,7 +59,11 @@ class Template(Dataset):
         return SCHEMA
 
     def load(self, store: DataStore) -> Cohort:
-        """Return the records; the same ones every time."""
+        """Return the records; the same ones every time.
+
+        Yours come from files, as docs/datasets.md explains:
+        ``static = pd.read_csv(store.folder("template") / "static.csv", dtype={"patient": str})``
+        """
         rng = np.random.default_rng(0)
         names = [f"p{number}" for number in range(self.patients)]
         age = rng.integers(18, 90, self.patients)

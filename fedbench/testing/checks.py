@@ -13,18 +13,21 @@ from fedbench.attack import Attack, Knowledge
 from fedbench.codec import Codec
 from fedbench.data import Cohort, Dataset, DataStore, Schema
 from fedbench.encoding import Encoder, summarize
+from fedbench.errors import ContractError
 from fedbench.federation.inprocess import Trained, identify, train
 from fedbench.federation.study import Choice, Study
 from fedbench.generator import Generator
-from fedbench.metric import Evidence, Measure, Metric, Refusal, View
+from fedbench.metric import Evidence, Measure, Metric, Refusal, View, checked
 from fedbench.partition import Partitioner
 from fedbench.plugin import Plugin
+from fedbench.registry import misnamed
 from fedbench.seeds import Seeds
 from fedbench.stats import poisson_weights
 from fedbench.strategy import Message, Strategy, Update
 from fedbench.testing.cohorts import made_up, made_up_sites
 
 SEEDS = Seeds(0).child("contract")
+DRAWS = 50
 
 
 def check_plugin(plugin: Plugin) -> None:
@@ -132,8 +135,13 @@ def check_codec(codec: Codec) -> None:
 def check_metric(metric: Metric) -> None:
     """Every answer is a number inside its interval, or a refusal with a reason; again the same."""
     check_plugin(metric)
+    wrong = misnamed(type(metric), Metric)
+    assert not wrong, f"A metric says what it is: {wrong}"
     evidence = _evidence(made_up(300, 0), made_up(200, 1), made_up(300, 2))
-    found = metric.measure(evidence, SEEDS.rng())
+    try:
+        found = checked(metric, metric.measure(evidence, SEEDS.rng()), DRAWS)
+    except ContractError as broken:
+        raise AssertionError(str(broken)) from broken
     assert found, "A metric answers, if only with a refusal."
     for answer in found:
         _check_answer(answer)
@@ -157,7 +165,7 @@ def _check_answer(answer: Measure | Refusal) -> None:
 
 def _evidence(train_on: Cohort, test: Cohort, synthetic: Cohort) -> Evidence:
     def view(cohort: Cohort, name: str) -> View:
-        return View(cohort, poisson_weights(SEEDS.child(name).rng(), len(cohort), 50))
+        return View(cohort, poisson_weights(SEEDS.child(name).rng(), len(cohort), DRAWS))
 
     schema: Schema = test.schema
     return Evidence(

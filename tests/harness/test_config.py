@@ -15,6 +15,7 @@ from fedbench.config import (
     Overrides,
     Scenario,
     Suite,
+    additions,
     bundled,
     read_suite,
     suite_of,
@@ -314,7 +315,10 @@ def test_what_is_no_text_is_no_suite(tmp_path: Path) -> None:
 
 def test_a_suite_that_is_not_there(tmp_path: Path) -> None:
     assert refusal("quik").startswith("There is no suite 'quik'. Did you mean 'quick'? ")
-    assert refusal(str(tmp_path)).startswith(f"There is no suite '{tmp_path}'.")
+    assert refusal(str(tmp_path)).startswith(f"'{tmp_path}' is a folder; expected a TOML file")
+    assert "--resume" not in refusal(str(tmp_path))
+    (tmp_path / "cells").mkdir()
+    assert f"`fedbench run --resume {tmp_path}`" in refusal(str(tmp_path))
 
 
 # Narrowing and changing
@@ -340,12 +344,24 @@ def test_a_label_is_meant_before_a_name(small: str) -> None:
     assert [g.label for g in narrowed(small, generators=("tvae",)).generators] == ["slim", "wide"]
 
 
-@pytest.mark.parametrize("asked", ["copula", "fedbench.baselines.copula:Copula"])
+@pytest.mark.parametrize("asked", ["copula", "Copula", "fedbench.baselines.copula:Copula"])
 def test_a_class_is_found_by_the_label_that_reports_show(small: str, asked: str) -> None:
     name = 'name = "fedbench.baselines.copula:Copula"'
     Path(small).write_text(f"{SMALL}\n[[generators]]\n{name}\n")
     (found,) = narrowed(small, generators=(asked,)).generators
     assert (found.label, found.choice.name.partition(":")[2]) == ("copula", "Copula")
+
+
+def test_a_class_is_found_beside_its_label(small: str) -> None:
+    name = 'name = "fedbench.baselines.copula:Copula"\nlabel = "ours"'
+    Path(small).write_text(f"{SMALL}\n[[generators]]\n{name}\n")
+    asked = ("ours", "Copula", "copula", "fedbench.baselines.copula:Copula")
+    assert [g.label for g in narrowed(small, generators=asked).generators] == ["ours"]
+
+
+def test_what_is_added_is_said(small: str) -> None:
+    asked = Overrides(datasets=("opt", "nafld"), generators=("wide", "its:Own"), scenarios=("no",))
+    assert additions(small, asked) == ["dataset 'nafld'", "scenario 'no'", "generator 'its:Own'"]
 
 
 def test_what_a_suite_lacks_can_be_added(small: str) -> None:
@@ -367,8 +383,9 @@ def test_asking_twice_is_asking_once(small: str) -> None:
     [
         ({"scenarios": ("clinic",)}, "There is no scenario 'clinic' in the suite. Did you mean"),
         ({"datasets": ("opt",), "scenarios": ("mixed",)}, "In this suite 'opt' is not run in mixe"),
-        ({"datasets": ("optt",)}, "There is no 'optt' in fedbench.datasets. Did you mean 'opt'?"),
-        ({"generators": ("tvea",)}, "There is no 'tvea' in fedbench.baselines. Did you mean 'tv"),
+        ({"datasets": ("optt",)}, "There is no dataset 'optt' in the suite. Did you mean 'opt'?"),
+        ({"generators": ("wde",)}, "There is no generator 'wde' in the suite. Did you mean 'wide'"),
+        ({"generators": ("cpula",)}, "There is no generator 'cpula' in the suite. Did you mean 'c"),
         ({"regimes": ("alone",)}, "'regimes.0' is 'alone'; expected 'federated', 'centralized', "),
         ({"device": "gpu"}, "'device' is 'gpu'; expected 'auto', 'cpu' or 'cuda'."),
     ],

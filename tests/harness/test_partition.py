@@ -86,6 +86,31 @@ def test_a_site_too_small_says_so(made_up: Any) -> None:
         _split(made_up(2, 0), 0)
 
 
+SHARES = st.builds(
+    Parts,
+    train=st.floats(0.02, 0.6),
+    control=st.floats(0.02, 0.2),
+    reference=st.floats(0.02, 0.15),
+)
+
+
+@given(parts=SHARES, events=st.floats(0, 1), seed=Seed)
+@settings(max_examples=60, deadline=None)
+def test_enough_is_always_enough(made_up: Any, parts: Parts, events: float, seed: int) -> None:
+    n = parts.enough
+    cohort = made_up(n, 0)
+    static = cohort.static.assign(household=cohort.patients)
+    outcome = cohort.outcome.assign(event=(np.arange(n) < events * n).astype(int))
+    split = _split(Cohort(cohort.schema, static, cohort.visits, cohort.codes, outcome), seed, parts)
+    assert min(len(getattr(split, name)) for name in NAMES) > 0
+
+
+def test_a_site_without_patients_is_too_small(made_up: Any) -> None:
+    cohort = made_up(20, 0)
+    with pytest.raises(SpecError, match=r"'north' has 0 patients .* 19 are always enough"):
+        _split(cohort.take(cohort.patients[:0]), 0)
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -112,9 +137,6 @@ def test_a_broken_partition_is_refused(made_up: Any) -> None:
     one = np.isin(np.arange(20), torn)
     with pytest.raises(ContractError, match="torn apart"):
         Partition({"a": everyone[one], "b": everyone[~one]}).check(cohort)
-    tiny = Partition({"a": everyone, "b": everyone[:0]})
-    with pytest.raises(SpecError, match=r"fewer than two patients: b \(0\)"):
-        tiny.check(cohort)
 
 
 def test_a_partition_knows_where_everyone_lives(made_up: Any) -> None:

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedbench.errors import ContractError, SpecError
+from fedbench.kinds import METRICS
 from fedbench.plugin import Plugin
 from fedbench.registry import Kind
 
@@ -220,6 +221,25 @@ def test_a_promise_that_is_not_kept_is_named(here: Path) -> None:
     """
     add(here, "noises/baa.py", text)
     assert breach("baa") == "noises.baa:Baa does not fill in eat, which a Plugin promises."
+
+
+def test_a_class_variable_is_one_of_the_words_that_its_kind_knows(here: Path) -> None:
+    text = """
+    from dataclasses import dataclass
+    from fedbench.metric import Metric
+    @dataclass(frozen=True, kw_only=True)
+    class Gap(Metric):
+        family, better, version = "fidelty", "lower", 1
+        def measure(self, evidence, rng): ...
+    """
+    add(here, "gaps.py", text)
+    with pytest.raises(ContractError) as broken:
+        METRICS.find("gaps:Gap")
+    assert str(broken.value) == (
+        "gaps:Gap says that its family is 'fidelty'; expected one of fidelity, utility, privacy, "
+        "fairness, communication, compute."
+    )
+    sys.modules.pop("gaps")
 
 
 @pytest.mark.parametrize("above", ["", "@dataclass"])

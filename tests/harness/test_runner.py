@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -291,7 +292,62 @@ def test_nothing_is_written_when_the_input_is_wrong(tiny: Suite, tmp_path: Path)
 def test_a_plan_of_a_run_that_was_begun_counts_what_is_done(tiny: Suite, done: RunDir) -> None:
     fresh, resumed = plan(tiny, DataStore()), plan(tiny, DataStore(), done)
     assert (fresh.done, resumed.done) == (0, len(fresh.cells))
-    assert (resumed.seconds, resumed.bytes) == (0, 0)
+    assert (resumed.cells, resumed.jobs, resumed.bytes, resumed.outdated) == ([], 0, 0, 0)
+    assert resumed.seconds < fresh.seconds
+
+
+def test_a_plan_tells_cells_that_other_code_made(
+    tiny: Suite, done: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(environment.SOURCES, "fedbench.baselines.copula", "changed")
+    found = plan(tiny, DataStore(), done)
+    assert (found.done, found.outdated, found.jobs) == (7, 4, 1)
+    assert {name.split("-")[2] for name in found.cells} == {"copula"}
+
+
+def test_a_plan_costs_what_is_asked(tiny: Suite) -> None:
+    def seconds(**changes: Any) -> float:
+        return plan(replace(tiny, **changes), DataStore()).seconds
+
+    assert seconds(regimes=("local",)) < seconds()
+    assert seconds(metrics=tiny.metrics[:1]) < seconds()
+    network = [replace(tiny.generators[0], name="tvae", settings={"passes": n}) for n in (10, 90)]
+    short, long = (seconds(generators=(generator,)) for generator in network)
+    assert short + 10 < long
+
+
+@pytest.mark.parametrize(
+    ("body", "problem"),
+    [
+        ("pass", "returned None; expected a list of Measure and Refusal."),
+        ("return [0.5]", "returned a list with 0.5; expected Measure or Refusal."),
+        (
+            "return [Measure(value=None, low=0, high=1, n=1)]",
+            "returned a list with the value None in a Measure; expected a number.",
+        ),
+    ],
+)
+def test_a_metric_that_answers_nonsense_is_named(
+    tiny: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str, problem: str
+) -> None:
+    (tmp_path / "odd.py").write_text(
+        "from dataclasses import dataclass\n"
+        "from fedbench.metric import Measure, Metric\n"
+        "@dataclass(frozen=True, kw_only=True)\n"
+        "class Odd(Metric):\n"
+        "    family, better, version = 'fidelity', 'lower', 1\n"
+        f"    def measure(self, evidence, rng):\n        {body}\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    metrics = (Choice("odd:Odd"), Choice("marginals"))
+    found = go(replace(tiny, metrics=metrics, attacks=(), regimes=("federated",)), tmp_path, jobs=1)
+    sys.modules.pop("odd", None)
+    rows = found.results()
+    odd = rows[rows["name"] == "odd"]
+    assert set(odd["status"]) == {"failed"}
+    assert set(odd["reason"]) == {f"odd:Odd.measure {problem}"}
+    assert (rows[rows["name"] == "marginals"]["status"] == "done").any()
+    assert f"odd: odd:Odd.measure {problem}" in failures(found)[0]
 
 
 def test_a_plan_names_cells_and_licences(tiny: Suite) -> None:

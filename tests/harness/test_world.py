@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,7 +11,10 @@ import pytest
 from fedbench.config import DatasetChoice, GeneratorChoice, Scenario
 from fedbench.data import Cohort, DataStore
 from fedbench.datasets.nafld import Nafld
+from fedbench.datasets.opt import Opt
+from fedbench.errors import SpecError
 from fedbench.federation.study import Choice
+from fedbench.partition import Split
 from fedbench.regimes import Trainer
 from fedbench.world import World, uniform
 
@@ -87,3 +92,25 @@ def test_uniform_patients_cover_the_public_range(world: World) -> None:
 
 def _looks(cohort: Cohort) -> list[int]:
     return list(pd.util.hash_pandas_object(cohort.table, index=False))
+
+
+def test_sites_too_small_are_named_with_what_helps() -> None:
+    opt = Opt().load(DataStore())
+    keep = np.concatenate([opt.patients[opt.sites == s][:n] for s, n in (("NY", 3), ("MS", 90))])
+    dataset = DatasetChoice(name="opt")
+
+    def splits(partition: Choice) -> Mapping[str, Split]:
+        scenario = Scenario(name="clinics", partition=partition)
+        return World(dataset, scenario, 0, opt.take(keep), 100, 50).splits
+
+    with pytest.raises(SpecError) as told:
+        splits(Choice("natural", {}))
+    assert str(told.value) == (
+        "opt, scenario 'clinics': 'NY' has 3 patients; to be split into train 0.5, control 0.2, "
+        'reference 0.1, test 0.2, a site needs 19. Write partition = { name = "natural", '
+        "minimum = 19, merge = true } in the scenario: the smallest hospitals are then one site."
+    )
+    found = splits(Choice("natural", {"minimum": 19, "merge": True}))
+    assert {site: len(split.everyone) for site, split in found.items()} == {"MS + NY": 93}
+    with pytest.raises(SpecError, match="Ask for fewer sites or less skew"):
+        splits(Choice("iid", {"sites": 20, "minimum": 1}))

@@ -9,6 +9,7 @@ import pytest
 
 from fedbench.data import Cohort, cohort_from_table
 from fedbench.errors import SpecError, Unsupported
+from fedbench.heterogeneity import indices
 from fedbench.partitioners.natural import Natural
 
 RNG = np.random.default_rng(0)
@@ -30,5 +31,40 @@ def test_records_without_hospitals_are_skipped_with_a_reason(matched: Cohort, op
 
 
 def test_small_hospitals_are_named(opt: Cohort) -> None:
-    with pytest.raises(SpecError, match=r"fewer than 200 patients: MS \(192\), NY \(173\)"):
+    with pytest.raises(SpecError, match=r"fewer than 200 patients: MS \(192\), NY \(173\)") as told:
         replace(Natural(), minimum=200).deal(opt, RNG)
+    assert 'partition = { name = "natural", minimum = 200, merge = true }' in str(told.value)
+
+
+def test_small_hospitals_can_be_one_site(opt: Cohort) -> None:
+    partition = Natural(minimum=200, merge=True).deal(opt, RNG).check(opt)
+    sizes = {site: len(patients) for site, patients in partition.patients.items()}
+    assert sizes == {"KY": 211, "MN": 247, "MS + NY": 365}
+    assert partition.merged == {"MS + NY": {"NY": 173, "MS": 192}}
+    stored = {(row.site, row.name): row.value for row in indices(opt, partition)}
+    assert stored["MS + NY", "patients"] == 365
+    assert stored["MS + NY", "patients of NY"] == 173
+
+
+def test_a_single_small_hospital_joins_the_next_larger_one(opt: Cohort) -> None:
+    one_left = np.concatenate(
+        [opt.patients[opt.sites != "NY"], opt.patients[opt.sites == "NY"][:3]]
+    )
+    partition = Natural(minimum=10, merge=True).deal(opt.take(one_left), RNG)
+    assert partition.merged == {"MS + NY": {"NY": 3, "MS": 192}}
+
+
+def test_many_small_hospitals_are_counted(opt: Cohort) -> None:
+    partition = Natural(minimum=800, merge=True).deal(opt, RNG)
+    assert list(partition.patients) == ["4 small hospitals"]
+
+
+def test_nothing_is_merged_where_nobody_is_small(opt: Cohort) -> None:
+    assert not Natural(minimum=173, merge=True).deal(opt, RNG).merged
+
+
+def test_what_merging_cannot_mend_is_said(opt: Cohort) -> None:
+    with pytest.raises(SpecError, match="All hospitals together have 823 patients; expected at"):
+        Natural(minimum=900, merge=True).deal(opt, RNG)
+    with pytest.raises(SpecError, match="merge has no effect; set minimum"):
+        Natural(merge=True)
