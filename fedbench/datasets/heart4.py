@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from fedbench.data import Cohort, Column, Dataset, DataStore, Outcome, Schema, Task
+from fedbench.data import Cohort, Column, DataStore, Download, Outcome, Schema, Task
+from fedbench.datasets._reading import FromFolder, Kind
 from fedbench.errors import DataError
 
 if TYPE_CHECKING:
@@ -42,6 +45,25 @@ LABELS = {
 }
 
 NEVER_ZERO = ("resting_bp", "cholesterol")
+GRADES = range(5)
+"""Of the diagnosis: 0 is none."""
+
+NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)")
+
+FOLDER = "uci_heart_disease"
+SOURCE = "https://archive.ics.uci.edu/ml/machine-learning-databases/heart-disease"
+# The same four sums as in FLamby's script, which gets the files from there:
+# https://github.com/owkin/FLamby, flamby/datasets/fed_heart_disease.
+SHA256 = {
+    "cleveland": "a74b7efa387bc9d108d7d0115d831fe9b414b29ae7124f331b622b4efa0427c8",
+    "hungarian": "d1ad108f785768cd3d7e82dc522e6f5a61eea93cccfb3a46ee8076f73fc3d796",
+    "switzerland": "834a405ccf5b66ab4056bb77794adc8df0b7125186454c0a1d002d33c6c3b314",
+    "va": "e7c93d8d0d2acdadfa4c5e8de768e2191e7f618b952e29623f1f0d5949ff6b8f",
+}
+
+
+def _file(hospital: str) -> str:
+    return f"processed.{hospital}.data"
 
 
 def _category(name: str) -> Column:
@@ -97,7 +119,7 @@ SCHEMA = Schema(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Heart4(Dataset):
+class Heart4(FromFolder):
     """920 patients of four real hospitals with and without heart disease.
 
     Needs the folder ``uci_heart_disease`` with the four ``processed.*.data`` files. A
@@ -113,15 +135,40 @@ class Heart4(Dataset):
         "Janosi A, Steinbrunn W, Pfisterer M, Detrano R. Heart Disease. UCI Machine Learning "
         "Repository, 1989, https://doi.org/10.24432/C52P4X"
     )
+    home: ClassVar[str] = "https://archive.ics.uci.edu/dataset/45/heart+disease"
+    downloads: ClassVar[tuple[Download, ...]] = tuple(
+        Download(
+            url=f"{SOURCE}/{_file(hospital)}",
+            path=f"{FOLDER}/{_file(hospital)}",
+            sha256=SHA256[hospital],
+        )
+        for hospital in HOSPITALS
+    )
+    # The files have no header: what is in which column is the same in all of them.
+    tables: ClassVar[Mapping[str, Mapping[str, Kind]]] = {
+        _file(hospital): dict.fromkeys(FIELDS, "number") for hospital in HOSPITALS
+    }
+
+    folder: str = FOLDER
 
     @property
     def schema(self) -> Schema:
         return SCHEMA
 
+    def lacking(self, folder: Path) -> Sequence[str]:
+        return [
+            f"There is no {name} in {folder}. Put the four processed.*.data files of the UCI "
+            "heart disease data there."
+            for name in self.tables
+            if not (folder / name).is_file()
+        ]
+
     def load(self, store: DataStore) -> Cohort:
         import pandas as pd  # noqa: PLC0415
 
-        folder = store.folder("uci_heart_disease")
+        folder = store.folder(self.folder)
+        if lacking := self.lacking(folder):
+            raise DataError(" ".join(lacking))
         raw = pd.concat([_read(folder, hospital) for hospital in HOSPITALS], ignore_index=True)
         outcome = pd.DataFrame(
             {
@@ -137,20 +184,45 @@ class Heart4(Dataset):
 def _read(folder: Path, hospital: str) -> pd.DataFrame:
     import pandas as pd  # noqa: PLC0415
 
-    path = folder / f"processed.{hospital}.data"
-    if not path.is_file():
-        raise DataError(
-            f"There is no {path.name} in {folder}. Put the four processed.*.data files of the "
-            "UCI heart disease data there."
-        )
+    path = folder / _file(hospital)
     try:
-        table = pd.read_csv(path, header=None, names=FIELDS, na_values="?", dtype=float)
-    except ValueError as error:
-        raise DataError(f"{path.name}: {error}; expected numbers and question marks.") from error
-    if table["diagnosis"].isna().any():
-        raise DataError(f"{path.name}: a row has no diagnosis; expected {len(FIELDS)} fields.")
+        lines = path.read_bytes().decode("utf-8-sig").splitlines()
+    except (UnicodeDecodeError, OSError) as error:
+        raise DataError(f"{path.name} cannot be read as text: {error}.") from error
+    rows = [_row(text, f"{path.name} line {n}") for n, text in enumerate(lines, 1) if text.strip()]
+    if not rows:
+        raise DataError(f"{path.name} is empty; expected one line per patient.")
+    table = pd.DataFrame(rows, columns=list(FIELDS))
     table["patient"] = [f"{hospital}-{number:03d}" for number in range(1, len(table) + 1)]
     return table.assign(hospital=hospital)
+
+
+def _row(line: str, where: str) -> Sequence[float]:
+    """Return the numbers of a line, NaN for question marks."""
+    fields = [field.strip() for field in line.split(",")]
+    if len(fields) != len(FIELDS):
+        raise DataError(
+            f"{where}: there are {len(fields)} fields separated by commas; expected {len(FIELDS)}."
+        )
+    row = []
+    for name, text in zip(FIELDS, fields, strict=True):
+        if text != "?" and not NUMBER.fullmatch(text):
+            raise DataError(f"{where}: {name!r} is {text[:40]!r}; expected a number or '?'.")
+        value = float("nan") if text == "?" else float(text)
+        if not _has_meaning(name, value):
+            raise DataError(f"{where}: {name!r} is {text[:40]!r}, which stands for nothing.")
+        row.append(value)
+    return row
+
+
+def _has_meaning(name: str, value: float) -> bool:
+    """Whether a number is one of those that the data's description explains."""
+    if name == "diagnosis":
+        return value in GRADES
+    if name not in MEANINGS or math.isnan(value):
+        return True
+    meanings = dict(enumerate(MEANINGS[name]))
+    return value.is_integer() and bool(meanings.get(int(value)))
 
 
 def _columns(raw: pd.DataFrame) -> Iterator[tuple[str, pd.Series]]:

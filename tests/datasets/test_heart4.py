@@ -62,7 +62,7 @@ def test_a_missing_file_is_named(store: DataStore) -> None:
 def test_a_file_that_holds_something_else_is_refused(store: DataStore, line: str) -> None:
     assert store.root is not None
     (store.root / "uci_heart_disease" / "processed.va.data").write_text(line)
-    with pytest.raises(DataError, match=r"processed\.va\.data: "):
+    with pytest.raises(DataError, match=r"processed\.va\.data line 1: there are"):
         Heart4().load(store)
 
 
