@@ -40,7 +40,7 @@ class Draft:
 
 def drafted(
     real: Sequence[Given],
-    synthetic: Given,
+    synthetic: Given | None,
     name: str,
     without: Iterable[str],
     secret: Iterable[str],
@@ -51,7 +51,7 @@ def drafted(
 
     Args:
         real: tables of real patients.
-        synthetic: what is compared with them.
+        synthetic: what is compared with them, if anything is.
         name: of the schema.
         without: columns that are none, such as the patient's name.
         secret: columns to be guessed; a few numbers are taken as levels there.
@@ -130,10 +130,10 @@ def _wider(column: Column, values: pd.Series) -> Column:
 
 
 def _columns(
-    table: str, real: Sequence[Given], synthetic: Given, without: set[str], secret: set[str]
+    table: str, real: Sequence[Given], synthetic: Given | None, without: set[str], secret: set[str]
 ) -> dict[str, Column | str]:
     """Describe every column of a table, or say why it is left out."""
-    there = [given for given in (*real, synthetic) if table in given.tables]
+    there = [given for given in _all(real, synthetic) if table in given.tables]
     apart = {*without, "patient", *(["day"] if table == "visits" else [])}
     _same_columns(table, there, apart)
     found = {}
@@ -143,6 +143,10 @@ def _columns(
             last = synthetic in there
             found[name] = _column(name, sides, synthetic=last, secret=name in secret)
     return found
+
+
+def _all(real: Sequence[Given], synthetic: Given | None) -> Sequence[Given]:
+    return [*real, *([] if synthetic is None else [synthetic])]
 
 
 def _same_columns(table: str, there: Sequence[Given], apart: set[str]) -> None:
@@ -260,10 +264,10 @@ def _looks(values: pd.Series) -> str:
 # --- What a cohort folder has beside the static table -------------------------------------------
 
 
-def _windows(real: Sequence[Given], synthetic: Given) -> tuple[Window, ...]:
+def _windows(real: Sequence[Given], synthetic: Given | None) -> tuple[Window, ...]:
     days = [
         as_numbers(table["day"])
-        for given in (*real, synthetic)
+        for given in _all(real, synthetic)
         for name, table in given.tables.items()
         if name in ("visits", "codes") and "day" in table
     ]
@@ -273,8 +277,11 @@ def _windows(real: Sequence[Given], synthetic: Given) -> tuple[Window, ...]:
     every = every[np.isfinite(every)]
     if every.empty:
         return ()
-    start, end = float(np.floor(every.min())) - 1, float(np.ceil(every.max())) + 1
-    return (Window(name="ever", start=start, end=end),)
+    low, high = float(every.min()), float(every.max())
+    span = max(high - low, 1.0)
+    start = math.floor(_round(low - _MARGIN * span, span, up=False))
+    end = math.ceil(_round(high + _MARGIN * span, span, up=True))
+    return (Window(name="ever", start=float(start), end=float(end)),)
 
 
 def _vocabularies(real: Sequence[Given]) -> dict[str, Vocabulary]:
@@ -290,8 +297,8 @@ def _vocabularies(real: Sequence[Given]) -> dict[str, Vocabulary]:
     return found
 
 
-def _outcome(real: Sequence[Given], synthetic: Given) -> Outcome | None:
-    tables = [g.tables["outcome"] for g in (*real, synthetic) if "outcome" in g.tables]
+def _outcome(real: Sequence[Given], synthetic: Given | None) -> Outcome | None:
+    tables = [g.tables["outcome"] for g in _all(real, synthetic) if "outcome" in g.tables]
     times = [as_numbers(table["time"]) for table in tables if "time" in table]
     if not times:
         return None

@@ -20,7 +20,7 @@ from fedbench.partition import Split
 from fedbench.results import portable
 from fedbench.schemas import read_schema
 from fedbench.tables import hint
-from fedbench.tabular import Given, as_numbers, read
+from fedbench.tabular import PATIENT, Given, as_numbers, numbered, read
 from fedbench.world import World, renamed
 
 __all__ = ["REPLICATES", "SEED", "SYNTHETIC", "Asked", "Case", "prepare"]
@@ -30,11 +30,6 @@ SEED = 0
 REPLICATES = 400
 EVERYWHERE = "everywhere"
 
-PATIENT = (
-    "patient", "patient_id", "patientid", "id", "subject", "subject_id", "person_id", "record_id",
-    "pid", "mrn",
-)  # fmt: skip
-"""Columns that by their name say who a patient is."""
 NOT_PUBLIC = (
     "The schema was drafted from these very records. That is fine for an audit; its bounds are not "
     "public, so train no generator with it."
@@ -127,18 +122,18 @@ def prepare(asked: Asked) -> Case:
     real, released = _read(asked)
     described, patient = _described(asked, real, released)
     schema = _with_sensitive(described.schema, asked.sensitive)
-    named = {name: _named(table, patient, name) for name, table in real.items()}
+    named = {name: table.by_patient(patient, f"{name} ") for name, table in real.items()}
     for table in named.values():  # only what is synthetic may go beyond the schema
         table.cohort(schema)
     wide = widened(schema, released)
     parts = {name: table.cohort(wide.schema) for name, table in named.items()}
     files = {name: table.path.name for name, table in real.items()}
     _apart(parts, files)
-    records = _named(released, "", SYNTHETIC).cohort(wide.schema)
+    records = released.by_patient("", f"{SYNTHETIC} ").cohort(wide.schema)
     case = Case(
         files={**files, SYNTHETIC: released.path.name},
         parts=parts,
-        release=renamed(records, np.array(_numbered("s", len(records)), dtype=object)),
+        release=renamed(records, np.array(numbered("s", len(records)), dtype=object)),
         is_drafted=asked.schema is None,
         notes=(*described.notes, *wide.notes),
     )
@@ -168,10 +163,6 @@ def _described(asked: Asked, real: Mapping[str, Given], released: Given) -> tupl
     name = portable(asked.train.stem) or "given"
     draft = drafted(tables, released, name, {patient, *numbers} - {""}, asked.sensitive)
     return Draft(draft.schema, (*notes, *draft.notes, NOT_PUBLIC)), patient
-
-
-def _numbered(what: str, n: int) -> list[str]:
-    return [f"{what}{i:0{len(str(n))}d}" for i in range(n)]
 
 
 def _distinct(paths: Mapping[str, Path]) -> None:
@@ -227,24 +218,6 @@ def _names_everyone(values: pd.Series) -> bool:
 def _row_numbers(real: Sequence[Given], patient: str) -> list[str]:
     known = {*ROW_NUMBER, *PATIENT}
     return [n for n, _ in real[0].columns() if n.strip().casefold() in known and n != patient]
-
-
-def _named(given: Given, patient: str, part: str) -> Given:
-    """Give every row of a single table its patient."""
-    if not given.single:
-        return given
-    if not patient:
-        return given.named(_numbered(f"{part} ", len(given)))
-    values = given.static[patient]
-    for wrong, what in ((values.isna(), "is empty"), (values.duplicated(), "is there again")):
-        if wrong.any():
-            row = int(np.flatnonzero(wrong)[0])
-            raise DataError(
-                f"{given.path.name} row {row + 1}: {patient!r} {what}"
-                f"{'' if values.isna().iloc[row] else f' ({values.iloc[row]})'}; expected every "
-                "patient once. Records over several rows go into a cohort folder, as visits."
-            )
-    return given.named(list(values))
 
 
 def _with_sensitive(schema: Schema, names: Sequence[str]) -> Schema:

@@ -14,10 +14,16 @@ import pandas as pd
 from fedbench.data import TABLES, Cohort, Schema
 from fedbench.errors import DataError
 
-__all__ = ["NOTHING", "Given", "as_levels", "as_numbers", "read"]
+__all__ = ["NOTHING", "PATIENT", "Given", "as_levels", "as_numbers", "numbered", "read"]
 
 NOTHING = ("", "NA", "NaN", "nan", "NULL", "null", "<NA>")
 """How a CSV file says that a value is missing."""
+
+PATIENT = (
+    "patient", "patient_id", "patientid", "id", "subject", "subject_id", "person_id", "record_id",
+    "pid", "mrn",
+)  # fmt: skip
+"""Columns that by their name say who a patient is."""
 
 FORMATS = (".csv", ".parquet")
 PICKLES = (".pkl", ".pickle", ".joblib")
@@ -66,6 +72,32 @@ class Given:
         static = self.static.assign(patient=patients)
         return replace(self, tables={**self.tables, "static": static})
 
+    def by_patient(self, column: str, otherwise: str) -> Given:
+        """Give every row of a single table its patient; a folder has them already.
+
+        Args:
+            column: says who a patient is; empty: nothing does, and rows are numbered.
+            otherwise: how such numbers begin.
+
+        Raises:
+            DataError: a patient has no name, or is there twice.
+        """
+        if not self.single:
+            return self
+        if not column:
+            return self.named(numbered(otherwise, len(self)))
+        values = self.static[column]
+        for wrong, what in ((values.isna(), "is empty"), (values.duplicated(), "is there again")):
+            if wrong.any():
+                row = int(np.flatnonzero(wrong)[0])
+                raise DataError(
+                    f"{self.path.name} row {row + 1}: {column!r} {what}"
+                    f"{'' if values.isna().iloc[row] else f' ({values.iloc[row]})'}; expected "
+                    "every patient once. Records over several rows go into a cohort folder, as "
+                    "visits."
+                )
+        return self.named(list(values))
+
     def cohort(self, schema: Schema) -> Cohort:
         """Check these tables against a schema.
 
@@ -110,6 +142,15 @@ def read(path: Path, option: str) -> Given:
         )
     there = {name: files[name] for name in TABLES if name in files}
     return Given(path, {n: _table(file, f"{option} {str(file)!r}") for n, file in there.items()})
+
+
+def numbered(what: str, n: int) -> list[str]:
+    """Return names for so many patients.
+
+    >>> numbered("p", 2)
+    ['p0', 'p1']
+    """
+    return [f"{what}{i:0{len(str(n))}d}" for i in range(n)]
 
 
 def as_numbers(values: pd.Series) -> pd.Series:

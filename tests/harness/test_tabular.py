@@ -194,7 +194,8 @@ def test_a_cohort_folder_is_described_whole(
 # Schema files
 
 
-@pytest.mark.parametrize("name", DATASETS.names())
+# `table` has the schema that its user writes.
+@pytest.mark.parametrize("name", sorted({*DATASETS.names()} - {"table"}))
 def test_a_schema_is_read_back_as_it_was_written(tmp_path: Path, name: str) -> None:
     schema = DATASETS.build(name).schema
     (tmp_path / "s.toml").write_text(schema_file(schema), encoding="utf-8")

@@ -1,0 +1,155 @@
+"""Drafting a schema file from somebody's table, with what to correct in it."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from fedbench.data import Column
+from fedbench.draft import Draft, drafted
+from fedbench.errors import SpecError
+from fedbench.results import portable
+from fedbench.schemas import schema_file
+from fedbench.tables import hint
+from fedbench.tabular import PATIENT, Given, as_levels, read
+
+__all__ = ["inferred", "written"]
+
+RARE = 5
+"""A level that fewer patients have may tell who one of them is."""
+WIDE = 94
+
+HOSPITAL = ("site", "hospital", "clinic", "center", "centre", "institution", "ward", "unit")
+KNOWN_TO_OTHERS = (
+    "age", "sex", "gender", "race", "ethnicity", "birth", "zip", "postcode", "marital", "insurance",
+    "language", "religion",
+)  # fmt: skip
+"""Parts of names of columns that others may know of a person."""
+ORDINARY_NUMBER = "row", "index", "rownames", "unnamed: 0", ""
+
+PUBLIC = (
+    "A schema is public: it is what a stranger may know before any record is read. Correct it from "
+    "a codebook and from what is medically possible."
+)
+SENSITIVE = (
+    'What attackers must not learn (diagnoses, addictions, infections): roles = ["sensitive"].'
+)
+OUTCOME = """
+# A prediction, for utility: from what is dated up to day `index`, is there the event in
+# (index, horizon]? Take away the '#' and set both.
+# [tasks]
+# event = { kind = "classification", label = "the event within 90 days", index = 0, horizon = 90 }
+"""
+
+
+def inferred(path: Path, patient: str = "") -> Draft:
+    """Describe a table, or a cohort folder, of somebody's patients.
+
+    Args:
+        path: the file or folder.
+        patient: the column of a single file that says who a patient is.
+
+    Raises:
+        DataError: it cannot be read, or nothing in it can be described.
+    """
+    given = read(path, "TABLE")
+    columns = [name for name, _ in given.columns()]
+    if patient and patient not in columns:
+        raise SpecError(f"--id: {path.name} has no column {patient!r}.{hint(patient, columns)}")
+    named = [name for name in columns if name.strip().casefold() in PATIENT]
+    numbers = [name for name in columns if name.strip().casefold() in ORDINARY_NUMBER]
+    patient = (patient or next(iter(named), "")) if given.single else "patient"
+    without = {patient, *numbers} - {""}
+    name = portable(path.stem).strip(".-") or "mine"
+    draft = drafted([given], None, name, without, ())
+    notes = [*_of_patients(given, patient), *draft.notes, *_to_correct(draft, given)]
+    return Draft(draft.schema, tuple(notes))
+
+
+def written(draft: Draft, path: Path) -> str:
+    """Return a draft as a schema file, what to correct first."""
+    said = [
+        f"Drafted from {path.name}. {PUBLIC}",
+        *(f"* {note}" for note in draft.notes),
+    ]
+    head = "\n".join(
+        textwrap.fill(
+            " ".join(text.split()), WIDE, initial_indent="# ", subsequent_indent="#   ",
+            break_long_words=False, break_on_hyphens=False,
+        )
+        for text in said
+    )  # fmt: skip
+    return f"{head}\n\n{schema_file(draft.schema)}{OUTCOME if draft.schema.outcome else ''}"
+
+
+def _of_patients(given: Given, patient: str) -> Iterator[str]:
+    if not given.single:
+        return
+    if not patient:
+        yield (
+            "No column says who a patient is, so rows are numbered. If one does, name it: --id, "
+            "and `patient` in the suite."
+        )
+        return
+    asked = (
+        "" if patient.strip().casefold() in PATIENT else f" (in the suite: patient = {patient!r})"
+    )
+    yield f"{patient!r} is taken for the patient's identifier{asked}, and not described."
+    values = given.static[patient]
+    if values.duplicated().any():
+        yield (
+            f"{patient!r} has {int(values.duplicated().sum()):,} rows of somebody who is there "
+            "already. A table has one row per patient: put repeated records into a cohort folder, "
+            "static.csv and visits.csv."
+        )
+
+
+def _to_correct(draft: Draft, given: Given) -> Iterator[str]:
+    schema = draft.schema
+    columns = {**schema.static, **schema.visits}
+    yield "low and high are what was found, rounded outwards: write what is possible."
+    yield (
+        "Say in `label` what a column means, in `unit` in which unit it is, and log = true where "
+        "it is spread over orders of magnitude."
+    )
+    if schema.visits or schema.vocabularies or schema.outcome:
+        yield "clock: say what day 0 is. windows: stretches of time of which generators see values."
+    hospitals = [n for n, c in schema.static.items() if _called(n, HOSPITAL) and _levels(c)]
+    if hospitals:
+        yield f'{_listed(hospitals)}: is it the hospital? Then roles = ["site"].'
+    if known := [name for name in columns if _called(name, KNOWN_TO_OTHERS)]:
+        yield (
+            f"{_listed(known)}: others may know such things of a person: roles = "
+            '["quasi-identifier"].'
+        )
+    yield SENSITIVE
+    yield from _rare(schema.static, given)
+    if schema.vocabularies:
+        yield "vocabularies hold the commonest codes; take the list from the coding system instead."
+
+
+def _rare(columns: Mapping[str, Column], given: Given) -> Iterator[str]:
+    """Name levels that few patients have, and which a stranger would not expect."""
+    for name, column in columns.items():
+        if not _levels(column):
+            continue
+        counts = as_levels(given.static[name]).value_counts()
+        if few := [level for level in column.levels if counts.get(level, 0) < RARE]:
+            yield (
+                f"{name!r}: fewer than {RARE} patients have {_listed(few)}. Leave out what a "
+                'stranger would not expect, and add the level "(other)" for it.'
+            )
+
+
+def _levels(column: Column) -> bool:
+    return column.kind == "category"
+
+
+def _called(name: str, words: Sequence[str]) -> bool:
+    return any(word in name.casefold() for word in words)
+
+
+def _listed(names: Sequence[str], most: int = 5) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(map(repr, names[:most])) + more
