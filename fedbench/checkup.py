@@ -20,6 +20,7 @@ from fedbench.games.scoring import FEW
 from fedbench.kinds import cohort_of
 from fedbench.partition import Parts
 from fedbench.partitioners.natural import Natural
+from fedbench.subject import Subject
 from fedbench.task import problem
 from fedbench.terminal import WIDE, counts, table
 
@@ -90,13 +91,14 @@ class _Needs:
         )
 
 
-def check(name: str, store: DataStore) -> Mapping[str, Any]:
+def check(subject: Subject, store: DataStore) -> Mapping[str, Any]:
     """Compare a dataset with its schema, and return what to look at again.
 
     Raises:
         FedbenchError: it is not there, or does not fit its schema.
     """
-    cohort = cohort_of(name, {}, store)
+    name = subject.name
+    cohort = cohort_of(name, subject.settings, store)
     needs = _Needs(Parts(**DatasetChoice(name=name).parts))
     found = tuple(places(cohort, needs))
     notes = [needs.words] if any(place.too_small_for for place in found) else []
@@ -104,6 +106,7 @@ def check(name: str, store: DataStore) -> Mapping[str, Any]:
         notes.append(Natural().advice(needs.parts.enough))
     return {
         "dataset": name,
+        "path": subject.path,
         "counts": counts(cohort),
         "hospitals": [asdict(place) for place in found],
         "columns": [asdict(finding) for finding in columns(cohort)],
@@ -114,8 +117,9 @@ def check(name: str, store: DataStore) -> Mapping[str, Any]:
 def shown(found: Mapping[str, Any]) -> str:
     """Show what ``check`` found."""
     known = ", ".join(f"{count:,} {what}" for what, count in found["counts"].items() if count)
+    where = f"{found['path']}, read as {found['dataset']}" if found["path"] else found["dataset"]
     blocks = [
-        f"{found['dataset']}: {known}; all fit the schema.",
+        f"{where}: {known}; all fit the schema.",
         table([_row(place) for place in found["hospitals"]]),
         *(textwrap.fill(note, WIDE) for note in found["notes"]),
     ]

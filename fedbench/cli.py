@@ -12,7 +12,8 @@ import os
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 import typer.core
 
-from fedbench.errors import FedbenchError, SpecError
+from fedbench.errors import DataError, FedbenchError, SpecError
 
 if TYPE_CHECKING:
     from fedbench.config import Suite
@@ -31,10 +32,14 @@ if TYPE_CHECKING:
     from fedbench.leaderboards.verification import Verified
     from fedbench.results import RunDir
     from fedbench.runner import Event
+    from fedbench.subject import Subject
 
 __all__ = ["app", "main"]
 
 DONE, FAILED, WRONG, INTERRUPTED = 0, 1, 2, 130
+
+DATA = "FEDBENCH_DATA"
+"""The variable that names the data folder."""
 
 RUNS = Path("runs")
 """Where runs go that are told no other place."""
@@ -108,7 +113,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = [argument for argument in given if argument != "--debug"]
     command = typer.main.get_command(app)
     try:
-        status = command.main(args=given, prog_name="fedbench", standalone_mode=False)
+        with _kept(DATA):
+            status = command.main(args=given, prog_name="fedbench", standalone_mode=False)
     except UsageError as error:
         return _say(f"{error.format_message()} See `{_path(error)} --help`.", WRONG)
     except typer.Abort:  # what click makes of Ctrl-C
@@ -120,6 +126,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
             traceback.print_exc()
         return _say(words, WRONG)
     return status if isinstance(status, int) else DONE
+
+
+@contextmanager
+def _kept(variable: str) -> Iterator[None]:
+    """Leave a variable of the environment as it was found."""
+    before = os.environ.get(variable)
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop(variable, None)
+        else:
+            os.environ[variable] = before
 
 
 @app.callback(invoke_without_command=True)
@@ -293,17 +312,127 @@ def describe(
 
 
 @data.command()
-def check(
+def get(
     name: Annotated[str, typer.Argument(help="A dataset (`fedbench data list`).")],
     data_dir: DataDir = None,
     *,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Accept the licence, for scripts.")
+    ] = False,
+) -> None:
+    """Download a dataset from its publisher into the data folder; go on with what was begun."""
+    from fedbench import download  # noqa: PLC0415
+    from fedbench.kinds import DATASETS  # noqa: PLC0415
+
+    store, dataset = _store(data_dir), DATASETS.build(name)
+    if dataset.embedded:
+        typer.echo(f"{name} comes with fedbench: there is nothing to get.")
+        return
+    advice = download.by_hand(name, dataset, store)
+    if not dataset.downloads:
+        raise SpecError(f"{name} cannot be fetched from here. {advice}")
+    if due := download.due(dataset.downloads, store):
+        _accepted(download.terms(name, dataset, [download.place(store, one) for one in due]), yes)
+    try:
+        with download.watching(sys.stderr) as observe:
+            for wanted in due:
+                download.Fetcher().fetch(wanted, download.place(store, wanted), observe)
+    except DataError as error:
+        raise DataError(f"{error} {advice}") from error
+    typer.echo(f"{name} is in {store.root}. Next: `fedbench data check {name}`.")
+
+
+def _accepted(terms: str, yes: bool) -> None:  # noqa: FBT001  (it is what the option says)
+    """Show the licence, and ask once."""
+    typer.echo(terms, err=True)
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise SpecError("Nobody is here to accept the licence: give --yes, or use a terminal.")
+    if not typer.confirm("Do you accept the licence, and is all of it to be fetched?", err=True):
+        raise typer.Exit(_say("nothing was fetched.", FAILED))
+
+
+@data.command()
+def check(
+    what: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME|PATH",
+            help="A dataset (`fedbench data list`), or a folder or file of yours.",
+        ),
+    ],
+    data_dir: DataDir = None,
+    *,
+    known_as: Annotated[
+        str,
+        typer.Option(
+            "--as",
+            help="The dataset that the folder holds. Default: the one most of whose tables are "
+            "there.",
+            **QUIET,
+        ),
+    ] = "",
+    schema: Annotated[
+        Path | None, typer.Option(help="What the columns of a table of yours mean.", **A_PATH)
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Load a dataset, compare every record with its schema, and say what to look at again."""
+    """Load records, compare each with the schema, and say what is missing or to look at again."""
     from fedbench import checkup  # noqa: PLC0415
+    from fedbench.subject import subject  # noqa: PLC0415
 
-    found = checkup.check(name, _store(data_dir))
+    store = _store(data_dir)
+    asked = subject(what, store, known_as=known_as, schema=schema)
+    if asked.lacking:
+        _lacking(asked, as_json=as_json)
+    found = checkup.check(asked, store)
     typer.echo(_json(found) if as_json else checkup.shown(found))
+
+
+def _lacking(asked: Subject, *, as_json: bool) -> None:
+    """Say all that is missing, each in a line of its own."""
+    if as_json:
+        typer.echo(_json({"dataset": asked.name, "path": asked.path, "missing": asked.lacking}))
+    where = f"{asked.path}, read as {asked.name}" if asked.path else asked.name
+    _say(f"{where}: {len(asked.lacking)} missing:", WRONG)
+    for line in asked.lacking:
+        typer.echo(f"  {line}", err=True)
+    raise typer.Exit(WRONG)
+
+
+@data.command("infer")
+def infer_(
+    table: Annotated[
+        Path,
+        typer.Argument(
+            parser=_path_of, metavar="TABLE", help="A CSV or parquet file, or a cohort folder."
+        ),
+    ],
+    *,
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", help="The schema file to write. Default: print it.", **A_PATH),
+    ] = None,
+    patient: Annotated[
+        str, typer.Option("--id", help="The column that says who a patient is.", **QUIET)
+    ] = "",
+) -> None:
+    """Draft a schema from a table of yours, for you to correct."""
+    from fedbench import infer  # noqa: PLC0415
+
+    if out and out.exists():
+        raise SpecError(f"--out {str(out)!r} is there already; what you corrected is not replaced.")
+    if out:
+        _writable("--out", out.parent)
+    text = infer.written(infer.inferred(table, patient), table)
+    if out:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(text, encoding="utf-8")
+        text = f"{out}\n"
+    typer.echo(text, nl=False)
+    file = out or "mine.toml"
+    _say(f"correct {file}, then: `fedbench data check {table} --schema {file}`.", DONE)
 
 
 @app.command()
@@ -701,6 +830,8 @@ def _store(data_dir: Path | None) -> DataStore:
 
     if data_dir is not None and not data_dir.is_dir():
         raise SpecError(f"--data-dir: there is no folder {str(data_dir)!r}.")
+    if data_dir:
+        os.environ[DATA] = str(data_dir.absolute())  # for what this command starts, too
     return DataStore(data_dir) if data_dir else DataStore.default()
 
 

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from fedbench.data import Dataset, DataStore, Download
 from fedbench.errors import ContractError, DataError, SpecError
 
-__all__ = ["Fetcher", "Observer", "by_hand", "due", "place", "watching"]
+__all__ = ["Fetcher", "Observer", "by_hand", "due", "place", "terms", "watching"]
 
 Observer = Callable[[str, int, int | None], None]
 """Told a file's name, how many bytes of it are here, and how many there are, if that is known."""
@@ -169,6 +169,8 @@ def place(store: DataStore, wanted: Download) -> Path:
 
 def by_hand(name: str, dataset: Dataset, store: DataStore) -> str:
     """Say how to get the data of a dataset without us."""
+    if not (dataset.home or dataset.downloads):
+        return f"Its files are yours to bring: see `fedbench data describe {name}`."
     folder, tables = getattr(dataset, "folder", ""), list(getattr(dataset, "tables", {}))
     root = store.root or "the data folder (FEDBENCH_DATA or --data-dir)"
     if dataset.downloads:
@@ -181,6 +183,15 @@ def by_hand(name: str, dataset: Dataset, store: DataStore) -> str:
     return (
         f"By hand, on the terms of its publisher ({where}): put {files} into {into}. Then "
         f"`fedbench data check {name}`."
+    )
+
+
+def terms(name: str, dataset: Dataset, places: Sequence[Path]) -> str:
+    """Say under which licence a dataset is, and what would be fetched."""
+    files = "\n".join(f"  {path}" for path in places)
+    return (
+        f"{name}: {dataset.title}\nLicence: {dataset.licence}\nCite: {dataset.citation}\n"
+        f"Terms: {dataset.home or dataset.citation}\nTo be fetched:\n{files}"
     )
 
 

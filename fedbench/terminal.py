@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tabulate import tabulate
 
 from fedbench.config import bundled
-from fedbench.data import Cohort, Column, DataStore
+from fedbench.data import Cohort, Column, Dataset, DataStore, Role, Schema, Task
 from fedbench.errors import DataError
 from fedbench.kinds import DATASETS, KINDS, cohort_of
 from fedbench.plugin import plain
@@ -95,7 +95,10 @@ def counts(cohort: Cohort) -> Mapping[str, int]:
 def description(name: str, store: DataStore) -> Mapping[str, Any]:
     """Return what is known about a dataset, and how much of it is here."""
     dataset = DATASETS.build(name)
-    schema = dataset.schema
+    try:
+        schema = dataset.schema
+    except DataError:  # its user is to say what the columns mean
+        schema = Schema(name=name, clock="", static={})
     try:
         here: Mapping[str, Any] = contents(name, store)
     except DataError as error:
@@ -106,18 +109,48 @@ def description(name: str, store: DataStore) -> Mapping[str, Any]:
         "about": type(dataset).describe(),
         "licence": dataset.licence,
         "citation": dataset.citation,
+        "home": dataset.home,
+        "to be had": _to_be_had(name, dataset),
         "records may be published": dataset.redistributable,
         "clock": schema.clock,
         "size": here,
+        "sites": list(schema.static[schema.site].levels) if schema.site else [],
         "columns": [
             *_columns("static", schema.static),
             *_columns("visits", schema.visits),
         ],
+        "sensitive": _with_role(schema, "sensitive"),
+        "quasi-identifiers": _with_role(schema, "quasi-identifier"),
         "codes": {name: len(known.codes) for name, known in schema.vocabularies.items()},
         "outcome": schema.outcome.label if schema.outcome else None,
-        "tasks": {name: plain(asdict(task)) for name, task in schema.tasks.items()},
+        "tasks": {name: _told(task) for name, task in schema.tasks.items()},
+        "rules": [plain(asdict(rule)) for rule in schema.rules],
         "cluster": schema.cluster,
     }
+
+
+def _to_be_had(name: str, dataset: Dataset) -> str:
+    if dataset.embedded:
+        return "comes with fedbench"
+    if dataset.downloads:
+        return f"`fedbench data get {name}`"
+    return "from its publisher, by hand" if dataset.home else ""
+
+
+def _told(task: Task) -> Mapping[str, Any]:
+    """Return a task in values that JSON knows, and it knows no infinity."""
+    found = {name: plain(value) for name, value in asdict(task).items()}
+    return {name: None if value == math.inf else value for name, value in found.items()}
+
+
+def _with_role(schema: Schema, role: Role) -> Sequence[str]:
+    """Return the columns of this role, and, of sensitive codes, each with its system."""
+    columns = {**schema.static, **schema.visits}
+    found = [name for name, column in columns.items() if role in column.roles]
+    if role == "sensitive":
+        systems = schema.vocabularies.items()
+        found += [f"{system}:{code}" for system, v in systems for code in sorted(v.sensitive)]
+    return found
 
 
 def described(found: Mapping[str, Any]) -> str:
@@ -126,23 +159,42 @@ def described(found: Mapping[str, Any]) -> str:
     here = size.get("missing") or ", ".join(
         f"{count:,} {what}" for what, count in size.items() if count
     )
-    head = [
-        (key, found[key])
-        for key in ("about", "licence", "citation", "clock", "outcome")
-        if found[key]
-    ]
-    tasks = [
-        (f"task {name}", f"{task['label']} ({task['kind']}, seen from day {task['index']:g})")
-        for name, task in found["tasks"].items()
-    ]
+    head = [(key, found[key]) for key in ("about", "licence", "citation", "home", "to be had")]
+    lists = [(key, _some(found[key])) for key in ("sites", "sensitive", "quasi-identifiers")]
+    middle = [("clock", found["clock"]), ("outcome", found["outcome"]), *lists]
     codes = [("codes", f"{count} of {system}") for system, count in found["codes"].items()]
+    tasks = [(f"task {name}", _task(task)) for name, task in found["tasks"].items()]
+    rules = [("rule", _rule(rule)) for rule in found["rules"]]
+    lines = [*head, ("here", here), *middle, *codes, *tasks, *rules]
     return "\n\n".join(
         [
             f"{found['name']}: {found['title']}",
-            facts([*head, ("here", here), *codes, *tasks]),
-            table(found["columns"]),
+            facts([(name, text) for name, text in lines if text]),
+            *([table(found["columns"])] if found["columns"] else []),
         ]
     )
+
+
+def _some(names: Sequence[str], most: int = 12) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    count = f"{len(names)}: " if len(names) > 1 else ""
+    return f"{count}{', '.join(names[:most])}{more}" if names else ""
+
+
+def _task(task: Mapping[str, Any]) -> str:
+    """Say what is foreseen, from when on, and until when."""
+    until = task["horizon"]
+    ahead = "however late" if until is None else f"up to day {until:g}"
+    about = f", from the column {task['column']}" if task["column"] else ""
+    return (
+        f"{task['label']} ({task['kind']}{about}; index time: day {task['index']:g}, horizon: "
+        f"{ahead})"
+    )
+
+
+def _rule(rule: Mapping[str, Any]) -> str:
+    when = f" where {rule['when']}" if rule["when"] else ""
+    return f"{rule['label']}: {rule['holds']}{when} ({rule['source']})"
 
 
 def planned(plan: Plan) -> str:
@@ -313,7 +365,11 @@ def _columns(part: str, columns: Mapping[str, Column]) -> Sequence[Mapping[str, 
             "values": ", ".join(column.levels) or f"{column.low:g} to {column.high:g}",
             "unit": column.unit,
             "meaning": column.label,
-            "role": ", ".join(sorted(column.roles)),
+            "role": ", ".join([*sorted(column.roles), *_later(column)]),
         }
         for name, column in columns.items()
     ]
+
+
+def _later(column: Column) -> Sequence[str]:
+    return [] if math.isinf(column.known) else [f"known from day {column.known:g}"]

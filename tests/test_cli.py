@@ -164,6 +164,178 @@ def test_a_dataset_is_checked(fedbench: Command) -> None:
     )
 
 
+def test_what_a_task_foresees_and_who_may_know_what_is_described(fedbench: Command) -> None:
+    said = " ".join(fedbench("data", "describe", "heart4").out.split())
+    for words in (
+        "licence CC BY 4.0",
+        "home https://archive.ics.uci.edu/dataset/45/heart+disease",
+        "to be had `fedbench data get heart4`",
+        "sites 4: cleveland, hungarian, switzerland, va",
+        "sensitive fasting_sugar",
+        "quasi-identifiers 2: age, sex",
+        "index time: day 0, horizon: up to day 1",
+        "50 to 260 mmHg",
+    ):
+        assert words in said
+    told = json.loads(fedbench("data", "describe", "simulated", "--json").out, parse_constant=_not)
+    assert {"index", "horizon"} <= set(next(iter(told["tasks"].values())))
+
+
+def _not(constant: str) -> None:
+    raise AssertionError(f"{constant} is no JSON")
+
+
+def test_rules_are_described_with_their_sources(fedbench: Command) -> None:
+    Path("ruled.py").write_text(RULED)
+    try:
+        said = " ".join(fedbench("data", "describe", "ruled:Ruled").out.split())
+    finally:
+        sys.modules.pop("ruled", None)
+    assert "rule nobody is born old: age < 90 where born = yes (https://example.org)" in said
+    assert "known from day 3" in said
+
+
+RULED = """
+from dataclasses import dataclass
+from fedbench.data import Column, Dataset, Rule, Schema
+from fedbench.errors import DataError
+
+@dataclass(frozen=True, kw_only=True)
+class Ruled(Dataset):
+    '''One rule.'''
+
+    title = licence = citation = "-"
+
+    @property
+    def schema(self):
+        age = Column(kind="integer", low=0, high=120, known=3)
+        rule = Rule(label="nobody is born old", holds="age < 90", when="born = yes",
+                    source="https://example.org")
+        return Schema(name="ruled", clock="", static={"age": age}, rules=(rule,))
+
+    def load(self, store):
+        raise DataError("There is none.")
+"""
+
+
+def test_a_table_of_ones_own_is_described_by_how_to_name_it(fedbench: Command) -> None:
+    said = fedbench("data", "describe", "table")
+    assert said.status == 0
+    assert 'name = "table", path = "mine.csv"' in " ".join(said.out.split())
+
+
+# Getting data
+
+
+def test_what_comes_along_need_not_be_fetched(fedbench: Command) -> None:
+    said = fedbench("data", "get", "opt")
+    assert (said.status, said.err) == (0, "")
+    assert "there is nothing to get" in said.out
+
+
+def test_nothing_is_fetched_before_the_licence_is_accepted(fedbench: Command) -> None:
+    said = fedbench("data", "get", "heart4", "--data-dir", ".")
+    assert (said.status, said.out) == (2, "")
+    assert "Licence: CC BY 4.0" in said.err
+    assert said.err.endswith(
+        "Nobody is here to accept the licence: give --yes, or use a terminal.\n"
+    )
+    assert not list(Path().iterdir())
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no such terminals")
+def test_who_declines_gets_nothing(tmp_path: Path) -> None:
+    keyboard, terminal = os.openpty()
+    os.write(keyboard, b"n\n")
+    command = [sys.executable, "-m", "fedbench", "data", "get", "heart4", "--data-dir", "."]
+    done = subprocess.run(
+        command, cwd=tmp_path, stdin=terminal, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "nothing was fetched" in done.stderr
+    assert not list(tmp_path.iterdir())
+    os.close(keyboard)
+    os.close(terminal)
+
+
+def test_without_a_network_the_way_by_hand_is_told(
+    fedbench: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")  # where nobody listens
+    said = fedbench("data", "get", "heart4", "--yes", "--data-dir", ".")
+    assert said.status == 2
+    told = said.err.splitlines()[-1]
+    for words in ("refused", "By hand", "dataset/45", "processed.va.data", "data check heart4"):
+        assert words in told
+    assert not list(Path().rglob("*.data"))
+
+
+def test_what_is_not_offered_is_told_at_once(fedbench: Command) -> None:
+    said = fedbench("data", "get", "table")
+    assert (said.status, said.out) == (2, "")
+    assert "table cannot be fetched from here. Its files are yours to bring" in said.err
+
+
+# A folder of one's own
+
+
+def test_a_schema_is_drafted_corrected_and_checked(fedbench: Command) -> None:
+    lines = [f"m{i},{20 + i},{'yes' if i % 3 else 'no'}" for i in range(60)]
+    Path("mine.csv").write_text("\n".join(["mrn,age,smoker", *lines]))
+    said = fedbench("data", "infer", "mine.csv", "-o", "schemas/mine.toml")
+    assert (said.status, said.out) == (0, "schemas/mine.toml\n")
+    assert "`fedbench data check mine.csv --schema schemas/mine.toml`" in said.err
+    assert fedbench("data", "infer", "mine.csv").out == Path("schemas/mine.toml").read_text()
+    checked = fedbench("data", "check", "mine.csv", "--schema", "schemas/mine.toml")
+    assert checked.status == 0
+    assert checked.out.startswith("mine.csv, read as table: 60 patients; all fit the schema.\n")
+    again = fedbench("data", "infer", "mine.csv", "-o", "schemas/mine.toml")
+    assert again.status == 2
+    assert "is there already; what you corrected is not replaced" in again.err
+
+
+HEART = "63.0,1.0,1.0,145.0,233.0,1.0,2.0,150.0,0.0,2.3,3.0,0.0,6.0,0\n"
+
+
+def test_a_folder_is_known_by_its_tables(fedbench: Command) -> None:
+    folder = Path("hearts")
+    folder.mkdir()
+    for hospital in ("cleveland", "hungarian", "va"):
+        (folder / f"processed.{hospital}.data").write_text(HEART)
+    said = fedbench("data", "check", "hearts")
+    assert (said.status, said.out) == (2, "")
+    assert said.err.startswith("fedbench: hearts, read as heart4: 1 missing:\n")
+    assert "  There is no processed.switzerland.data in hearts." in said.err
+    (folder / "processed.switzerland.data").write_text(HEART)
+    assert fedbench("data", "check", "hearts").out.startswith(
+        "hearts, read as heart4: 4 patients, 4 hospitals; all fit the schema.\n"
+    )
+
+
+def test_all_that_a_folder_lacks_is_told_at_once(fedbench: Command) -> None:
+    Path("empty").mkdir()
+    said = fedbench("data", "check", "empty", "--as", "heart4")
+    assert said.status == 2
+    assert said.err.count("There is no processed.") == 4
+    told = json.loads(fedbench("data", "check", "empty", "--as", "heart4", "--json").out)
+    assert len(told["missing"]) == 4
+
+
+def test_the_data_folder_holds_a_schema_too(fedbench: Command) -> None:
+    Path("store").mkdir()
+    Path("store/mine.csv").write_text("age\n" + "\n".join(map(str, range(20, 80))))
+    fedbench("data", "infer", "store/mine.csv", "-o", "store/mine.toml")
+    suite = bundled()["smoke"].read_text().replace('name = "opt"', TABLE)
+    suite = suite.replace('{ name = "natural" }', '{ name = "iid", sites = 2 }')
+    Path("suite.toml").write_text(suite)
+    said = fedbench("run", "suite.toml", "--data-dir", "store", "--dry-run")
+    assert (said.status, said.err) == (0, "")
+    assert "FEDBENCH_DATA" not in os.environ
+
+
+TABLE = 'name = "table"\npath = "mine.csv"\nschema = "mine.toml"'
+
+
 def test_the_doctor_looks_at_everything(fedbench: Command) -> None:
     found = json.loads(fedbench("doctor", "--json").out)
     assert found["data"]["ready"]["opt"] == 823
@@ -194,6 +366,18 @@ def test_a_message_is_one_line(fedbench: Command, monkeypatch: pytest.MonkeyPatc
         ("data check heart4", "The dataset needs the folder 'uci_heart_disease', and no data fol"),
         ("data check heart4 --data-dir gone", "--data-dir: there is no folder 'gone'."),
         ("data check heart4 --data-dir .", "There is no folder 'uci_heart_disease' in ."),
+        ("data check ./gone", "There is no file or folder './gone'."),
+        ("data check gone --as heart4", "There is no file or folder 'gone'."),
+        ("data check taken", "taken is a file of your own: say what its columns mean, --schema"),
+        ("data check . --as opt", "opt comes with fedbench and reads no folder"),
+        ("data check . --as table", "A table of your own needs its --schema."),
+        ("data check .", ". holds taken: of no dataset there is a whole table. Say which it"),
+        ("data check . --as heart4 --schema taken", "leave one of the two out."),
+        ("data get hart4", "There is no 'hart4' in fedbench.datasets. Did you mean 'heart4'?"),
+        ("data get heart4", "Where to? Set FEDBENCH_DATA or give --data-dir"),
+        ("data infer gone.csv", "TABLE 'gone.csv': there is no such file or folder."),
+        ("data infer taken", "TABLE 'taken': expected a .csv or .parquet file, or a cohort fold"),
+        ("data infer taken -o taken", "--out 'taken' is there already"),
         ("report gone", "gone is not a run directory: there is no suite.toml in it."),
         ("run .", "'.' is a folder; expected a TOML file, or a suite by name: quick, smoke."),
         ("run smok", "There is no suite 'smok'. Did you mean 'smoke'?"),
