@@ -41,6 +41,8 @@ def schema_file(schema: Schema) -> str:
     """
     head = _told(schema)
     blocks: dict[str, Mapping[str, Any]] = {"schema": {k: head[k] for k in HEAD if k in head}}
+    if schema.rules:
+        blocks["schema"] = {**blocks["schema"], "rules": [_told(rule) for rule in schema.rules]}
     for name in MANY:
         if found := getattr(schema, name):
             blocks[name] = {key: _told(item) for key, item in found.items()}

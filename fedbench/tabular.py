@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -27,6 +27,8 @@ PATIENT = (
 
 FORMATS = (".csv", ".parquet")
 PICKLES = (".pkl", ".pickle", ".joblib")
+MOST_LETTERS = 1 << 28
+"""That one field may have."""
 UNREADABLE = (
     csv.Error,
     pd.errors.EmptyDataError,
@@ -191,9 +193,7 @@ def _table(path: Path, asked: str) -> pd.DataFrame:
 
 def _csv(path: Path, asked: str) -> pd.DataFrame:
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            head = next(csv.reader(file), [])
-        _check_head(head, asked)
+        _check_rows(path, asked)
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)
             return pd.read_csv(
@@ -204,6 +204,30 @@ def _csv(path: Path, asked: str) -> pd.DataFrame:
         raise DataError(f"{asked} is no UTF-8 text. Save it as CSV in UTF-8.") from None
     except UNREADABLE as error:
         raise DataError(f"{asked} is no CSV table that can be read: {_short(error)}.") from None
+
+
+def _check_rows(path: Path, asked: str) -> None:
+    """See to it that every line has the fields of the header: pandas would fill in or cut."""
+    most = csv.field_size_limit(MOST_LETTERS)
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = csv.reader(_without_zeros(file, asked), strict=True, skipinitialspace=True)
+            _check_head(head := next(rows, []), asked)
+            for row in rows:
+                if row and len(row) != len(head):
+                    raise DataError(
+                        f"{asked} line {rows.line_num}: there are {len(row)} fields; expected "
+                        f"{len(head)}, as in the header."
+                    )
+    finally:
+        csv.field_size_limit(most)
+
+
+def _without_zeros(lines: Iterable[str], asked: str) -> Iterator[str]:
+    for number, line in enumerate(lines, start=1):
+        if "\0" in line:
+            raise DataError(f"{asked} line {number} holds a zero byte. Save it as CSV in UTF-8.")
+        yield line
 
 
 def _check_head(head: list[str], asked: str) -> None:

@@ -188,16 +188,46 @@ def stream(
             strings_can_be_null=True,
         )
         with open_() as file:
+            quotes = _Quotes(file)
             reader = arrow.open_csv(
-                file,
+                quotes,
                 read_options=arrow.ReadOptions(block_size=BLOCK, use_threads=False),
                 parse_options=arrow.ParseOptions(newlines_in_values=True),
                 convert_options=convert,
             )
             for batch in reader:
                 yield batch.rename_columns(list(columns))
+        if quotes.count % 2:
+            _check_quotes(open_)
 
     return Table(origin, columns, batches)
+
+
+class _Quotes(io.RawIOBase):
+    """A file that counts its quotation marks: pyarrow closes one at the end without a word."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file = file
+        self.count = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        found = self.file.read(size)
+        self.count += found.count(b'"')
+        return found
+
+
+def _check_quotes(open_: Open) -> None:
+    """Tell a quotation mark that is never closed from one inside a field (a 5" needle)."""
+    limit = csv.field_size_limit(BLOCK)
+    try:
+        with open_() as file, io.TextIOWrapper(file, "utf-8-sig", newline="") as text:
+            for _ in csv.reader(text, strict=True):
+                pass
+    finally:
+        csv.field_size_limit(limit)
 
 
 def members(folder: Path, name: str, suffix: str) -> Iterator[tuple[str, bytes]]:
@@ -383,7 +413,7 @@ def _broken(origin: str, error: Exception) -> DataError:
     said = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, EOFError | zlib.error | lzma.LZMAError):
         return DataError(f"{origin} is damaged or cut off ({said}). Get the file again.")
-    if "straddling" in said:
+    if "straddling" in said or "unexpected end of data" in said:
         return DataError(
             f"{origin}: a row is longer than {BLOCK >> 20} MB, or a quotation mark is never closed."
         )

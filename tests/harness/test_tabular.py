@@ -62,8 +62,8 @@ def test_the_many_ways_to_say_nothing_are_one(tmp_path: Path) -> None:
         ("t.csv", b"a;b\n1;2\n", "is separated by semicolons. Save it with commas"),
         ("t.csv", b"a\tb\n1\t2\n", "is separated by tabs"),
         ("t.csv", b"a,a\n1,2\n", "has several columns called 'a'"),
-        ("t.csv", b"a,b\n1,2\n1,2,3\n", "is no CSV table that can be read"),
-        ("t.csv", b"a,b\n1,2,3\n4,5,6\n", "is no CSV table that can be read"),
+        ("t.csv", b"a,b\n1,2\n1,2,3\n", "line 3: there are 3 fields; expected 2"),
+        ("t.csv", b"a,b\n1,2,3\n4,5,6\n", "line 2: there are 3 fields; expected 2"),
         ("t.parquet", b"PAR1", "is no parquet file that can be read"),
     ],
 )
