@@ -1,0 +1,248 @@
+"""How the tables of the OMOP common data model answer what is asked about persons."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from fedbench.data import OTHER
+from fedbench.datasets._clinical import CONCEPTS, UNIT_CONCEPTS
+from fedbench.datasets._followed import Records
+from fedbench.datasets._persons import Persons
+from fedbench.datasets._reading import Table, ask
+from fedbench.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["views_of"]
+
+INPATIENT = (9201, 262, 8717, 32037)
+"""Inpatient visit, emergency room and inpatient visit, inpatient hospital, intensive care."""
+
+SEXES = {8507: "male", 8532: "female"}
+RACES = {
+    8527: "white", 8516: "black", 8515: "asian", 8557: "pacific islander", 8657: "american indian",
+}  # fmt: skip
+
+LOINC, SNOMED, UCUM = "LOINC", "SNOMED", "UCUM"
+CONCEPT_OF = {"snomed": "condition_concept_id", "icd10cm": "condition_source_concept_id"}
+
+
+def views_of(origin: str, tables: Mapping[str, Table], wanted: Persons) -> Records:
+    """Return the records of persons, as these tables have them.
+
+    Raises:
+        DataError: an identifier is wanted that only the table ``concept`` could explain.
+    """
+    there = frozenset(n for n, t in tables.items() if not t.origin.endswith("(not there)"))
+    maps = _Maps(tables, there, wanted)
+    given = {
+        "codes": maps.codes, "wanted": maps.wanted, "scale": maps.scale, "units": maps.units,
+    }  # fmt: skip
+    views = {name: view for name, view in VIEWS.items() if NEEDS.get(name, name) in {name, *there}}
+    views["diagnoses"] = views["diagnoses"].replace("$concept", CONCEPT_OF[wanted.system])
+    return Records(origin, {**tables, **given}, views)
+
+
+@dataclass(frozen=True)
+class _Of:
+    """SQL about a column, written into a question as ``{name[column]}``."""
+
+    sql: str
+
+    def __getitem__(self, column: str) -> str:
+        return self.sql.replace("COLUMN", column)
+
+
+def _of_concepts(levels: Mapping[int, str]) -> _Of:
+    """Return the level of a concept; other concepts are OTHER, none (0) is missing."""
+    whole = WORDS["whole"].sql
+    cases = " ".join(f"WHEN {concept} THEN '{level}'" for concept, level in levels.items())
+    return _Of(
+        f"CASE WHEN nullif({whole}, 0) IS NULL THEN NULL ELSE "
+        f"CASE {whole} {cases} ELSE '{OTHER}' END END"
+    )
+
+
+WORDS: dict[str, _Of] = {
+    # Identifiers and concepts that a spreadsheet made numbers with decimals stay what they were.
+    "id": _Of("regexp_replace(trim(COLUMN), '[.]0+$', '')"),
+    "whole": _Of("CAST(CAST(COLUMN AS DOUBLE) AS BIGINT)"),
+    "date": _Of("CAST(left(trim(COLUMN), 10) AS DATE)"),
+}
+WORDS |= {"sex": _of_concepts(SEXES), "race": _of_concepts(RACES)}
+
+
+def _written(question: str) -> str:
+    return question.format(**WORDS, OTHER=OTHER, INPATIENT=INPATIENT)
+
+
+ASKED: Mapping[str, str] = {
+    "persons": """
+        SELECT {id[person_id]} AS patient, {sex[gender_concept_id]} AS sex,
+            {whole[year_of_birth]} AS born, {race[race_concept_id]} AS race,
+            died, CAST(NULL AS DATE) AS lost
+        FROM person LEFT JOIN (
+            SELECT {id[person_id]} AS dead, min({date[death_date]}) AS died
+            FROM death GROUP BY ALL
+        ) ON dead = {id[person_id]}""",
+    "stays": """
+        SELECT {id[v.person_id]} AS patient, {date[visit_start_date]} AS first,
+            {date[visit_end_date]} AS last,
+            coalesce({whole[visit_concept_id]} IN {INPATIENT}, false) AS inpatient,
+            coalesce(nullif({id[v.care_site_id]}, '0'), nullif({id[p.care_site_id]}, '0'))
+                AS site
+        FROM visit_occurrence v LEFT JOIN person p ON {id[p.person_id]} = {id[v.person_id]}
+        WHERE visit_start_date IS NOT NULL""",
+    "diagnoses": """
+        SELECT {id[person_id]} AS patient, coalesce(code, '{OTHER}') AS code,
+            greatest({date[condition_start_date]}, ended) AS date
+        FROM condition_occurrence c
+        LEFT JOIN codes ON codes.concept = {whole[$concept]}
+        LEFT JOIN (
+            SELECT {id[visit_occurrence_id]} AS visit, {date[visit_end_date]} AS ended
+            FROM visit_occurrence
+        ) ON visit = {id[c.visit_occurrence_id]}""",
+    "measures": """
+        SELECT {id[person_id]} AS patient, {date[measurement_date]} AS date, wanted.name,
+            value_as_number * factor + shift AS value
+        FROM measurement
+        JOIN wanted ON wanted.concept = {whole[measurement_concept_id]}
+        LEFT JOIN units ON units.concept = {whole[unit_concept_id]}
+        JOIN scale ON scale.name = wanted.name
+            AND scale.unit = coalesce(units.unit, lower(trim(unit_source_value)), '')
+        WHERE value_as_number * factor + shift BETWEEN low AND high""",
+    "periods": """
+        SELECT {id[person_id]} AS patient, {date[observation_period_start_date]} AS first,
+            {date[observation_period_end_date]} AS last
+        FROM observation_period""",
+    "drugs": """
+        SELECT {id[person_id]} AS patient, {date[drug_exposure_start_date]} AS date,
+            {whole[drug_concept_id]} AS drug
+        FROM drug_exposure WHERE {whole[drug_concept_id]} <> 0""",
+    "places": """
+        SELECT {id[care_site_id]} AS site,
+            unnest([care_site_name, care_site_source_value]) AS name
+        FROM care_site""",
+}  # fmt: skip
+VIEWS: Mapping[str, str] = {name: _written(view) for name, view in ASKED.items()}
+NEEDS = {"periods": "observation_period", "drugs": "drug_exposure", "places": "care_site"}
+
+
+DESCENDANTS = """
+    SELECT DISTINCT {whole[descendant_concept_id]} AS concept, code
+    FROM concept_ancestor JOIN found ON found.concept = {whole[ancestor_concept_id]}
+    UNION SELECT concept, code FROM found ORDER BY ALL"""
+
+CATEGORIES = """
+    SELECT {whole[concept_id]} AS concept, arg_max(code, length(code)) AS code
+    FROM concept JOIN listed ON starts_with(replace(upper(concept_code), '.', ''), listed.code)
+    WHERE vocabulary_id = 'ICD10CM' GROUP BY ALL ORDER BY ALL"""
+
+CODES = """
+    SELECT {whole[concept_id]} AS concept, concept_code AS code
+    FROM concept JOIN mine ON vocabulary = vocabulary_id ORDER BY ALL"""
+
+
+@dataclass(frozen=True)
+class _Maps:
+    """What concept ids stand for: built in, and as the vocabulary tables say."""
+
+    tables: Mapping[str, Table]
+    there: frozenset[str]
+    wanted_by: Persons
+
+    @cached_property
+    def codes(self) -> pd.DataFrame:
+        """The listed code, or codes, of every concept of a diagnosis: concept, code."""
+        listed = [code for code in self.wanted_by.diagnoses.codes if code != OTHER]
+        if self.wanted_by.system == "icd10cm":
+            return self._categories(listed)
+        built_in = {code: CONCEPTS[code] for code in listed if code in CONCEPTS}
+        found = self._concepts(SNOMED, listed, built_in)
+        self._explained("conditions.snomed", [c for c in listed if c not in built_in])
+        if "concept_ancestor" not in self.there:
+            return found
+        return ask(
+            _written(DESCENDANTS),
+            concept_ancestor=self.tables["concept_ancestor"], found=found,
+        )  # fmt: skip
+
+    @cached_property
+    def wanted(self) -> pd.DataFrame:
+        """The measurement that a concept is: concept, name."""
+        import pandas as pd  # noqa: PLC0415
+
+        listed = self.wanted_by.listed
+        known = [(id_, n) for n, m in listed.measurements.items() for id_ in m.concepts]
+        loinc = listed.of_loinc()
+        self._explained(
+            "measurements", [n for n, m in listed.measurements.items() if not m.concepts]
+        )
+        found = self._concepts(LOINC, list(loinc), {})
+        more = [(id_, loinc[code]) for id_, code in found.itertuples(index=False)]
+        rows = dict([*more, *known])
+        return pd.DataFrame({"concept": list(rows), "name": list(rows.values())})
+
+    @cached_property
+    def scale(self) -> pd.DataFrame:
+        """How a value in a unit becomes one of the catalogue, and between which bounds."""
+        import pandas as pd  # noqa: PLC0415
+
+        rows = [
+            (name, unit, factor, shift, measured.low, measured.high)
+            for name, measured in self.wanted_by.listed.measurements.items()
+            for unit, (factor, shift) in measured.scale.items()
+        ]
+        return pd.DataFrame(rows, columns=["name", "unit", "factor", "shift", "low", "high"])
+
+    @cached_property
+    def units(self) -> pd.DataFrame:
+        """The unit of a concept, in lower case: concept, unit."""
+        import pandas as pd  # noqa: PLC0415
+
+        known = {id_: unit.lower() for id_, unit in UNIT_CONCEPTS.items()}
+        if "concept" in self.there:
+            found = self._of_vocabulary(UCUM)
+            more = {id_: code.lower() for id_, code in found.itertuples(index=False)}
+            known = {**more, **known}
+        return pd.DataFrame({"concept": list(known), "unit": list(known.values())})
+
+    def _concepts(
+        self, vocabulary: str, listed: list[str], built_in: Mapping[str, int]
+    ) -> pd.DataFrame:
+        """Return concept and code of codes of a vocabulary."""
+        import pandas as pd  # noqa: PLC0415
+
+        known = {id_: code for code, id_ in built_in.items()}
+        if "concept" in self.there:
+            found = self._of_vocabulary(vocabulary)
+            mine = found[found["code"].isin(listed)]
+            known |= dict(mine.itertuples(index=False))
+        return pd.DataFrame({"concept": list(known), "code": list(known.values())})
+
+    def _categories(self, listed: list[str]) -> pd.DataFrame:
+        """Return, for every concept of ICD-10-CM, the longest listed code that it begins with."""
+        import pandas as pd  # noqa: PLC0415
+
+        self._explained("conditions.icd10cm", listed)
+        return ask(
+            _written(CATEGORIES),
+            concept=self.tables["concept"], listed=pd.DataFrame({"code": listed}),
+        )  # fmt: skip
+
+    def _of_vocabulary(self, vocabulary: str) -> pd.DataFrame:
+        import pandas as pd  # noqa: PLC0415
+
+        mine = pd.DataFrame({"vocabulary": [vocabulary]})
+        return ask(_written(CODES), concept=self.tables["concept"], mine=mine)
+
+    def _explained(self, what: str, names: list[str]) -> None:
+        if names and "concept" not in self.there:
+            raise DataError(
+                f"{what}: no OMOP concept id is known for {', '.join(map(repr, names[:5]))}. "
+                "Put the table 'concept' into the folder, or give concepts in the catalogue."
+            )
