@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -113,7 +113,11 @@ ASKED: Mapping[str, str] = {
         JOIN wanted ON wanted.concept = {whole[measurement_concept_id]}
         LEFT JOIN units ON units.concept = {whole[unit_concept_id]}
         JOIN scale ON scale.name = wanted.name
-            AND scale.unit = coalesce(units.unit, lower(trim(unit_source_value)), '')
+            -- A unit that is not known is no unit of the scale.
+            AND scale.unit = coalesce(
+                units.unit, nullif(lower(trim(unit_source_value)), ''),
+                CASE WHEN coalesce({whole[unit_concept_id]}, 0) = 0 THEN '' END
+            )
         WHERE value_as_number * factor + shift BETWEEN low AND high""",
     "periods": """
         SELECT {id[person_id]} AS patient, {date[observation_period_start_date]} AS first,
@@ -142,9 +146,10 @@ CATEGORIES = """
     FROM concept JOIN listed ON starts_with(replace(upper(concept_code), '.', ''), listed.code)
     WHERE vocabulary_id = 'ICD10CM' GROUP BY ALL ORDER BY ALL"""
 
-CODES = """
-    SELECT {whole[concept_id]} AS concept, concept_code AS code
-    FROM concept JOIN mine ON vocabulary = vocabulary_id ORDER BY ALL"""
+EXPLAINED = """
+    SELECT vocabulary_id AS vocabulary, {whole[concept_id]} AS concept, concept_code AS code
+    FROM concept LEFT JOIN wanted ON vocabulary = vocabulary_id AND code = concept_code
+    WHERE vocabulary IS NOT NULL OR vocabulary_id = 'UCUM' ORDER BY ALL"""
 
 
 @dataclass(frozen=True)
@@ -158,12 +163,15 @@ class _Maps:
     @cached_property
     def codes(self) -> pd.DataFrame:
         """The listed code, or codes, of every concept of a diagnosis: concept, code."""
+        import pandas as pd  # noqa: PLC0415
+
         listed = [code for code in self.wanted_by.diagnoses.codes if code != OTHER]
         if self.wanted_by.system == "icd10cm":
             return self._categories(listed)
         built_in = {code: CONCEPTS[code] for code in listed if code in CONCEPTS}
-        found = self._concepts(SNOMED, listed, built_in)
-        self._explained("conditions.snomed", [c for c in listed if c not in built_in])
+        known = {id_: code for code, id_ in built_in.items()} | dict(self._explained(SNOMED))
+        found = pd.DataFrame({"concept": list(known), "code": list(known.values())})
+        self._need_concepts("conditions.snomed", [c for c in listed if c not in built_in])
         if "concept_ancestor" not in self.there:
             return found
         return ask(
@@ -179,11 +187,10 @@ class _Maps:
         listed = self.wanted_by.listed
         known = [(id_, n) for n, m in listed.measurements.items() for id_ in m.concepts]
         loinc = listed.of_loinc()
-        self._explained(
+        self._need_concepts(
             "measurements", [n for n, m in listed.measurements.items() if not m.concepts]
         )
-        found = self._concepts(LOINC, list(loinc), {})
-        more = [(id_, loinc[code]) for id_, code in found.itertuples(index=False)]
+        more = [(id_, loinc[code]) for id_, code in self._explained(LOINC)]
         rows = dict([*more, *known])
         return pd.DataFrame({"concept": list(rows), "name": list(rows.values())})
 
@@ -205,42 +212,35 @@ class _Maps:
         import pandas as pd  # noqa: PLC0415
 
         known = {id_: unit.lower() for id_, unit in UNIT_CONCEPTS.items()}
-        if "concept" in self.there:
-            found = self._of_vocabulary(UCUM)
-            more = {id_: code.lower() for id_, code in found.itertuples(index=False)}
-            known = {**more, **known}
+        known = {**{id_: code.lower() for id_, code in self._explained(UCUM)}, **known}
         return pd.DataFrame({"concept": list(known), "unit": list(known.values())})
 
-    def _concepts(
-        self, vocabulary: str, listed: list[str], built_in: Mapping[str, int]
-    ) -> pd.DataFrame:
-        """Return concept and code of codes of a vocabulary."""
+    @cached_property
+    def vocabulary(self) -> pd.DataFrame:
+        """Listed codes and all units in the table of concepts: vocabulary, concept, code."""
         import pandas as pd  # noqa: PLC0415
 
-        known = {id_: code for code, id_ in built_in.items()}
-        if "concept" in self.there:
-            found = self._of_vocabulary(vocabulary)
-            mine = found[found["code"].isin(listed)]
-            known |= dict(mine.itertuples(index=False))
-        return pd.DataFrame({"concept": list(known), "code": list(known.values())})
+        listed = [(SNOMED, code) for code in self.wanted_by.diagnoses.codes]
+        listed += [(LOINC, code) for code in self.wanted_by.listed.of_loinc()]
+        wanted = pd.DataFrame(listed, columns=["vocabulary", "code"])
+        return ask(_written(EXPLAINED), concept=self.tables["concept"], wanted=wanted)
+
+    def _explained(self, vocabulary: str) -> Iterator[tuple[int, str]]:
+        """Yield concept and code; nothing without the table of concepts."""
+        mine = self.vocabulary[self.vocabulary["vocabulary"] == vocabulary]
+        yield from mine[["concept", "code"]].itertuples(index=False, name=None)
 
     def _categories(self, listed: list[str]) -> pd.DataFrame:
         """Return, for every concept of ICD-10-CM, the longest listed code that it begins with."""
         import pandas as pd  # noqa: PLC0415
 
-        self._explained("conditions.icd10cm", listed)
+        self._need_concepts("conditions.icd10cm", listed)
         return ask(
             _written(CATEGORIES),
             concept=self.tables["concept"], listed=pd.DataFrame({"code": listed}),
         )  # fmt: skip
 
-    def _of_vocabulary(self, vocabulary: str) -> pd.DataFrame:
-        import pandas as pd  # noqa: PLC0415
-
-        mine = pd.DataFrame({"vocabulary": [vocabulary]})
-        return ask(_written(CODES), concept=self.tables["concept"], mine=mine)
-
-    def _explained(self, what: str, names: list[str]) -> None:
+    def _need_concepts(self, what: str, names: list[str]) -> None:
         if names and "concept" not in self.there:
             raise DataError(
                 f"{what}: no OMOP concept id is known for {', '.join(map(repr, names[:5]))}. "

@@ -165,7 +165,7 @@ class Following:
         else:
             if last is None:
                 asked = self.records.ask("SELECT max(greatest(first, last)) AS last FROM {stays}")
-                last = asked["last"].iloc[0]
+                last = max(asked["last"].iloc[0], *index["died"].dropna())
             found = index[["patient", "day0"]].assign(last=last)
         found["end"] = _days(found["last"], found["day0"])
         return found.loc[found["end"] >= 0, ["patient", "end"]]

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["stored", "stored_in"]
 
 SUFFIXES = (".duckdb", ".ddb")
+SQL: Mapping[Kind, str] = {"text": "VARCHAR", "number": "DOUBLE", "whole": "BIGINT"}
 
 # Views, which may name files, are never asked; and no file but this one can be opened by anybody.
 LOCKED: Mapping[str, Any] = {
@@ -49,24 +50,13 @@ def stored(path: Path, name: str, columns: Mapping[str, Kind], *, optional: bool
     Raises:
         DataError: it is not there, or there in two schemas, or lacks columns.
     """
-    origin = f"{path}, {name}"
     with _opened(path) as database:
-        there = database.execute(
-            "SELECT schema_name, table_name FROM duckdb_tables() "
-            "WHERE lower(table_name) = lower(?) AND NOT internal ORDER BY ALL",
-            [name],
-        ).fetchall()
-        if not there and optional:
-            return Table(f"{name} (not there)", columns, lambda: iter(()))
-        if len(there) != 1:
-            listed = ", ".join(".".join(each) for each in there)
-            raise DataError(
-                f"{path}: there are {listed}; expected only one of them."
-                if there
-                else f"There is no table {name!r} in {path} (views are not read; export them)."
-            )
-        place = ".".join(map(_quoted, there[0]))
-        header = [row[0] for row in database.execute(f"DESCRIBE {place}").fetchall()]
+        place, header = _place(database, path, name)
+    if not place and optional:
+        return Table(f"{name} (not there)", columns, lambda: iter(()))
+    if not place:
+        raise DataError(f"There is no table {name!r} in {path} (views are not read; export them).")
+    origin = f"{path}, {name}"
     known = {column.lower(): column for column in header}
     if lacking := [column for column in columns if column.lower() not in known]:
         raise DataError(
@@ -87,7 +77,20 @@ def stored(path: Path, name: str, columns: Mapping[str, Kind], *, optional: bool
     return Table(origin, columns, batches)
 
 
-SQL: Mapping[Kind, str] = {"text": "VARCHAR", "number": "DOUBLE", "whole": "BIGINT"}
+def _place(database: duckdb.DuckDBPyConnection, path: Path, name: str) -> tuple[str, list[str]]:
+    """Return where a table is, as SQL writes it, and its columns; nothing if it is not there."""
+    there = database.execute(
+        "SELECT database_name, schema_name, table_name FROM duckdb_tables() "
+        "WHERE lower(table_name) = lower(?) AND NOT internal ORDER BY ALL",
+        [name],
+    ).fetchall()
+    if not there:
+        return "", []
+    if len(there) > 1:
+        listed = ", ".join(".".join(each) for each in there)
+        raise DataError(f"{path}: there are {listed}; expected only one of them.")
+    place = ".".join(map(_quoted, there[0]))
+    return place, [str(row[0]) for row in database.execute(f"DESCRIBE {place}").fetchall()]
 
 
 @contextmanager

@@ -33,9 +33,15 @@ class Omop(Persons):
     vital signs, laboratory values and diagnoses by public identifiers. A file of yours adds to it
     (``defaults = false``: replaces it), and names the hospitals::
 
-        [measurements]
-        crp = { label = "C-reactive protein", unit = "mg/L", low = 0.1, high = 600, log = true,
-                loinc = ["1988-5"], concepts = [3020460], units = { "mg/dL" = 10 } }
+        [measurements.crp]
+        label = "C-reactive protein"
+        loinc = ["1988-5"]
+        concepts = [3020460]
+        unit = "mg/L"
+        units = { "mg/dL" = 10 }
+        low = 0.1
+        high = 600
+        log = true
 
         [conditions.snomed]
         codes = { "34000006" = "Crohn's disease" }
