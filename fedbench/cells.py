@@ -8,7 +8,7 @@ import signal
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from fedbench.kinds import (
     STRATEGIES,
     cohort_of,
 )
+from fedbench.plugin import plain
 from fedbench.regimes import Trainer
 from fedbench.results import (
     CellDir,
@@ -63,7 +64,7 @@ class Job:
     def label(self) -> str:
         """A name for people."""
         what = self.generator.label if self.generator else "controls"
-        return f"{self.dataset.name} · {self.scenario.name} · {what} · seed {self.seed}"
+        return f"{self.dataset.called} · {self.scenario.name} · {what} · seed {self.seed}"
 
     def cells(self, suite: Suite) -> list[tuple[str, str]]:
         """Return generator and regime of every cell of this job."""
@@ -84,7 +85,7 @@ def jobs_of(suite: Suite) -> list[Job]:
 
 def label_of(job: Job, generator: str, regime: str) -> str:
     """Return the readable half of a cell's folder name."""
-    return f"{job.dataset.name}-{job.scenario.name}-{generator}-{regime}-s{job.seed}"
+    return f"{job.dataset.called}-{job.scenario.name}-{generator}-{regime}-s{job.seed}"
 
 
 _COHORTS: dict[str, Cohort] = {}
@@ -209,7 +210,8 @@ class _Work:
             }
         return digest(
             self.cohort.fingerprint,
-            str(job.dataset),
+            plain(asdict(self.cohort.schema)),
+            str(replace(job.dataset, settings={})),  # all they decide is the records
             str(job.scenario),
             source_digest(PARTITIONERS.find(job.scenario.partition.name).__module__),
             suite.records,
@@ -313,7 +315,7 @@ class Cell:
         return {
             "train_id": self.train_id,
             "suite": self.work.suite.name,
-            "dataset": job.dataset.name,
+            "dataset": job.dataset.called,
             "scenario": job.scenario.name,
             "strategy": job.scenario.strategy.name if several else "",
             "codec": job.scenario.codec.name if several else "",

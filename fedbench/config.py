@@ -51,6 +51,8 @@ SETS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
 }
 """Named sets of metrics and attacks."""
 
+LABELLED = ("datasets", "generator labels")
+
 FORBID: Mapping[str, Any] = {"extra": "forbid"}
 
 FILE_NAME = re.compile(r"\w[\w.+-]*")
@@ -70,17 +72,31 @@ LARGEST = 2**63 - 1
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetChoice:
-    """A dataset, how each site splits its patients, and which scenarios it is run in."""
+    """A dataset, how each site splits its patients, and which scenarios it is run in.
+
+    The ``label`` stands for it in results: needed where a suite has two of one name, such as two
+    tables of one's own. The random streams that deal patients have the name, not the label.
+    """
 
     __pydantic_config__: ClassVar[Mapping[str, Any]] = FORBID
 
     name: str
+    label: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
     parts: Mapping[str, Any] = field(
         default_factory=lambda: {"train": 0.5, "control": 0.2, "reference": 0.1}
     )
     scenarios: tuple[str, ...] = ()
     """Empty: all of the suite's."""
+
+    def __post_init__(self) -> None:
+        if self.label:
+            _path_part("dataset label", self.label)
+
+    @property
+    def called(self) -> str:
+        """What it is called in results."""
+        return self.label or self.name
 
     @property
     def choice(self) -> Choice:
@@ -178,7 +194,7 @@ class Suite:
             for name in dataset.scenarios or known:
                 if name not in known:
                     raise SpecError(
-                        f"The dataset {dataset.name!r} asks for the scenario {name!r}."
+                        f"The dataset {dataset.called!r} asks for the scenario {name!r}."
                         f"{hint(name, known)} The suite has: {', '.join(known)}."
                     )
                 found.append((dataset, known[name]))
@@ -219,18 +235,18 @@ class Suite:
 
     def _distinct(self) -> None:
         named: Sequence[tuple[str, Sequence[str | int]]] = [
-            ("datasets", [dataset.name for dataset in self.datasets]),
+            ("datasets", [dataset.called for dataset in self.datasets]),
             ("scenarios", [scenario.name for scenario in self.scenarios]),
             ("generator labels", [generator.label for generator in self.generators]),
             ("regimes", list(self.regimes)),
             ("seeds", list(self.seeds)),
             ("metrics", [word(metric.name) for metric in self.metrics]),
             ("attacks", [word(attack.name) for attack in self.attacks]),
-            *((f"scenarios of {d.name!r}", list(d.scenarios)) for d in self.datasets),
+            *((f"scenarios of {d.called!r}", list(d.scenarios)) for d in self.datasets),
         ]
         for kind, names in named:
             if twice := sorted({name for name in names if names.count(name) > 1}, key=str):
-                advice = " Give one of them a label." if kind == "generator labels" else ""
+                advice = " Give one of them a label." if kind in LABELLED else ""
                 raise SpecError(
                     f"The {kind} of the suite {self.name!r} are not distinct: "
                     f"{', '.join(map(repr, twice))}.{advice}"

@@ -52,7 +52,6 @@ class Fetcher:
                 file than the one that is known. Nothing is put in place then.
         """
         self._check_address(wanted.url)
-        target.parent.mkdir(parents=True, exist_ok=True)
         part = target.with_name(target.name + PART)
         self._complete(wanted, part, observe)
         if (found := _digest(part)) != wanted.sha256:
@@ -108,6 +107,7 @@ class Fetcher:
         total = here + int(left) if left.isdecimal() else None
         self._check_size(wanted, total or 0)
         name = PurePosixPath(wanted.path).name
+        part.parent.mkdir(parents=True, exist_ok=True)
         with part.open("ab" if here else "wb") as file:
             observe(name, here, total)
             for chunk in _chunks(answer):

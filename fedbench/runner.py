@@ -58,15 +58,15 @@ def plan(suite: Suite, store: DataStore, begun: RunDir | None = None) -> Plan:
         for seed in suite.seeds:
             world = World(choice, scenario, seed, cohort, suite.records, suite.replicates)
             patients = sum(len(split.train) for split in world.splits.values())
-            trained[choice.name, scenario.name, seed] = patients
-        licences.append((choice.name, dataset.licence, dataset.citation))
+            trained[choice.called, scenario.name, seed] = patients
+        licences.append((choice.called, dataset.licence, dataset.citation))
     every = [(job, *cell) for job in jobs_of(suite) for cell in job.cells(suite)]
     found = cells_of(suite, begun, store) if begun else []
     done = {place for place, cell in enumerate(found) if not cell.due}
     left = [cell for place, cell in enumerate(every) if place not in done]
     known = {cell.here.path for cell in found}
     costs = [
-        _cost(suite, job, regime, trained[job.dataset.name, job.scenario.name, job.seed])
+        _cost(suite, job, regime, trained[job.dataset.called, job.scenario.name, job.seed])
         for job, _, regime in left
     ]
     return Plan(
@@ -188,7 +188,7 @@ def _environment(suite: Suite, store: DataStore) -> dict[str, Any]:
     from fedbench.cells import load  # noqa: PLC0415
     from fedbench.environment import describe  # noqa: PLC0415
 
-    data = {choice.name: load(choice, store).fingerprint for choice in suite.datasets}
+    data = {choice.called: load(choice, store).fingerprint for choice in suite.datasets}
     return {**describe(), "threads": suite.threads, "device": suite.device, "data": data}
 
 

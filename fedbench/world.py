@@ -74,7 +74,7 @@ class World:
 
     def _placed(self, error: FedbenchError) -> FedbenchError:
         """Return an error that says where it happened."""
-        return type(error)(f"{self.dataset.name}, scenario {self.scenario.name!r}: {error}")
+        return type(error)(f"{self.dataset.called}, scenario {self.scenario.name!r}: {error}")
 
     @cached_property
     def splits(self) -> Mapping[str, Split]:

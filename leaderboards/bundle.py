@@ -143,7 +143,7 @@ def filed(suite: Suite, rows: pd.DataFrame) -> dict[Place, Filed]:
             raise RunError(f"{place} failed: {reason}")
         found[place] = Filed(train_id, status, reason)
     asked = [
-        Place(dataset.name, scenario.name, generator.label, regime, seed)
+        Place(dataset.called, scenario.name, generator.label, regime, seed)
         for dataset, scenario in suite.worlds()
         for generator in suite.generators
         for regime in suite.regimes

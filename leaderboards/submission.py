@@ -55,7 +55,7 @@ def submit(run: RunDir, board: Board, out: Path, store: DataStore) -> None:
     except RunError as error:
         raise RunError(f"{run.path} cannot be submitted: {error}") from None
     folders = _check_rows(run, rows)
-    cohorts = {d.name: cohort_of(d.name, d.settings, store) for d in suite.datasets}
+    cohorts = {d.called: cohort_of(d.name, d.settings, store) for d in suite.datasets}
     content = {
         "suite.toml": suite.to_toml().encode(),
         "environment.json": (run.path / "environment.json").read_bytes(),

@@ -102,11 +102,11 @@ def _check_data(bundle: Bundle, store: DataStore) -> None:
     for dataset in bundle.suite.datasets:
         ours, theirs = (
             load(dataset, store).fingerprint,
-            bundle.environment["data"].get(dataset.name),
+            bundle.environment["data"].get(dataset.called),
         )
         if theirs != ours:
             raise RunError(
-                f"its records of {dataset.name} have the fingerprint {theirs}, ours have {ours}."
+                f"its records of {dataset.called} have the fingerprint {theirs}, ours have {ours}."
             )
 
 
@@ -132,7 +132,7 @@ class _Replay:
                 continue
             job = cell.work.job
             place = Place(
-                job.dataset.name, job.scenario.name, cell.generator, cell.regime, job.seed
+                job.dataset.called, job.scenario.name, cell.generator, cell.regime, job.seed
             )
             cells[place] = cell
             _lay_out(place, cell, bundle)

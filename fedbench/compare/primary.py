@@ -68,7 +68,7 @@ class Asked:
         """
         known = {
             "--generator": (self.generators, [choice.label for choice in suite.generators]),
-            "--dataset": (self.datasets, [choice.name for choice in suite.datasets]),
+            "--dataset": (self.datasets, [choice.called for choice in suite.datasets]),
             "--tolerance": (self.tolerance, list(TOLERANCE)),
         }
         for option, (names, there) in known.items():

@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from fedbench.config import suite_of
 from fedbench.data import Dataset, Feature, Schema
 from fedbench.errors import FedbenchError
 from fedbench.kinds import DATASETS
@@ -83,7 +84,9 @@ def words(found: Json, name: str) -> dict[str, str]:
         name: the dataset.
     """
     dataset = None if found["schema"] else _dataset(name, found)
-    schema: Schema | None = dataset.schema if dataset else found["schema"]
+    schema: Schema | None = found["schema"]
+    with suppress(FedbenchError):  # a schema file that is not here
+        schema = dataset.schema if dataset else schema
     if schema is None:
         return {}
     columns = {feature.name: _called(feature) for feature in schema.features}
@@ -115,14 +118,17 @@ def _called(feature: Feature) -> str:
 
 def _dataset(name: str, found: Json) -> Dataset | None:
     with suppress(FedbenchError):  # a plug-in of somebody else, not installed here
-        return DATASETS.build(name, _asked(name, found).get("settings", {}))
+        for choice in suite_of(found["tables"], "suite.toml").datasets:
+            if choice.called == name:
+                return DATASETS.build(choice.name, choice.settings)
+        return DATASETS.build(name)
     return None
 
 
 def _asked(name: str, found: Json) -> Mapping[str, Any]:
     """Return what the suite says about a dataset."""
     tables = found["tables"].get("datasets", [])
-    return next((table for table in tables if table["name"] == name), {})
+    return next((table for table in tables if (table.get("label") or table["name"]) == name), {})
 
 
 def _source(dataset: Dataset | None, name: str) -> Json:

@@ -9,10 +9,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from fedbench import cells, cli
+from fedbench.config import read_suite
 from fedbench.data import TABLES, Cohort, DataStore, write_cohort
 from fedbench.errors import DataError, SpecError
 from fedbench.infer import inferred, written
 from fedbench.kinds import DATASETS, cohort_of
+from fedbench.results import RunDir, read_json
 from fedbench.schemas import schema_file
 from fedbench.testing import check_dataset
 from fedbench.testing.cohorts import made_up
@@ -259,3 +262,86 @@ def test_a_draft_with_repeated_patients_says_so(frame: pd.DataFrame) -> None:
     )
     with pytest.raises(SpecError, match=r"has no column 'mrm'. Did you mean 'mrn'"):
         inferred(Path("mine.csv"), "mrm")
+
+
+# In a suite
+
+SUITE = """
+[suite]
+name = "mine"
+seeds = [0]
+regimes = ["federated"]
+records = 50
+replicates = 20
+metrics = ["marginals"]
+device = "cpu"
+
+[[datasets]]
+name = "table"
+label = "first"
+path = "mine.csv"
+schema = "mine.toml"
+
+[[datasets]]
+name = "table"
+label = "second"
+path = "other.csv"
+schema = "mine.toml"
+
+[[scenarios]]
+name = "two"
+partition = { name = "iid", sites = 2 }
+
+[[generators]]
+name = "independent"
+"""
+
+
+def test_two_tables_in_one_suite_come_to_a_report(folder: Path, frame: pd.DataFrame) -> None:
+    frame.to_csv("mine.csv", index=False)
+    frame[::-1].assign(age=frame["age"]).to_csv("other.csv", index=False)
+    Path("suite.toml").write_text(SUITE)
+    assert cli.main(["run", "suite.toml", "-j", "1"]) == 0
+    (path,) = (folder / "runs").iterdir()
+    run = RunDir.open(path)
+    rows = run.results()
+    assert set(rows["dataset"]) == {"first", "second"}
+    assert not (rows["status"] == "failed").any()
+    for suffix in ("md", "html"):
+        text = (path / f"report.{suffix}").read_text()
+        assert text.count("as their owner says") >= 2, suffix
+    told = read_json(path / "report.json")["worlds"]
+    assert {world["data"]["licence"] for world in told} == {"as their owner says"}
+    Path("mine.toml").unlink()
+    assert cli.main(["report", str(path)]) == 0
+
+
+def test_tables_without_labels_are_one_too_many(folder: Path) -> None:
+    (folder / "suite.toml").write_text(SUITE.replace('label = "second"', 'label = "first"'))
+    with pytest.raises(SpecError, match=r"not distinct: 'first'. Give one of them a label"):
+        read_suite(str(folder / "suite.toml"))
+    (folder / "suite.toml").write_text(SUITE.replace('label = "second"', 'label = "a/b"'))
+    with pytest.raises(SpecError, match="The dataset label 'a/b' becomes part of a path"):
+        read_suite(str(folder / "suite.toml"))
+
+
+def test_records_and_schema_decide_train_ids(folder: Path, frame: pd.DataFrame) -> None:
+    def ids() -> list[str]:
+        cells._COHORTS.clear()  # noqa: SLF001  (as in a new process)
+        cells.FINGERPRINTS.clear()
+        suite, run = read_suite(str(folder / "suite.toml")), RunDir(folder)
+        return [cell.train_id for cell in cells.cells_of(suite, run, DataStore())]
+
+    Path("suite.toml").write_text(SUITE)
+    for name in ("mine.csv", "other.csv"):
+        frame.to_csv(name, index=False)
+    before = ids()
+    Path("mine.csv").rename("moved.csv")
+    Path("suite.toml").write_text(SUITE.replace("mine.csv", "moved.csv"))
+    assert ids() == before
+    Path("mine.toml").write_text(SCHEMA.replace("high = 120", "high = 110"))
+    assert not {*ids()} & {*before}
+    Path("mine.toml").write_text(SCHEMA)
+    frame.assign(age=frame["age"] + 1).to_csv("other.csv", index=False)
+    after = ids()
+    assert len({*after} & {*before}) == len(before) // 2

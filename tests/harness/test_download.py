@@ -91,7 +91,7 @@ class Place:
 
     @property
     def left(self) -> list[str]:
-        return sorted(path.name for path in self.target.parent.iterdir())
+        return sorted(path.name for path in self.target.parent.glob("*"))
 
 
 @pytest.fixture
@@ -216,6 +216,7 @@ def test_where_nobody_answers_that_is_told(here: Place) -> None:
         wanted = Download(url=url, path="x", sha256=SHA256)
         with pytest.raises(DataError, match="refused"):
             Fetcher(loopback=True).fetch(wanted, here.target, lambda *_: None)
+    assert not here.target.parent.exists()
 
 
 @pytest.mark.parametrize("most", [len(BODY) - 1, 10])
