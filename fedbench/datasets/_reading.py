@@ -17,6 +17,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, Any, ClassVar, Literal, cast
 
@@ -280,7 +281,7 @@ def ask(question: str, **tables: Table | pd.DataFrame) -> pd.DataFrame:
         for name, content in tables.items():
             database.register(name, content.reader() if isinstance(content, Table) else content)
         try:
-            return cast("pd.DataFrame", database.execute(question).df())
+            return database.execute(question).df()
         except duckdb.Error:
             wrong = [e for each in tables.values() if isinstance(each, Table) for e in each.wrong]
             if wrong:
@@ -323,10 +324,10 @@ def _inside(path: Path, member: str) -> Open:
             with zipfile.ZipFile(path) as packed, packed.open(member) as file:
                 yield file
             return
-        with tarfile.open(path) as packed:
-            file = packed.extractfile(member)
-            if file is not None:
-                yield file
+        with tarfile.open(path) as tar:
+            found = tar.extractfile(member)
+            if found is not None:
+                yield found
 
     return open_
 
@@ -341,12 +342,12 @@ def _contents(path: Path) -> Iterator[tuple[str, int, Callable[[], bytes]]]:
         with zipfile.ZipFile(path) as packed:
             for entry in packed.infolist():
                 if not entry.is_dir():
-                    yield entry.filename, entry.file_size, lambda e=entry: packed.read(e)
+                    yield entry.filename, entry.file_size, partial(packed.read, entry)
     else:
         with tarfile.open(path, "r|*") as packed_tar:
             for member in packed_tar:
                 if member.isfile():
-                    yield member.name, member.size, lambda m=member: _bytes(packed_tar, m)
+                    yield member.name, member.size, partial(_bytes, packed_tar, member)
 
 
 def _bytes(packed: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
