@@ -64,7 +64,7 @@ class Resource:
     def object(self, found: Any, name: str) -> Mapping[str, Any]:
         """Return this if it is an object."""
         if not isinstance(found, Mapping):
-            self.wrong(f"{name!r} is in {_shown(found)}; expected an object of FHIR R4.")
+            self.wrong(f"found {_shown(found)}; expected an object of FHIR R4, with {name!r}.")
         return found
 
     def each(self, found: Any, name: str) -> Sequence[Mapping[str, Any]]:

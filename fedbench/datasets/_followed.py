@@ -164,8 +164,8 @@ class Following:
                 found["last"] = found["last"].where(found["last"] <= last, last)
         else:
             if last is None:
-                asked = self.records.ask("SELECT max(greatest(first, last)) AS last FROM {stays}")
-                last = max(asked["last"].iloc[0], *index["died"].dropna())
+                # Not the last end: stays that go on are often given an end far in the future.
+                last = self.records.ask("SELECT max(first) AS last FROM {stays}")["last"].iloc[0]
             found = index[["patient", "day0"]].assign(last=last)
         found["end"] = _days(found["last"], found["day0"])
         return found.loc[found["end"] >= 0, ["patient", "end"]]

@@ -52,11 +52,11 @@ class Persons(FromFolder):
         index: day 0 of everybody. ``discharge``: the end of the first inpatient stay. A date,
             such as ``2015-01-01``: that day, for who was seen before and is under observation.
         until: the date of the extract, up to which everybody who is not known to have died was
-            alive. Default: the last date of any visit.
+            alive. Default: the last day on which a visit began.
         system: the coding system of diagnoses, ``snomed`` or ``icd10cm``.
         foresee: diagnoses, by their meaning in the catalogue, each of which becomes a task: who
             has none so far, does it follow within a year?
-        catalogue: a TOML file that says what is read; default: a list of 27 measurements and 30
+        catalogue: a TOML file that says what is read; default: a list of 27 measurements and 31
             diagnoses.
     """
 
