@@ -133,7 +133,7 @@ def _fits(path: Path) -> Iterator[_Fit]:
         dataset = DATASETS.build(name, {"folder": str(path.absolute())})
         assert isinstance(dataset, FromFolder)  # noqa: S101  (for the type checker)
         missing = len(dataset.lacking(path))
-        needed = len({*kind.tables} - kind.optional)
+        needed = len({*kind.tables} - kind.optional) or 1  # files of any name
         if present := max(needed - missing, 0):
             yield _Fit(present, -missing, name)
 

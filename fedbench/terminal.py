@@ -123,7 +123,7 @@ def description(name: str, store: DataStore) -> Mapping[str, Any]:
         "quasi-identifiers": _with_role(schema, "quasi-identifier"),
         "codes": {name: len(known.codes) for name, known in schema.vocabularies.items()},
         "outcome": schema.outcome.label if schema.outcome else None,
-        "tasks": {name: _told(task) for name, task in schema.tasks.items()},
+        "tasks": {name: _told(task, schema) for name, task in schema.tasks.items()},
         "rules": [plain(asdict(rule)) for rule in schema.rules],
         "cluster": schema.cluster,
     }
@@ -134,12 +134,13 @@ def _to_be_had(name: str, dataset: Dataset) -> str:
         return "comes with fedbench"
     if dataset.downloads:
         return f"`fedbench data get {name}`"
-    return "from its publisher, by hand" if dataset.home else ""
+    return "by hand, into a folder of yours"
 
 
-def _told(task: Task) -> Mapping[str, Any]:
+def _told(task: Task, schema: Schema) -> Mapping[str, Any]:
     """Return a task in values that JSON knows, and it knows no infinity."""
-    found = {name: plain(value) for name, value in asdict(task).items()}
+    known = schema.static[task.column].known if task.column else None
+    found = {**{name: plain(value) for name, value in asdict(task).items()}, "known": known}
     return {name: None if value == math.inf else value for name, value in found.items()}
 
 
@@ -184,12 +185,11 @@ def _some(names: Sequence[str], most: int = 12) -> str:
 def _task(task: Mapping[str, Any]) -> str:
     """Say what is foreseen, from when on, and until when."""
     until = task["horizon"]
-    ahead = "however late" if until is None else f"up to day {until:g}"
-    about = f", from the column {task['column']}" if task["column"] else ""
-    return (
-        f"{task['label']} ({task['kind']}{about}; index time: day {task['index']:g}, horizon: "
-        f"{ahead})"
-    )
+    ahead = "horizon: however late" if until is None else f"horizon: up to day {until:g}"
+    if task["column"]:
+        late = "later" if task["known"] is None else f"from day {task['known']:g}"
+        ahead = f"the column {task['column']}, known {late}"
+    return f"{task['label']} ({task['kind']}; index time: day {task['index']:g}, {ahead})"
 
 
 def _rule(rule: Mapping[str, Any]) -> str:
