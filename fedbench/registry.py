@@ -280,8 +280,9 @@ def _settings(plugin: type[Plugin]) -> dict[str, str]:
         if default is dataclasses.MISSING and field.default_factory is not dataclasses.MISSING:
             default = field.default_factory()
         required = default is dataclasses.MISSING
+        name = field.metadata.get("alias", field.name)
         if field.init:
-            shown[field.name] = f"{field.name} {'(required)' if required else f'= {default!r}'}"
+            shown[name] = f"{name} {'(required)' if required else f'= {default!r}'}"
     return shown
 
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
-
-from pydantic import Field
+from typing import Any, ClassVar
 
 from fedbench.data import Cohort, Dataset, DataStore, Part, Schema
 from fedbench.errors import DataError
@@ -49,8 +47,8 @@ class Table(Dataset):
     redistributable: ClassVar[bool] = False
 
     path: str = ""
-    # `schema` itself is what is in the file, as for every dataset.
-    schema_file: Annotated[str, Field(alias="schema")] = ""
+    # `schema` itself is what is in the file, as for every dataset. Pydantic reads the alias.
+    schema_file: str = field(default="", metadata={"alias": "schema"})
     patient: str = ""
 
     @property

@@ -177,6 +177,11 @@ def test_what_is_not_there_is_told(settings: dict[str, str], problem: str) -> No
         cohort_of("table", settings, DataStore())
 
 
+def test_a_setting_that_is_misspelled_is_told_by_the_name_in_a_suite() -> None:
+    with pytest.raises(SpecError, match=r"Did you mean 'schema'\?.* path = '', schema = ''"):
+        DATASETS.build("table", {"shema": "mine.toml"})
+
+
 def test_a_schema_that_is_none_is_told(load: Load, frame: pd.DataFrame) -> None:
     frame.to_csv("mine.csv", index=False)
     Path("mine.toml").write_text("[static]\nage = 3\n")
