@@ -182,7 +182,7 @@ def test_a_broken_dataset_is_named_before_anything_is_written(
 @pytest.mark.parametrize(
     ("name", "problem"),
     [
-        ("Nowhere", "312 patients were dealt to no site."),
+        ("Nowhere", "pbcseq, scenario 'two': 312 patients were dealt to no site."),
         ("Lost", "theirs:Lost: deal returned None; expected a Partition."),
         ("Stuck", "theirs:Stuck: deal broke with TypeError: 'numpy"),
     ],
