@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from fedbench.data import OTHER
 from fedbench.datasets._clinical import CONCEPTS, UNIT_CONCEPTS
-from fedbench.datasets._followed import Records
+from fedbench.datasets._followed import Records, asked
 from fedbench.datasets._persons import Persons
-from fedbench.datasets._reading import Table, ask
+from fedbench.datasets._reading import Table
 from fedbench.errors import DataError
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def views_of(origin: str, tables: Mapping[str, Table], wanted: Persons) -> Recor
         DataError: an identifier is wanted that only the table ``concept`` could explain.
     """
     there = frozenset(n for n, t in tables.items() if not t.origin.endswith("(not there)"))
-    maps = _Maps(tables, there, wanted)
+    maps = _Maps(origin, tables, there, wanted)
     given = {
         "codes": maps.codes, "wanted": maps.wanted, "scale": maps.scale, "units": maps.units,
     }  # fmt: skip
@@ -68,9 +68,11 @@ def _of_concepts(levels: Mapping[int, str]) -> _Of:
 
 
 WORDS: dict[str, _Of] = {
-    # Identifiers and concepts that a spreadsheet made numbers with decimals stay what they were.
-    "id": _Of("regexp_replace(trim(COLUMN), '[.]0+$', '')"),
-    "whole": _Of("CAST(CAST(COLUMN AS DOUBLE) AS BIGINT)"),
+    # Identifiers that a spreadsheet made numbers with decimals stay what they were.
+    "id": _Of(
+        "CASE WHEN COLUMN LIKE '%.0' THEN left(COLUMN, length(COLUMN) - 2) ELSE trim(COLUMN) END"
+    ),
+    "whole": _Of("CAST(COLUMN AS BIGINT)"),
     "date": _Of("CAST(left(trim(COLUMN), 10) AS DATE)"),
 }
 WORDS |= {"sex": _of_concepts(SEXES), "race": _of_concepts(RACES)}
@@ -104,7 +106,7 @@ ASKED: Mapping[str, str] = {
         LEFT JOIN codes ON codes.concept = {whole[$concept]}
         LEFT JOIN (
             SELECT {id[visit_occurrence_id]} AS visit, {date[visit_end_date]} AS ended
-            FROM visit_occurrence
+            FROM visit_occurrence WHERE {id[person_id]} IN (SELECT patient FROM index)
         ) ON visit = {id[c.visit_occurrence_id]}""",
     "measures": """
         SELECT {id[person_id]} AS patient, {date[measurement_date]} AS date, wanted.name,
@@ -156,6 +158,7 @@ EXPLAINED = """
 class _Maps:
     """What concept ids stand for: built in, and as the vocabulary tables say."""
 
+    origin: str
     tables: Mapping[str, Table]
     there: frozenset[str]
     wanted_by: Persons
@@ -174,8 +177,8 @@ class _Maps:
         self._need_concepts("conditions.snomed", [c for c in listed if c not in built_in])
         if "concept_ancestor" not in self.there:
             return found
-        return ask(
-            _written(DESCENDANTS),
+        return asked(
+            self.origin, _written(DESCENDANTS),
             concept_ancestor=self.tables["concept_ancestor"], found=found,
         )  # fmt: skip
 
@@ -223,7 +226,8 @@ class _Maps:
         listed = [(SNOMED, code) for code in self.wanted_by.diagnoses.codes]
         listed += [(LOINC, code) for code in self.wanted_by.listed.of_loinc()]
         wanted = pd.DataFrame(listed, columns=["vocabulary", "code"])
-        return ask(_written(EXPLAINED), concept=self.tables["concept"], wanted=wanted)
+        concept = self.tables["concept"]
+        return asked(self.origin, _written(EXPLAINED), concept=concept, wanted=wanted)
 
     def _explained(self, vocabulary: str) -> Iterator[tuple[int, str]]:
         """Yield concept and code; nothing without the table of concepts."""
@@ -235,8 +239,8 @@ class _Maps:
         import pandas as pd  # noqa: PLC0415
 
         self._need_concepts("conditions.icd10cm", listed)
-        return ask(
-            _written(CATEGORIES),
+        return asked(
+            self.origin, _written(CATEGORIES),
             concept=self.tables["concept"], listed=pd.DataFrame({"code": listed}),
         )  # fmt: skip
 

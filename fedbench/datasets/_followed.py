@@ -29,6 +29,7 @@ __all__ = [
     "YEAR",
     "Following",
     "Records",
+    "asked",
 ]
 
 DISCHARGE = "discharge"
@@ -39,6 +40,9 @@ GRACE = 30
 """Days after the end of observation in which a death still counts: observation often ends with
 the last bill."""
 NEAR = {"day": "date_diff('day', day0, date)::DOUBLE", "low": -HISTORY, "high": FOLLOW}
+
+PERSONS = 40_000
+"""Persons whose measurements and diagnoses are summed up at a time."""
 
 DRUGS = 100
 AGES = 120
@@ -53,14 +57,12 @@ class Records:
     * ``persons``: patient, sex, born (year), race, died, lost (the last day of somebody who died
       nobody knows when)
     * ``stays``: patient, first, last, inpatient, site
-    * ``diagnoses``: patient, date (from which it was known), code
+    * ``diagnoses``: patient, date (from which it was known), code; may look at ``index``
     * ``measures``: patient, date, name, value
     * ``periods``: patient, first, last (under observation)
     * ``drugs``: patient, date, drug
     * ``places``: site, name (another name of the site)
 
-    Raises:
-        DataError: when asked, a date or number in them is none.
     """
 
     origin: str
@@ -77,15 +79,26 @@ class Records:
 
         ``index`` is a table of this name that the question may join: patient, day0.
         """
-        import duckdb  # noqa: PLC0415  (slow to import)
-
         tables = {**self.tables, **({} if index is None else {"index": index})}
         views = {name: f"({view})" for name, view in self.views.items()}
-        try:
-            return ask(question.format(**views, **values), **tables)
-        except duckdb.ConversionException as error:  # a date or number is none
-            said = " ".join(str(error).split("LINE 1:")[0].split())
-            raise DataError(f"{self.origin}: {said}") from None
+        return asked(self.origin, question.format(**views, **values), **tables)
+
+
+def asked(origin: str, question: str, **tables: Table | pd.DataFrame) -> pd.DataFrame:
+    """Ask in SQL, each join as it is written: what is on its right is in memory, not a stream.
+
+    Raises:
+        DataError: a date or number is none; the message begins with ``origin``.
+    """
+    import duckdb  # noqa: PLC0415  (slow to import)
+
+    # The database cannot know how long a stream is, takes it for short, and would hold all of it.
+    written = "SET disabled_optimizers = 'join_order,build_side_probe_side'; "
+    try:
+        return ask(written + question, **tables)
+    except duckdb.ConversionException as error:
+        said = " ".join(str(error).split("LINE 1:")[0].split())
+        raise DataError(f"{origin}: {said}") from None
 
 
 @dataclass(frozen=True)
@@ -227,25 +240,31 @@ class Following:
 
     def _visits(self, index: pd.DataFrame) -> pd.DataFrame:
         """Return a row per day, with the mean of what was measured several times."""
-        found = self.records.ask(
-            "SELECT patient, {day} AS day, name, avg(value) AS value FROM {measures} "
-            "JOIN index USING (patient) WHERE {day} > {low} AND {day} <= {high} "
-            "GROUP BY ALL ORDER BY ALL",
+        columns = ", ".join(_mean(name) for name in self.listed.measurements)
+        return self._some_at_a_time(
             index,
-            **NEAR,
+            "SELECT patient, {day} AS day, {columns} FROM {measures} "
+            "JOIN index USING (patient) WHERE {day} > {low} AND {day} <= {high} GROUP BY ALL",
+            columns=columns,
         )
-        wide = found.pivot_table(index=["patient", "day"], columns="name", values="value")
-        wide = wide.reindex(columns=list(self.listed.measurements))
-        return wide.reset_index().rename_axis(columns=None)
 
     def _codes(self, index: pd.DataFrame) -> pd.DataFrame:
-        found = self.records.ask(
-            "SELECT DISTINCT patient, {day} AS day, code FROM {diagnoses} "
-            "JOIN index USING (patient) WHERE {day} > {low} AND {day} <= {high} ORDER BY ALL",
+        found = self._some_at_a_time(
             index,
-            **NEAR,
+            "SELECT DISTINCT patient, {day} AS day, code FROM {diagnoses} "
+            "JOIN index USING (patient) WHERE {day} > {low} AND {day} <= {high}",
         )
         return found.assign(system=self.system)
+
+    def _some_at_a_time(self, index: pd.DataFrame, question: str, **values: object) -> pd.DataFrame:
+        """Ask about many persons in parts, as what is summed up of them is in memory meanwhile."""
+        import pandas as pd  # noqa: PLC0415
+
+        parts = [
+            self.records.ask(question, index[start : start + PERSONS], **NEAR, **values)
+            for start in range(0, len(index), PERSONS)
+        ]
+        return pd.concat(parts, ignore_index=True)
 
     def _nobody(self) -> str:
         who = (
@@ -257,6 +276,11 @@ class Following:
             f"Nobody in these records {who}: no record has a day 0. Set index to "
             f"{DISCHARGE!r} or to a date, such as 2015-01-01, that suits them."
         )
+
+
+def _mean(name: str) -> str:
+    text, column = name.replace("'", "''"), name.replace('"', '""')
+    return f"avg(value) FILTER (name = '{text}') AS \"{column}\""
 
 
 def _days(dates: pd.Series, start: pd.Series) -> pd.Series:

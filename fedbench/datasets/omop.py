@@ -15,8 +15,10 @@ from fedbench.datasets._reading import Kind, Table
 from fedbench.datasets._stored import stored, stored_in
 
 
-def _text(*columns: str) -> Mapping[str, Kind]:
-    return dict.fromkeys(columns, "text")
+def _read(*columns: str) -> Mapping[str, Kind]:
+    """Identifiers and dates are text; concepts are numbers, be they written with decimals."""
+    numbers = ("_concept_id", "year_of_birth", "value_as_number")
+    return {name: "number" if name.endswith(numbers) else "text" for name in columns}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,32 +77,29 @@ class Omop(Persons):
     called: ClassVar[str] = "omop"
 
     tables: ClassVar[Mapping[str, Mapping[str, Kind]]] = {
-        "person": _text(
+        "person": _read(
             "person_id", "gender_concept_id", "year_of_birth", "race_concept_id", "care_site_id"
         ),
-        "visit_occurrence": _text(
+        "visit_occurrence": _read(
             "visit_occurrence_id", "person_id", "visit_concept_id", "visit_start_date",
             "visit_end_date", "care_site_id",
         ),
-        "condition_occurrence": _text(
+        "condition_occurrence": _read(
             "person_id", "condition_concept_id", "condition_source_concept_id",
             "condition_start_date", "visit_occurrence_id",
         ),
-        "measurement": {
-            **_text(
-                "person_id", "measurement_concept_id", "measurement_date", "unit_concept_id",
-                "unit_source_value",
-            ),
-            "value_as_number": "number",
-        },
-        "death": _text("person_id", "death_date"),
-        "observation_period": _text(
+        "measurement": _read(
+            "person_id", "measurement_concept_id", "measurement_date", "value_as_number",
+            "unit_concept_id", "unit_source_value",
+        ),
+        "death": _read("person_id", "death_date"),
+        "observation_period": _read(
             "person_id", "observation_period_start_date", "observation_period_end_date"
         ),
-        "drug_exposure": _text("person_id", "drug_concept_id", "drug_exposure_start_date"),
-        "care_site": _text("care_site_id", "care_site_name", "care_site_source_value"),
-        "concept": _text("concept_id", "vocabulary_id", "concept_code"),
-        "concept_ancestor": _text("ancestor_concept_id", "descendant_concept_id"),
+        "drug_exposure": _read("person_id", "drug_concept_id", "drug_exposure_start_date"),
+        "care_site": _read("care_site_id", "care_site_name", "care_site_source_value"),
+        "concept": {**_read("vocabulary_id", "concept_code"), "concept_id": "number"},
+        "concept_ancestor": _read("ancestor_concept_id", "descendant_concept_id"),
     }  # fmt: skip
     optional: ClassVar[frozenset[str]] = frozenset(
         ["observation_period", "drug_exposure", "care_site", "concept", "concept_ancestor"]
