@@ -15,6 +15,11 @@ from fedbench.tables import build, hint, read
 __all__ = ["Catalogue", "catalogue"]
 
 KNOWN = ("defaults", "measurements", "conditions", "sites")
+TAKEN = frozenset(
+    ["patient", "day", "code", "system", "time", "event", "hospital", "sex", "age", "race",
+     "drugs", "admitted", "seen"]
+)  # fmt: skip
+"""Columns that are there in any case."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +63,8 @@ def catalogue(path: str) -> Catalogue:
     if not isinstance(kept, bool):
         raise SpecError(f"{where}: defaults is {kept!r}; expected true or false.")
     measured = _each(Measurement, tables, "measurements", where)
+    if taken := sorted(TAKEN & set(measured)):
+        raise SpecError(f"{where}: a measurement cannot be called {taken[0]!r}; choose another.")
     found = Catalogue(
         measurements={**(MEASUREMENTS if kept else {}), **measured},
         conditions=_conditions(tables, where, CONDITIONS if kept else {}),

@@ -200,9 +200,11 @@ class Persons(FromFolder):
         )
 
 
-def _date(setting: str, text: str) -> dt.date:
+def _date(setting: str, text: str) -> None:
     try:
-        return dt.date.fromisoformat(text)
+        right = dt.date.fromisoformat(text).isoformat() == text
     except ValueError:
-        hint_ = f"{DISCHARGE!r} or a date" if setting == "index" else "a date"
-        raise SpecError(f"{setting} is {text!r}; expected {hint_}, such as 2015-01-01.") from None
+        right = False
+    if not right:
+        wanted = f"{DISCHARGE!r} or a date" if setting == "index" else "a date"
+        raise SpecError(f"{setting} is {text!r}; expected {wanted}, such as 2015-01-01.")

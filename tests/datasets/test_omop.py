@@ -21,6 +21,7 @@ from fedbench.datasets.omop import Omop
 from fedbench.errors import DataError, SpecError
 from fedbench.kinds import DATASETS
 from fedbench.rules import kept
+from fedbench.tables import literal
 from fedbench.task import problem
 from fedbench.testing import check_dataset
 
@@ -302,6 +303,10 @@ def test_a_catalogue_adds_to_what_is_read(read: Callable[..., Cohort], tmp_path:
             '[measurements]\nx = { label = "x", unit = "", low = 0, high = 1, loinc = ["718-7"] }',
             "'718-7' stands for 'hemoglobin' and 'x'",
         ),
+        (
+            '[measurements]\nday = { label = "", unit = "", low = 0, high = 1, loinc = ["9"] }',
+            "cannot be called 'day'",
+        ),
         ("[conditions.icd9cm]\ncodes = {}", "'icd9cm'"),
         ('[sites]\na = "101"', "sites.a is '101'"),
         ('[sites]\na = ["1"]\nb = ["1"]', "'1' stands for 'a' and 'b'"),
@@ -320,12 +325,43 @@ def test_a_wrong_catalogue_is_told(tmp_path: Path, text: str, said: str) -> None
 def test_wrong_settings_are_told() -> None:
     with pytest.raises(SpecError, match="index is 'birth'; expected 'discharge' or a date"):
         Omop(index="birth")
+    with pytest.raises(SpecError, match="index is '20150101'"):
+        Omop(index="20150101")
     with pytest.raises(SpecError, match=r"until is '1\.1\.2020'"):
         DATASETS.build("omop", {"until": "1.1.2020"})
     with pytest.raises(SpecError, match="Did you mean 'gout'"):
         _ = Omop(foresee=("gouts",)).schema
     with pytest.raises(SpecError, match="system"):
         DATASETS.build("omop", {"system": "read2"})
+
+
+def test_who_died_in_the_stay_has_no_time_after_it(read: Callable[..., Cohort]) -> None:
+    tables = made_up()
+    tables["death"].append(_row(person_id=2, death_date="2020-03-04"))
+    cohort = read(tables)
+    assert cohort.outcome["time"].tolist() == [356, 0, 38]
+    assert cohort.outcome["event"].tolist() == [0, 1, 1]
+    assert "2" not in problem(cohort, cohort.schema.tasks["death"]).patients
+    tables["death"].append(_row(person_id=1, death_date="2021-02-01"))  # 32 days unobserved
+    assert read(tables).outcome["event"].tolist() == [0, 1, 1]
+
+
+def test_measurements_may_have_any_name(read: Callable[..., Cohort], tmp_path: Path) -> None:
+    listed = tmp_path / "mine.toml"
+    name = "it's {odd} \""
+    listed.write_text(f"""
+defaults = false
+[measurements.{literal(name)}]
+label = "odd"
+unit = "mg/L"
+low = 0
+high = 9000
+concepts = [{SBP}]
+[conditions.snomed]
+codes = {{ "44054006" = "dm" }}
+""")
+    cohort = read(made_up(), catalogue=str(listed), foresee=("dm",))
+    assert cohort.visits[name].tolist() == [120]
 
 
 def test_icd_codes_are_told_by_category(read: Callable[..., Cohort]) -> None:
