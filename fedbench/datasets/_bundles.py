@@ -167,9 +167,12 @@ def _parsed(where: str, text: bytes) -> Any:
             "smaller bundles, or NDJSON with a resource per line."
         )
     try:
-        return json.loads(text.decode("utf-8-sig"), parse_constant=_no_number)
+        found = json.loads(text.decode("utf-8-sig"), parse_constant=_no_number)
+        if b"\\ud" in text.lower():  # half a character, which JSON can write, is no text
+            json.dumps(found, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise DataError(f"{where} is not JSON: {str(error)[:200]}.") from None
+    return found
 
 
 def _no_number(text: str) -> NoReturn:

@@ -5,14 +5,18 @@ from __future__ import annotations
 import copy
 import gzip
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from fedbench.data import OTHER, Cohort, DataStore
+from fedbench.datasets._bundles import _inside
+from fedbench.datasets._resources import gathered
 from fedbench.datasets.fhir import Fhir
 from fedbench.errors import DataError
 from fedbench.rules import kept
@@ -323,6 +327,7 @@ def test_a_resource_that_does_not_fit_is_named(
         ("a.json", b'{"resourceType": "Patient", "id": NaN}', "NaN is no number"),
         ("a.json", b"[" * 100_000, "a.json is not JSON"),
         ("a.json", b'{"a": "\xff"}', "a.json is not JSON"),
+        ("a.json", b'{"resourceType": "Patient", "id": "\\ud800"}', "a.json is not JSON"),
         ("a.json.gz", b"no gzip", "a.json.gz is damaged"),
         ("a.json.gz", gzip.compress(b"{}" * 1000)[:20], "a.json.gz is damaged"),
         ("a.ndjson", b'{"resourceType": "Claim"}\n{"resource', "a.ndjson line 2 is not JSON"),
@@ -338,6 +343,30 @@ def test_a_file_that_does_not_fit_is_named(
     with pytest.raises(DataError) as caught:
         Fhir(folder=str(tmp_path)).load(DataStore())
     assert said in str(caught.value)
+
+
+def _places(found: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    if isinstance(found, list):
+        found = dict(enumerate(found))
+    for key, value in found.items() if isinstance(found, dict) else ():
+        yield (*path, key)
+        yield from _places(value, (*path, key))
+
+
+def test_whatever_is_wrong_is_told_and_nothing_breaks() -> None:
+    rng, whole = np.random.default_rng(0), json.dumps(bundle(made_up()))
+    places, dataset, told = list(_places(json.loads(whole))), Fhir(), 0
+    junk = [None, 1, True, "", [], {}, [[]], [None], "x", 10**30, "9999-12-31", "0000", 0.5]
+    for _ in range(600):
+        *path, last = places[rng.integers(len(places))]
+        content = json.loads(whole)
+        reduce(lambda at, key: at[key], path, content)[last] = junk[rng.integers(len(junk))]
+        try:
+            gathered("", _inside("all.json", content), dataset.listed, "snomed")
+        except DataError as error:
+            assert str(error).startswith(("all.json", "There is no resource Patient"))  # noqa: PT017
+            told += 1
+    assert 100 < told < 500
 
 
 def test_files_may_not_contradict_each_other(read: Callable[..., Cohort]) -> None:
