@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from fedbench.data import OTHER, Cohort, Schema
 from fedbench.datasets._catalogue import Catalogue
-from fedbench.datasets._reading import Table, ask
+from fedbench.datasets._reading import MEMORY, Table, ask
 from fedbench.errors import DataError
 
 if TYPE_CHECKING:
@@ -88,7 +88,8 @@ def asked(origin: str, question: str, **tables: Table | pd.DataFrame) -> pd.Data
     """Ask in SQL, each join as it is written: what is on its right is in memory, not a stream.
 
     Raises:
-        DataError: a date or number is none; the message begins with ``origin``.
+        DataError: a date or number is none, or there is too much to hold in memory; the message
+            begins with ``origin``.
     """
     import duckdb  # noqa: PLC0415  (slow to import)
 
@@ -99,6 +100,11 @@ def asked(origin: str, question: str, **tables: Table | pd.DataFrame) -> pd.Data
     except duckdb.ConversionException as error:
         said = " ".join(str(error).split("LINE 1:")[0].split())
         raise DataError(f"{origin}: {said}") from None
+    except duckdb.OutOfMemoryException:
+        raise DataError(
+            f"{origin}: a question about these records needs more than {MEMORY} of memory. "
+            "Give the records of fewer persons, or of a shorter time."
+        ) from None
 
 
 @dataclass(frozen=True)
