@@ -191,6 +191,7 @@ class _Work:
     def train_id(self, generator: str, regime: str) -> str:
         """Return the name of everything that decides what this cell's records are."""
         job, suite = self.job, self.suite
+        dealer = job.scenario.partition
         trained: dict[str, Any] = {}
         if job.generator and self.plugin:
             trained = {
@@ -213,7 +214,10 @@ class _Work:
             plain(asdict(self.cohort.schema)),
             str(replace(job.dataset, settings={})),  # all they decide is the records
             str(job.scenario),
-            source_digest(PARTITIONERS.find(job.scenario.partition.name).__module__),
+            [
+                source_digest(type(each).__module__)
+                for each in PARTITIONERS.build(dealer.name, dealer.settings).chain
+            ],
             suite.records,
             generator,
             regime,

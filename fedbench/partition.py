@@ -17,7 +17,9 @@ from fedbench.errors import ContractError, SpecError
 from fedbench.plugin import Plugin
 from fedbench.seeds import Rng, Seeds
 
-__all__ = ["Partition", "Partitioner", "Parts", "Split", "split_site"]
+__all__ = ["Partition", "Partitioner", "Parts", "Place", "Split", "split_site"]
+
+PARTS = ("train", "test", "control", "reference")
 
 
 @dataclass(frozen=True)
@@ -57,12 +59,38 @@ class Partition:
         return known.reindex(patients).to_numpy(dtype=object)
 
 
+@dataclass(frozen=True)
+class Place:
+    """One part (train, test, control or reference) of one site of a partition."""
+
+    site: str
+    part: str
+    dealt: Partition
+
+
 class Partitioner(Plugin):
-    """A rule for dealing patients out."""
+    """A rule for dealing patients out, and for what their hospitals write down about them."""
+
+    @property
+    def alters(self) -> frozenset[str]:
+        """The parts of a site whose records ``alter`` may change; none, usually."""
+        return frozenset()
+
+    @property
+    def chain(self) -> tuple[Partitioner, ...]:
+        """This partitioner and those it is made of."""
+        return (self,)
 
     @abstractmethod
     def deal(self, cohort: Cohort, rng: Rng) -> Partition:
         """Deal every patient of ``cohort``, and every cluster whole, to a site."""
+
+    def alter(self, records: Cohort, place: Place, rng: Rng) -> Cohort:
+        """Return records as the hospital at this place writes them down: the same patients.
+
+        ``rng`` is the same stream for every part of a site.
+        """
+        return records
 
     def advice(self, minimum: int) -> str:
         """Say what to change so that every site has at least so many patients."""

@@ -19,13 +19,11 @@ from fedbench.errors import ContractError, FedbenchError, SpecError
 from fedbench.heterogeneity import indices
 from fedbench.kinds import PARTITIONERS
 from fedbench.metric import View
-from fedbench.partition import Partition, Partitioner, Parts, Split, split_site
+from fedbench.partition import PARTS, Partition, Partitioner, Parts, Place, Split, split_site
 from fedbench.seeds import Seeds
 from fedbench.stats import poisson_weights
 
 __all__ = ["World", "uniform"]
-
-PARTS = ("train", "test", "control", "reference")
 
 
 @dataclass(frozen=True)
@@ -56,7 +54,7 @@ class World:
         choice = self.scenario.partition
         rng = self.seeds.child("partition", self.scenario.name).rng()
         try:
-            dealt = self._partitioner.deal(self.cohort, rng)
+            dealt = self.partitioner.deal(self.cohort, rng)
             if isinstance(dealt, Partition):
                 return dealt.check(self.cohort)
         except FedbenchError as error:
@@ -66,8 +64,9 @@ class World:
             raise ContractError(f"{choice.name}: deal broke with {what}") from error
         raise ContractError(f"{choice.name}: deal returned {dealt!r:.80}; expected a Partition.")
 
-    @property
-    def _partitioner(self) -> Partitioner:
+    @cached_property
+    def partitioner(self) -> Partitioner:
+        """What deals the patients out."""
         choice = self.scenario.partition
         found: Partitioner = PARTITIONERS.build(choice.name, choice.settings)
         return found
@@ -83,12 +82,52 @@ class World:
         _ = self.cohort.table  # once for all: every part takes its rows from it
         dealt = sorted(self.partition.patients.items())
         try:
-            return {
+            split = {
                 site: split_site(self.cohort.take(patients), site, parts, self.seeds)
                 for site, patients in dealt
             }
         except SpecError as error:
             raise self._placed(SpecError(self._too_small(parts))) from error
+        return {site: self._recorded(site, found) for site, found in split.items()}
+
+    def _recorded(self, site: str, split: Split) -> Split:
+        """Return a site's parts as it writes them down."""
+        alters = self.partitioner.alters
+        seeds = self.seeds.child("alter", self.scenario.name, site)
+        found: dict[str, Cohort] = {}
+        for name in PARTS:
+            part = getattr(split, name)
+            if name == "control" and split.control is split.test:
+                found[name] = found["test"]
+                continue
+            if name in alters and len(part):
+                place = Place(site, name, self.partition)
+                part = self._altered(part, place, seeds.rng())
+            found[name] = part
+        return Split(**found)
+
+    def _altered(self, part: Cohort, place: Place, rng: np.random.Generator) -> Cohort:
+        try:
+            found = self.partitioner.alter(part, place, rng)
+        except FedbenchError as error:
+            raise self._placed(error) from error
+        if list(found.patients) != list(part.patients):
+            name = self.scenario.partition.name
+            raise ContractError(f"{name}: alter returned other patients than it was given.")
+        return found
+
+    @cached_property
+    def recorded(self) -> Cohort:
+        """All patients as their hospitals write them down."""
+        if not self.partitioner.alters:
+            return self.cohort
+        parts = [
+            getattr(split, name)
+            for split in self.splits.values()
+            for name in PARTS
+            if not (name == "control" and split.control is split.test)
+        ]
+        return Cohort.union([part for part in parts if len(part)])
 
     def _too_small(self, parts: Parts, most: int = 5) -> str:
         """Name the sites that cannot be split, and say what would help."""
@@ -102,7 +141,7 @@ class World:
         a_cluster = max((len(c) / max(c.nunique(), 1) for c in small.values()), default=1)
         return (
             f"{', '.join(listed[:most])}{more}; to be split into {shares}, a site needs "
-            f"{parts.enough}. {self._partitioner.advice(math.ceil(parts.enough * a_cluster))}"
+            f"{parts.enough}. {self.partitioner.advice(math.ceil(parts.enough * a_cluster))}"
         )
 
     @property
@@ -183,7 +222,7 @@ class World:
     @cached_property
     def heterogeneity(self) -> list[dict[str, Any]]:
         """How the hospitals differ."""
-        return [dict(vars(row)) for row in indices(self.cohort, self.partition)]
+        return [dict(vars(row)) for row in indices(self.recorded, self.partition)]
 
     @cached_property
     def _weights(self) -> tuple[NDArray[np.str_], NDArray[np.uint8]]:

@@ -42,6 +42,6 @@ def test_there_must_be_something_to_deal_by(opt: Cohort) -> None:
     rng = np.random.default_rng(0)
     with pytest.raises(SpecError, match="There is no column 'aeg' to deal by"):
         Dirichlet(by="aeg").deal(opt, rng)
-    bare = replace(opt, schema=replace(opt.schema, outcome=None))
+    bare = replace(opt, schema=replace(opt.schema, outcome=None, tasks={}))
     with pytest.raises(Unsupported, match="has no outcome to deal by"):
         Dirichlet().deal(bare, rng)

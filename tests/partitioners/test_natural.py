@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from fedbench.data import Cohort, cohort_from_table
+from fedbench.data import Cohort, Column, Schema, cohort_from_table
 from fedbench.errors import SpecError, Unsupported
 from fedbench.heterogeneity import indices
 from fedbench.partitioners.natural import Natural
@@ -68,3 +69,42 @@ def test_what_merging_cannot_mend_is_said(opt: Cohort) -> None:
         Natural(minimum=900, merge=True).deal(opt, RNG)
     with pytest.raises(SpecError, match="merge has no effect; set minimum"):
         Natural(merge=True)
+
+
+def test_small_hospitals_are_merged_region_by_region() -> None:
+    cohort = scattered({"a": 9, "b": 8, "c": 40, "d": 7, "e": 6, "f": 50, "g": 3}, "aabbbcg")
+    merge = Natural(minimum=12, merge=True, by="region").deal(cohort, RNG).check(cohort)
+    # g is alone in a region of three; that region is one with the next larger, that of a and b.
+    assert merge.merged == {"a + b + g": {"a": 9, "b": 8, "g": 3}, "d + e": {"d": 7, "e": 6}}
+    assert {"c", "f"} < set(merge.patients)
+
+
+def test_merged_sites_of_two_regions_have_two_names() -> None:
+    cohort = scattered(dict.fromkeys("abcdefgh", 5), "aaaabbbb")
+    merge = Natural(minimum=20, merge=True, by="region").deal(cohort, RNG)
+    assert sorted(merge.patients) == ["4 small hospitals of a", "4 small hospitals of b"]
+
+
+def test_a_region_that_is_not_there_is_named(opt: Cohort) -> None:
+    with pytest.raises(SpecError, match=r"no category 'county'\. There are: clinic"):
+        Natural(minimum=200, merge=True, by="county").deal(opt, RNG)
+    with pytest.raises(SpecError, match="by has no effect without merge = true"):
+        Natural(by="race")
+
+
+def scattered(sizes: dict[str, int], regions: str) -> Cohort:
+    """Return hospitals of these sizes, each in the region named by its letter."""
+    hospital = np.repeat(list(sizes), list(sizes.values()))
+    region = dict(zip(sizes, regions, strict=True))
+    schema = Schema(
+        name="scattered",
+        clock="",
+        static={
+            "hospital": Column(
+                kind="category", levels=tuple(sizes), roles=frozenset(["site"])
+            ),
+            "region": Column(kind="category", levels=tuple(sorted(set(regions)))),
+        },
+    )  # fmt: skip
+    static = pd.DataFrame({"patient": np.arange(len(hospital)).astype(str), "hospital": hospital})
+    return Cohort.of_tables(schema, static.assign(region=static["hospital"].map(region)))

@@ -1,0 +1,90 @@
+"""Hospitals that do not measure the same things, or not in the same units."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated
+
+import numpy as np
+from annotated_types import Gt, Interval
+
+from fedbench.data import Cohort, Column, Schema
+from fedbench.errors import SpecError
+from fedbench.partitioners._altering import Altering, within_bounds
+from fedbench.seeds import Rng
+
+Factor = Annotated[float, Gt(0)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement(Altering):
+    """Some sites never measure some of the columns, or write them down in another unit.
+
+    It is how these hospitals work, so it is true of all their patients: trained on or not, and in
+    their test part too. A column that is not measured is missing at every visit (or for every
+    patient, if it is static). A number in another unit is multiplied by its factor and nothing
+    tells so, as where nobody harmonized units; what then lies outside the plausible bounds of the
+    column is missing.
+
+    Attributes:
+        within: the partitioner that deals.
+        at: the sites that do so; without any, every second one by size.
+        lacking: share of ``columns`` that such a site does not measure; each site draws which.
+        columns: what may be lacking; without any, all visit columns, or all static ones that are
+            neither known later nor name the site where there are no visits.
+        units: factors by column.
+
+    Raises:
+        SpecError: there is no such column, or a factor for one that is no number.
+    """
+
+    lacking: Annotated[float, Interval(ge=0, le=1)] = 0.5
+    columns: tuple[str, ...] = ()
+    units: Mapping[str, Factor] = field(default_factory=dict)
+
+    def changed(self, records: Cohort, rng: Rng) -> Cohort:
+        schema = records.schema
+        known = {**schema.static, **schema.visits}
+        self._check(known)
+        listed = self.columns or _usual(schema)
+        lacks = rng.permutation(len(listed))[: round(self.lacking * len(listed))]
+        gone = {listed[place] for place in lacks}
+        tables = {}
+        for name, columns in (("static", schema.static), ("visits", schema.visits)):
+            table = getattr(records, name).copy()
+            for column in columns:
+                if column in self.units:
+                    moved = table[column].astype(np.float64) * self.units[column]
+                    table[column] = within_bounds(moved, known[column])
+                if column in gone:
+                    table[column] = None
+            tables[name] = table
+        return Cohort.of_tables(
+            schema,
+            tables["static"],
+            tables["visits"] if schema.visits else None,
+            records.codes if schema.vocabularies else None,
+            records.outcome if schema.outcome else None,
+        )
+
+    def _check(self, known: Mapping[str, Column]) -> None:
+        for name in (*self.columns, *self.units):
+            if name not in known:
+                raise SpecError(
+                    f"There is no column {name!r} to measure. Known: {', '.join(known)}."
+                )
+        for name in self.units:
+            if known[name].kind == "category":
+                raise SpecError(f"units: {name!r} is a category and has no unit.")
+        for name in self.columns:
+            if "site" in known[name].roles:
+                raise SpecError(f"columns: {name!r} names the hospital, which is always known.")
+
+
+def _usual(schema: Schema) -> tuple[str, ...]:
+    return tuple(schema.visits) or tuple(
+        name
+        for name, column in schema.static.items()
+        if "site" not in column.roles and not np.isfinite(column.known)
+    )
