@@ -64,7 +64,7 @@ class Coding(Altering):
         found, coverage = self.crosswalk.applied(records)
         if coverage.records and not coverage.records_mapped:
             raise SpecError(
-                f"map {self.map!r} knows none of the {coverage.codes} codes of {self.source!r} here. "
+                f"map {self.map!r} knows none of the {coverage.codes} codes of {self.source!r}. "
                 'Look whether they are spelled as in the records, or set level = "code".'
             )
         return found

@@ -59,5 +59,5 @@ def test_a_map_that_knows_no_code_is_refused(tmp_path: Path) -> None:
     path.write_text("source,target\nE11,250\n")
     dealer = Coding(map=str(path), **WORDS)
     dealt = dealer.deal(cohort, np.random.default_rng(0))
-    with pytest.raises(SpecError, match="knows none of the 6 codes of 'simulated-icd10' here"):
+    with pytest.raises(SpecError, match="knows none of the 6 codes of 'simulated-icd10'"):
         dealer.alter(cohort, Place("site-2", "train", dealt), np.random.default_rng(0))
