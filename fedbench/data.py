@@ -51,6 +51,9 @@ MISSING = "(missing)"
 
 TABLES = ("static", "visits", "codes", "outcome")
 
+SHORT = 7
+"""Days; in shorter windows visits are dated by parts of a day."""
+
 
 class Part(StrEnum):
     """The parts a cohort may have."""
@@ -279,12 +282,13 @@ class Schema:
     def _in_window(self, window: Window) -> Sequence[Feature]:
         found: list[Feature] = []
         if self.visits:
+            short = window.end - window.start < SHORT
             day = Column(
-                kind="integer",
+                kind="number" if short else "integer",
                 label=f"day of the last visit {window.name}",
                 unit="days",
-                low=np.floor(window.start) + 1,
-                high=np.floor(window.end),
+                low=window.start if short else np.floor(window.start) + 1,
+                high=window.end if short else np.floor(window.end),
             )
             found.append(Feature(f"day@{window.name}", day, Part.VISITS, "day", window))
             found += [

@@ -1,0 +1,358 @@
+"""Two days in intensive care: the PhysioNet/Computing in Cardiology Challenge 2012."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from fedbench.data import Cohort, Column, DataStore, Outcome, Rule, Schema, Task, Window
+from fedbench.datasets._reading import FromFolder, Kind, members, stream
+from fedbench.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Floats = NDArray[np.float64]
+Keys = NDArray[np.intp]
+
+SETS = ("set-a", "set-b")
+TYPES = ("coronary care", "cardiac surgery recovery", "medical", "surgical")
+"""ICU types 1 to 4."""
+
+HEADER = ("Time", "Parameter", "Value")
+DESCRIBES = ("RecordID", "Age", "Gender", "Height", "ICUType")
+CLOCK = re.compile(r"(\d{1,3}):(\d\d)")
+MINUTES = 100_000
+"""More than any stay has here."""
+UNKNOWN = -1
+"""How the files say that a descriptor or an outcome is not known."""
+
+HORIZON = 365.0
+"""Days; the longest stay is shorter. Who left the hospital alive has this time and no event."""
+
+
+def _measured(label: str, unit: str, low: float, high: float, *, log: bool = False) -> Column:
+    return Column(kind="number", label=label, unit=unit, low=low, high=high, log=log)
+
+
+VARIABLES: Mapping[str, Column] = {
+    "Albumin": _measured("serum albumin", "g/dl", 0.5, 7),
+    "ALP": _measured("alkaline phosphatase", "IU/l", 5, 5_000, log=True),
+    "ALT": _measured("alanine transaminase", "IU/l", 1, 30_000, log=True),
+    "AST": _measured("aspartate transaminase", "IU/l", 1, 50_000, log=True),
+    "Bilirubin": _measured("bilirubin", "mg/dl", 0.1, 100, log=True),
+    "BUN": _measured("blood urea nitrogen", "mg/dl", 1, 300, log=True),
+    "Cholesterol": _measured("cholesterol", "mg/dl", 20, 1_000),
+    "Creatinine": _measured("serum creatinine", "mg/dl", 0.1, 40, log=True),
+    "DiasABP": _measured("invasive diastolic pressure", "mmHg", 5, 250),
+    "FiO2": _measured("fraction of inspired oxygen", "", 0.2, 1),
+    "GCS": Column(kind="integer", label="Glasgow coma scale", low=3, high=15),
+    "Glucose": _measured("serum glucose", "mg/dl", 5, 2_000, log=True),
+    "HCO3": _measured("serum bicarbonate", "mmol/l", 2, 70),
+    "HCT": _measured("haematocrit", "%", 5, 75),
+    "HR": _measured("heart rate", "1/min", 10, 300),
+    "K": _measured("serum potassium", "mmol/l", 1, 15),
+    "Lactate": _measured("lactate", "mmol/l", 0.1, 40, log=True),
+    "Mg": _measured("serum magnesium", "mmol/l", 0.2, 15),
+    "MAP": _measured("invasive mean arterial pressure", "mmHg", 5, 300),
+    "MechVent": Column(kind="category", label="mechanical ventilation", levels=("yes",)),
+    "Na": _measured("serum sodium", "mmol/l", 90, 200),
+    "NIDiasABP": _measured("non-invasive diastolic pressure", "mmHg", 5, 250),
+    "NIMAP": _measured("non-invasive mean arterial pressure", "mmHg", 5, 300),
+    "NISysABP": _measured("non-invasive systolic pressure", "mmHg", 20, 320),
+    "PaCO2": _measured("arterial carbon dioxide", "mmHg", 5, 150),
+    "PaO2": _measured("arterial oxygen", "mmHg", 10, 700),
+    "pH": _measured("arterial pH", "", 6.5, 8),
+    "Platelets": _measured("platelets", "10^9/l", 1, 3_000, log=True),
+    "RespRate": _measured("respiratory rate", "1/min", 1, 100),
+    "SaO2": _measured("oxygen saturation", "%", 20, 100),
+    "SysABP": _measured("invasive systolic pressure", "mmHg", 20, 320),
+    "Temp": _measured("temperature", "degrees C", 25, 45),
+    "TroponinI": _measured("troponin I", "ug/l", 0.01, 500, log=True),
+    "TroponinT": _measured("troponin T", "ug/l", 0.01, 100, log=True),
+    "Urine": _measured("urine output", "ml", 0, 10_000),
+    "WBC": _measured("white blood cells", "10^9/l", 0.1, 500, log=True),
+    "Weight": _measured("weight", "kg", 20, 400),
+}
+
+PRESSURE = "https://www.ncbi.nlm.nih.gov/books/NBK538226/"
+
+SCHEMA = Schema(
+    name="p12",
+    clock="days since admission to intensive care",
+    static={
+        "icu_type": Column(
+            kind="category", label="type of intensive care unit", levels=TYPES,
+            roles=frozenset(["site"]),
+        ),
+        "age": Column(
+            kind="integer", label="age", unit="years", low=15, high=120,
+            roles=frozenset(["quasi-identifier"]),
+        ),
+        "sex": Column(
+            kind="category", label="sex", levels=("female", "male"),
+            roles=frozenset(["quasi-identifier"]),
+        ),
+        "height": _measured("height", "cm", 100, 230),
+        "los": Column(
+            kind="integer", label="length of stay in hospital", unit="days", low=1, high=365,
+            log=True, known=HORIZON,
+        ),
+    },
+    visits=VARIABLES,
+    windows=(Window(name="day 1", start=-1, end=1), Window(name="day 2", start=1, end=2)),
+    outcome=Outcome(label="death in hospital", low=0, high=HORIZON),
+    tasks={
+        "mortality": Task(
+            kind="classification", label="death in hospital, foreseen after 48 hours", index=2,
+            horizon=HORIZON,
+        ),
+        "stay": Task(
+            kind="regression", label="length of stay, foreseen after 48 hours", index=2,
+            column="los",
+        ),
+    },
+    rules=(
+        Rule(
+            label="diastolic is below systolic pressure (invasive)", holds="DiasABP < SysABP",
+            source=PRESSURE,
+        ),
+        Rule(
+            label="diastolic is below systolic pressure (cuff)", holds="NIDiasABP < NISysABP",
+            source=PRESSURE,
+        ),
+        Rule(
+            label="mean pressure is not above systolic pressure", holds="MAP <= SysABP",
+            source=PRESSURE,
+        ),
+    ),
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class P12(FromFolder):
+    """8,000 intensive care stays, 37 variables at irregular times over 48 hours, death in hospital.
+
+    Needs the folder ``physionet2012`` with the sets a and b, as folders or packed (``set-a.zip``,
+    ``.tar.xz`` and so on), and ``Outcomes-a.txt``, ``Outcomes-b.txt``. The sites are the four
+    types of unit, which are no hospitals: their patients differ more than those of hospitals do.
+
+    -1 is missing, and so is what lies outside the bounds of the schema (a temperature of -17.8, a
+    pH of 735). Measurements of one minute are one visit; of several values the last counts.
+    Mechanical ventilation is written down only while it lasts. The scores SAPS-I and SOFA of the
+    outcome files are left out. Everybody who left the hospital alive has the time 365 and no
+    event: death in hospital cannot happen to her any more. Survival after the stay is left out,
+    since nobody says until when it was followed.
+
+    Beware of copies in which unit types or ages were changed.
+    """
+
+    title: ClassVar[str] = "PhysioNet/CinC Challenge 2012, sets a and b"
+    licence: ClassVar[str] = "Open Data Commons Attribution License v1.0"
+    citation: ClassVar[str] = (
+        "Silva I, Moody G, Scott DJ, Celi LA, Mark RG. Predicting in-hospital mortality of ICU "
+        "patients: the PhysioNet/Computing in Cardiology Challenge 2012. Comput Cardiol "
+        "2012;39:245-248, https://physionet.org/content/challenge-2012/1.0.0/"
+    )
+    home: ClassVar[str] = "https://physionet.org/content/challenge-2012/1.0.0/"
+    tables: ClassVar[Mapping[str, Mapping[str, Kind]]] = {
+        f"Outcomes-{name[-1]}.txt": {
+            "RecordID": "text",
+            "Length_of_stay": "number",
+            "Survival": "number",
+            "In-hospital_death": "number",
+        }
+        for name in SETS
+    }
+
+    folder: str = "physionet2012"
+
+    @property
+    def schema(self) -> Schema:
+        return SCHEMA
+
+    def lacking(self, folder: Path) -> Sequence[str]:
+        return [
+            f"There is no {name} in {folder}. Put the files of the Challenge there: {self.home}."
+            for name in self.tables
+            if not (folder / name).is_file()
+        ]
+
+    def load(self, store: DataStore) -> Cohort:
+        import pandas as pd  # noqa: PLC0415
+
+        folder = store.folder(self.folder)
+        if lacking := self.lacking(folder):
+            raise DataError(" ".join(lacking))
+        sets = [_rows(folder, name) for name in SETS]
+        ends = pd.concat([self._ends(folder / name) for name in self.tables], ignore_index=True)
+        static = pd.concat([_static(rows) for rows in sets]).merge(
+            ends, on="patient", how="left", validate="1:1"
+        )
+        if static["died"].isna().any():
+            lost = static.loc[static["died"].isna(), "patient"].iloc[0]
+            raise DataError(f"{folder}: the outcome files have no row for the record {lost!r}.")
+        died = static["died"] == 1
+        # Deaths whose day is not known are dated by the end of the stay.
+        time = static["survived"].fillna(static["los"]).where(died, HORIZON)
+        outcome = pd.DataFrame(
+            {"patient": static["patient"], "time": time, "event": died.astype(int)}
+        )
+        visits = pd.concat([_visits(rows) for rows in sets])
+        return Cohort.of_tables(SCHEMA, static, visits, outcome=outcome)
+
+    def _ends(self, path: Path) -> pd.DataFrame:
+        table = stream(str(path), lambda: path.open("rb"), self.tables[path.name])
+        found = table.reader().read_all().to_pandas()
+        found.columns = ["patient", "los", "survived", "died"]
+        numbers = found[["los", "survived"]]
+        return found.assign(**numbers.where(numbers > 0))
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Every line of a set in the order of the files; names are numbered."""
+
+    records: NDArray[np.object_]
+    names: Sequence[str]
+    record: NDArray[np.intp]
+    minute: NDArray[np.float64]
+    name: NDArray[np.intp]
+    value: NDArray[np.float64]
+
+    def of(self, names: Sequence[str], *, until: float = np.inf) -> tuple[Keys, Keys, Floats]:
+        """Return the visits (record and minute, sorted) and a value of each name at each.
+
+        Of several values the last counts; NaN where there is none.
+        """
+        place = np.array([names.index(n) if n in names else -1 for n in self.names])
+        column = place[self.name]
+        mine = (column >= 0) & np.isfinite(self.value) & (self.minute <= until)
+        key = self.record[mine] * MINUTES + self.minute[mine].astype(np.intp)
+        visits, row = np.unique(key, return_inverse=True)
+        found = np.full((len(visits), len(names)), np.nan)
+        found[row, column[mine]] = self.value[mine]
+        return *np.divmod(visits, MINUTES), found
+
+
+def _rows(folder: Path, name: str) -> _Rows:
+    from pyarrow import compute, csv  # noqa: PLC0415
+
+    records, text = [], io.BytesIO()
+    for record, content in members(folder, name, ".txt"):
+        records.append(record)
+        text.write(content.strip())
+        text.write(b"\n")
+    text.seek(0)
+    where, kinds = folder / name, dict.fromkeys(HEADER, pa.string())
+    kinds |= {HEADER[0]: pa.dictionary(pa.int32(), pa.string())}
+    kinds |= {HEADER[1]: pa.dictionary(pa.int32(), pa.string())}
+    try:
+        table = (
+            csv.read_csv(
+                text,
+                csv.ReadOptions(column_names=list(HEADER)),
+                csv.ParseOptions(quote_char=False),
+                csv.ConvertOptions(column_types=kinds, null_values=[""], strings_can_be_null=True),
+            )
+            .unify_dictionaries()
+            .combine_chunks()
+        )
+    except pa.ArrowInvalid as error:
+        raise DataError(f"{where}: {error}; expected {','.join(HEADER)}.") from None
+    time, variable = (_numbered(table[column]) for column in HEADER[:2])
+    head = time.names[time.code] == HEADER[0]
+    if head.sum() != len(records):
+        raise DataError(
+            f"{where}: {len(records)} files and {head.sum()} headers; expected every file to "
+            f"begin with {','.join(HEADER)}."
+        )
+    # Every header starts the next file.
+    owner, there = head.cumsum() - 1, ~head
+    try:
+        value = compute.cast(table[HEADER[2]].filter(pa.array(there)), pa.float64())
+    except pa.ArrowInvalid as error:
+        raise DataError(f"{where}: {error}; expected a number as the Value.") from None
+    return _Rows(
+        np.array(records, dtype=object),
+        list(variable.names),
+        owner[there],
+        _minutes(time.names, where)[time.code[there]],
+        variable.code[there],
+        value.to_numpy(zero_copy_only=False).astype(np.float64),
+    )
+
+
+@dataclass(frozen=True)
+class _Numbered:
+    names: NDArray[np.object_]
+    code: NDArray[np.intp]
+
+
+def _numbered(column: pa.ChunkedArray) -> _Numbered:
+    found = column.combine_chunks()
+    names = np.array(["" if n is None else n for n in found.dictionary.to_pylist()], dtype=object)
+    code = found.indices.fill_null(len(names)).to_numpy(zero_copy_only=False).astype(np.intp)
+    return _Numbered(np.append(names, ""), code)
+
+
+def _minutes(times: NDArray[np.object_], where: Path) -> Floats:
+    """Return minutes of ``hh:mm``; NaN for the header and what stands for no text."""
+    found = np.full(len(times), np.nan)
+    for place, text in enumerate(times):  # a few thousand different ones, not a row each
+        clock = CLOCK.fullmatch(text)
+        if clock:
+            found[place] = 60 * int(clock[1]) + int(clock[2])
+        elif text not in ("", HEADER[0]):
+            raise DataError(f"{where}: a time is {text!r}; expected hh:mm.")
+    return found
+
+
+def _static(rows: _Rows) -> pd.DataFrame:
+    import pandas as pd  # noqa: PLC0415
+
+    record, _, found = rows.of(DESCRIBES, until=0)
+    number, age, sex, height, kind = np.where(found == UNKNOWN, np.nan, found).T
+    names = rows.records[record]
+    if len(names) < len(rows.records) or not (names == [f"{n:.0f}" for n in number]).all():
+        raise DataError("p12: a file has no RecordID at 00:00, or is not named after it.")
+    columns = SCHEMA.static
+    return pd.DataFrame(
+        {
+            "patient": names,
+            "icu_type": pd.Series(kind).map(dict(enumerate(TYPES, start=1))),
+            "age": _believed(age, columns["age"]),
+            "sex": pd.Series(sex).map({0.0: "female", 1.0: "male"}),
+            "height": _believed(height, columns["height"]),
+        }
+    )
+
+
+def _visits(rows: _Rows) -> pd.DataFrame:
+    import pandas as pd  # noqa: PLC0415
+
+    record, minute, found = rows.of(list(VARIABLES))
+    columns: dict[str, object] = {
+        "patient": rows.records[record], "day": minute / (24 * 60)
+    }  # fmt: skip
+    for (name, column), values in zip(VARIABLES.items(), found.T, strict=True):
+        if column.kind == "category":
+            columns[name] = np.where(values == 1, column.levels[0], None)
+        else:
+            columns[name] = _believed(values, column)
+    visits = pd.DataFrame(columns)
+    return visits[visits[list(VARIABLES)].notna().any(axis=1)]
+
+
+def _believed(values: Floats, column: Column) -> Floats:
+    """Return the values that are possible, whole where they must be; others are missing."""
+    values = np.round(values) if column.kind == "integer" else values
+    return np.where((values >= column.low) & (values <= column.high), values, np.nan)
