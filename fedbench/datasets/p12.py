@@ -2,41 +2,36 @@
 
 from __future__ import annotations
 
-import io
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from fedbench.data import Cohort, Column, DataStore, Outcome, Rule, Schema, Task, Window
-from fedbench.datasets._reading import FromFolder, Kind, members, stream
+from fedbench.datasets._challenge import Lines, lines
+from fedbench.datasets._reading import PACKED, FromFolder, Kind, stream
 from fedbench.errors import DataError
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Floats = NDArray[np.float64]
-Keys = NDArray[np.intp]
 
 SETS = ("set-a", "set-b")
 TYPES = ("coronary care", "cardiac surgery recovery", "medical", "surgical")
 """ICU types 1 to 4."""
 
-HEADER = ("Time", "Parameter", "Value")
 DESCRIBES = ("RecordID", "Age", "Gender", "Height", "ICUType")
-CLOCK = re.compile(r"(\d{1,3}):(\d\d)")
-MINUTES = 100_000
-"""More than any stay has here."""
 UNKNOWN = -1
 """How the files say that a descriptor or an outcome is not known."""
 
 HORIZON = 365.0
 """Days; the longest stay is shorter. Who left the hospital alive has this time and no event."""
+EARLIEST = 2.5
+"""Days; nobody of the Challenge left intensive care within 48 hours, dead or alive."""
 
 
 def _measured(label: str, unit: str, low: float, high: float, *, log: bool = False) -> Column:
@@ -149,8 +144,10 @@ class P12(FromFolder):
     pH of 735). Measurements of one minute are one visit; of several values the last counts.
     Mechanical ventilation is written down only while it lasts. The scores SAPS-I and SOFA of the
     outcome files are left out. Everybody who left the hospital alive has the time 365 and no
-    event: death in hospital cannot happen to her any more. Survival after the stay is left out,
-    since nobody says until when it was followed.
+    event: death in hospital cannot happen to her any more. Deaths are dated in whole days, 166 of
+    them at day 1 or 2; since the Challenge took nobody who left the unit within 48 hours (and 163
+    of these were measured in the last six of them), they are dated at 2.5, after the index time.
+    Survival after the stay is left out, since nobody says until when it was followed.
 
     Beware of copies in which unit types or ages were changed.
     """
@@ -180,10 +177,14 @@ class P12(FromFolder):
         return SCHEMA
 
     def lacking(self, folder: Path) -> Sequence[str]:
+        there = {
+            **{name: [name] for name in self.tables},
+            **{name: [name + ending for ending in ("", *PACKED)] for name in SETS},
+        }
         return [
             f"There is no {name} in {folder}. Put the files of the Challenge there: {self.home}."
-            for name in self.tables
-            if not (folder / name).is_file()
+            for name, spellings in there.items()
+            if not any((folder / spelling).exists() for spelling in spellings)
         ]
 
     def load(self, store: DataStore) -> Cohort:
@@ -192,7 +193,7 @@ class P12(FromFolder):
         folder = store.folder(self.folder)
         if lacking := self.lacking(folder):
             raise DataError(" ".join(lacking))
-        sets = [_rows(folder, name) for name in SETS]
+        sets = [lines(folder, name) for name in SETS]
         ends = pd.concat([self._ends(folder / name) for name in self.tables], ignore_index=True)
         static = pd.concat([_static(rows) for rows in sets]).merge(
             ends, on="patient", how="left", validate="1:1"
@@ -202,7 +203,8 @@ class P12(FromFolder):
             raise DataError(f"{folder}: the outcome files have no row for the record {lost!r}.")
         died = static["died"] == 1
         # Deaths whose day is not known are dated by the end of the stay.
-        time = static["survived"].fillna(static["los"]).where(died, HORIZON)
+        day = static["survived"].fillna(static["los"]).clip(lower=EARLIEST, upper=HORIZON)
+        time = day.where(died, HORIZON)
         outcome = pd.DataFrame(
             {"patient": static["patient"], "time": time, "event": died.astype(int)}
         )
@@ -217,106 +219,7 @@ class P12(FromFolder):
         return found.assign(**numbers.where(numbers > 0))
 
 
-@dataclass(frozen=True)
-class _Rows:
-    """Every line of a set in the order of the files; names are numbered."""
-
-    records: NDArray[np.object_]
-    names: Sequence[str]
-    record: NDArray[np.intp]
-    minute: NDArray[np.float64]
-    name: NDArray[np.intp]
-    value: NDArray[np.float64]
-
-    def of(self, names: Sequence[str], *, until: float = np.inf) -> tuple[Keys, Keys, Floats]:
-        """Return the visits (record and minute, sorted) and a value of each name at each.
-
-        Of several values the last counts; NaN where there is none.
-        """
-        place = np.array([names.index(n) if n in names else -1 for n in self.names])
-        column = place[self.name]
-        mine = (column >= 0) & np.isfinite(self.value) & (self.minute <= until)
-        key = self.record[mine] * MINUTES + self.minute[mine].astype(np.intp)
-        visits, row = np.unique(key, return_inverse=True)
-        found = np.full((len(visits), len(names)), np.nan)
-        found[row, column[mine]] = self.value[mine]
-        return *np.divmod(visits, MINUTES), found
-
-
-def _rows(folder: Path, name: str) -> _Rows:
-    from pyarrow import compute, csv  # noqa: PLC0415
-
-    records, text = [], io.BytesIO()
-    for record, content in members(folder, name, ".txt"):
-        records.append(record)
-        text.write(content.strip())
-        text.write(b"\n")
-    text.seek(0)
-    where, kinds = folder / name, dict.fromkeys(HEADER, pa.string())
-    kinds |= {HEADER[0]: pa.dictionary(pa.int32(), pa.string())}
-    kinds |= {HEADER[1]: pa.dictionary(pa.int32(), pa.string())}
-    try:
-        table = (
-            csv.read_csv(
-                text,
-                csv.ReadOptions(column_names=list(HEADER)),
-                csv.ParseOptions(quote_char=False),
-                csv.ConvertOptions(column_types=kinds, null_values=[""], strings_can_be_null=True),
-            )
-            .unify_dictionaries()
-            .combine_chunks()
-        )
-    except pa.ArrowInvalid as error:
-        raise DataError(f"{where}: {error}; expected {','.join(HEADER)}.") from None
-    time, variable = (_numbered(table[column]) for column in HEADER[:2])
-    head = time.names[time.code] == HEADER[0]
-    if head.sum() != len(records):
-        raise DataError(
-            f"{where}: {len(records)} files and {head.sum()} headers; expected every file to "
-            f"begin with {','.join(HEADER)}."
-        )
-    # Every header starts the next file.
-    owner, there = head.cumsum() - 1, ~head
-    try:
-        value = compute.cast(table[HEADER[2]].filter(pa.array(there)), pa.float64())
-    except pa.ArrowInvalid as error:
-        raise DataError(f"{where}: {error}; expected a number as the Value.") from None
-    return _Rows(
-        np.array(records, dtype=object),
-        list(variable.names),
-        owner[there],
-        _minutes(time.names, where)[time.code[there]],
-        variable.code[there],
-        value.to_numpy(zero_copy_only=False).astype(np.float64),
-    )
-
-
-@dataclass(frozen=True)
-class _Numbered:
-    names: NDArray[np.object_]
-    code: NDArray[np.intp]
-
-
-def _numbered(column: pa.ChunkedArray) -> _Numbered:
-    found = column.combine_chunks()
-    names = np.array(["" if n is None else n for n in found.dictionary.to_pylist()], dtype=object)
-    code = found.indices.fill_null(len(names)).to_numpy(zero_copy_only=False).astype(np.intp)
-    return _Numbered(np.append(names, ""), code)
-
-
-def _minutes(times: NDArray[np.object_], where: Path) -> Floats:
-    """Return minutes of ``hh:mm``; NaN for the header and what stands for no text."""
-    found = np.full(len(times), np.nan)
-    for place, text in enumerate(times):  # a few thousand different ones, not a row each
-        clock = CLOCK.fullmatch(text)
-        if clock:
-            found[place] = 60 * int(clock[1]) + int(clock[2])
-        elif text not in ("", HEADER[0]):
-            raise DataError(f"{where}: a time is {text!r}; expected hh:mm.")
-    return found
-
-
-def _static(rows: _Rows) -> pd.DataFrame:
+def _static(rows: Lines) -> pd.DataFrame:
     import pandas as pd  # noqa: PLC0415
 
     record, _, found = rows.of(DESCRIBES, until=0)
@@ -336,7 +239,7 @@ def _static(rows: _Rows) -> pd.DataFrame:
     )
 
 
-def _visits(rows: _Rows) -> pd.DataFrame:
+def _visits(rows: Lines) -> pd.DataFrame:
     import pandas as pd  # noqa: PLC0415
 
     record, minute, found = rows.of(list(VARIABLES))
