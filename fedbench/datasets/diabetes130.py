@@ -20,7 +20,8 @@ from fedbench.data import (
     Vocabulary,
     Window,
 )
-from fedbench.datasets._reading import FromFolder, Kind
+from fedbench.datasets._reading import FromFolder, Kind, ask
+from fedbench.errors import DataError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,6 +53,13 @@ GONE = {
 }
 """Where patients went, by the numbers of ``IDs_mapping.csv``; others are not known."""
 CANNOT_RETURN = ("hospice", "died")
+GROUPED: Mapping[str, tuple[str, Mapping[str, tuple[int, ...]]]] = {
+    "admission_type": ("admission_type_id", TYPES),
+    "admission_source": ("admission_source_id", SOURCES),
+    "discharge": ("discharge_disposition_id", GONE),
+}
+NOT_KNOWN = {"sex": "Unknown/Invalid", "max_glu_serum": "None", "A1Cresult": "None"}
+ANSWERS = ("NO", "<30", ">30")
 
 PAYERS = (
     "BC", "CH", "CM", "CP", "DM", "FR", "HM", "MC", "MD", "MP", "OG", "OT", "PO", "SI", "SP", "UN",
@@ -158,14 +166,16 @@ class Diabetes130(FromFolder):
 
     Needs the folder ``uci_diabetes130`` with ``dataset_diabetes.zip`` or what is in it. A record
     is a stay; the stays of a person are kept together. The task looks ahead from discharge (day 0)
-    to day 30: "<30" is the event, dated at day 30, and ">30" is none. Who died or went to a hospice
-    cannot come back: her follow-up ends at day 0, which leaves her out.
+    to day 30: "<30" is the event, dated at day 30, and ">30" is none. Who died cannot come back, and
+    who went to a hospice is hardly meant to (43 of 771 did within a month); as in Strack et al.,
+    neither takes part: their follow-up ends at day 0 without an event. Where patients went, and
+    all else in a record, is known at discharge and no earlier.
 
     The records name no hospital. The sites are a stand-in, from the first stay (the lowest
     encounter number) of every person: how she was admitted, or as ``site`` says.
 
-    ``?`` is missing, and so are sexes and sources that are not known; glucose and HbA1c are missing
-    where they were not measured. Diagnoses are categories of ICD-9-CM, their lost leading zeros
+    ``?`` is missing (97 % of weights), and so are sexes and sources that are not known; glucose
+    and HbA1c are missing where they were not measured. Diagnoses are categories of ICD-9-CM, their lost leading zeros
     put back (38 is 038).
 
     Attributes:
@@ -183,15 +193,19 @@ class Diabetes130(FromFolder):
         "https://archive.ics.uci.edu/dataset/296/diabetes+130-us+hospitals+for+years+1999-2008"
     )
     tables: ClassVar[Mapping[str, Mapping[str, Kind]]] = {
-        "diabetic_data": dict.fromkeys(
-            (
-                "encounter_id", "patient_nbr", "race", "gender", "age", "weight",
-                "admission_type_id", "discharge_disposition_id", "admission_source_id",
-                "payer_code", "medical_specialty", *COUNTS, *DIAGNOSES, "max_glu_serum",
-                "A1Cresult", *DRUGS, "change", "diabetesMed", "readmitted",
+        "diabetic_data": {
+            "encounter_id": "whole",
+            **dict.fromkeys(
+                (
+                    "patient_nbr", "race", "gender", "age", "weight", "admission_type_id",
+                    "discharge_disposition_id", "admission_source_id", "payer_code",
+                    "medical_specialty", *DIAGNOSES, "max_glu_serum", "A1Cresult", *DRUGS,
+                    "change", "diabetesMed", "readmitted",
+                ),
+                "text",
             ),
-            "text",
-        )
+            **dict.fromkeys(COUNTS, "whole"),
+        }
     }  # fmt: skip
 
     folder: str = "uci_diabetes130"
@@ -227,11 +241,12 @@ class Diabetes130(FromFolder):
     def load(self, store: DataStore) -> Cohort:
         import pandas as pd  # noqa: PLC0415
 
-        raw = self.read(store)["diabetic_data"].reader().read_all().to_pandas()
-        raw = raw.mask(raw == UNKNOWN)
+        table = self.read(store)["diabetic_data"]
+        raw = ask("SELECT * FROM stays ORDER BY encounter_id", stays=table).replace(UNKNOWN, None)
+        _check_answers(raw["readmitted"], table.origin)
         static = _static(raw)
-        order = pd.to_numeric(raw["encounter_id"], errors="coerce")
-        first = static.assign(order=order).sort_values("order").groupby("person")[self.site].first()
+        # The whole first stay, even if it does not say: no other stands in for it.
+        first = static.drop_duplicates("person").set_index("person")[self.site]
         static["place"] = static["person"].map(first).fillna("unknown")
         gone = static["discharge"].isin(CANNOT_RETURN)
         outcome = pd.DataFrame(
@@ -244,28 +259,26 @@ class Diabetes130(FromFolder):
         return Cohort.of_tables(self.schema, static, codes=_codes(raw), outcome=outcome)
 
 
+def _check_answers(readmitted: pd.Series, origin: str) -> None:
+    strange = ~readmitted.isin(ANSWERS)
+    if strange.any():
+        raise DataError(
+            f"{origin}: 'readmitted' is {readmitted[strange].iloc[0]!r}; "
+            f"expected {', '.join(ANSWERS)}."
+        )
+
+
 def _static(raw: pd.DataFrame) -> pd.DataFrame:
     import pandas as pd  # noqa: PLC0415
 
-    found = pd.DataFrame({"patient": raw["encounter_id"], "person": raw["patient_nbr"]})
-    grouped = {"admission_type": TYPES, "admission_source": SOURCES, "discharge": GONE}
-    numbers = dict(
-        zip(grouped, ("admission_type_id", "admission_source_id", "discharge_disposition_id"),
-            strict=True)
-    )  # fmt: skip
-    for name, column in STATIC.items():
-        if name in grouped:
-            known = {str(i): level for level, ids in grouped[name].items() for i in ids}
-            found[name] = raw[numbers[name]].map(known)
-        elif name in COUNTS:
-            found[name] = pd.to_numeric(raw[name], errors="coerce")
-        else:
-            values = raw["gender" if name == "sex" else name]
-            # What is not measured is called None, which is no level.
-            there = values.isin(column.levels)
-            unlisted = values.where(values.isna(), OTHER) if OTHER in column.levels else None
-            found[name] = values.where(there, unlisted)
-    return found
+    columns = {"patient": raw["encounter_id"], "person": raw["patient_nbr"]}
+    for name in STATIC:
+        source, groups = GROUPED.get(name, (name, {}))
+        values = raw["gender" if name == "sex" else source]
+        if groups:
+            values = values.map({str(i): level for level, ids in groups.items() for i in ids})
+        columns[name] = values.replace(NOT_KNOWN[name], None) if name in NOT_KNOWN else values
+    return pd.DataFrame(columns)
 
 
 def _codes(raw: pd.DataFrame) -> pd.DataFrame:

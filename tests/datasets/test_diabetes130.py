@@ -12,6 +12,7 @@ import pytest
 from fedbench.data import Cohort, DataStore
 from fedbench.datasets.diabetes130 import DRUGS, Diabetes130
 from fedbench.errors import DataError
+from fedbench.rules import kept
 from fedbench.task import problem
 
 ROOT = os.environ.get("FEDBENCH_DATA")
@@ -46,6 +47,7 @@ STAYS = (
      "admission_source_id": "17", "diag_2": "E950.3", "diag_3": "250.01"},
     {"encounter_id": "31", "patient_nbr": "9", "discharge_disposition_id": "13",
      "readmitted": "<30", "diag_1": "V27", "diag_2": "QQ", "diag_3": "38"},
+    {"encounter_id": "40", "patient_nbr": "8", "admission_source_id": "7"},
 )  # fmt: skip
 
 
@@ -59,23 +61,29 @@ def test_every_cell_is_where_it_belongs(tmp_path: Path) -> None:
     assert pd.isna(static.loc["9", "sex"])
     assert static.loc["9", "medical_specialty"] == "(other)"
     assert static["discharge"].to_dict() == {
-        "20": "home", "30": "died", "31": "hospice", "9": "home",
+        "20": "home", "30": "died", "31": "hospice", "40": "home", "9": "home",
     }  # fmt: skip
-    # A person lives where her first stay was, that with the lowest number.
+    # A person lives where her first stay was, that with the lowest number, known or not.
     assert static["place"].to_dict() == {
         "20": "transfer", "9": "transfer", "30": "unknown", "31": "emergency room",
+        "40": "unknown",
     }  # fmt: skip
     ended = found.outcome.set_index("patient")
-    assert ended["time"].to_dict() == {"20": 30, "30": 0, "31": 0, "9": 30}
-    assert ended["event"].to_dict() == {"20": 1, "30": 0, "31": 0, "9": 0}
+    assert ended["time"].to_dict() == {"20": 30, "30": 0, "31": 0, "40": 30, "9": 30}
+    assert ended["event"].to_dict() == {"20": 1, "30": 0, "31": 0, "40": 0, "9": 0}
     asked = problem(found, found.schema.tasks["readmission"])
-    assert dict(zip(asked.patients, asked.event, strict=True)) == {"20": True, "9": False}
+    assert dict(zip(asked.patients, asked.event, strict=True)) == {
+        "20": True,
+        "40": False,
+        "9": False,
+    }
     codes = found.codes.groupby("patient")["code"].agg(set).to_dict()
     assert codes == {
         "20": {"250"},
         "9": {"250"},
         "30": {"250", "E950"},
         "31": {"V27", "(other)", "038"},
+        "40": {"250"},
     }
 
 
@@ -83,12 +91,37 @@ def test_sites_are_what_is_asked_for(tmp_path: Path) -> None:
     found = Diabetes130(site="medical_specialty").load(put(tmp_path, *STAYS))
     assert found.static.set_index("patient")["place"].to_dict() == {
         "20": "(other)", "9": "(other)", "30": "unknown", "31": "unknown",
+        "40": "unknown",
     }  # fmt: skip
 
 
-def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"static .*num_medications.* is 500"):
-        Diabetes130().load(put(tmp_path, {**STAYS[0], "num_medications": "500"}))
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"num_medications": "500"}, r"static .*num_medications.* is 500"),
+        ({"num_medications": "many"}, r"diabetic_data\.csv: .*'many'"),
+        ({"race": "Martian"}, "'race' is 'Martian'"),
+        ({"insulin": "None"}, "'insulin' is 'None'"),
+        ({"readmitted": "<60"}, "'readmitted' is '<60'; expected NO, <30, >30"),
+        ({"readmitted": "?"}, "'readmitted' is None"),
+    ],
+)
+def test_what_does_not_fit_is_named(tmp_path: Path, change: dict[str, str], problem: str) -> None:
+    with pytest.raises(DataError, match=problem):
+        Diabetes130().load(put(tmp_path, {**STAYS[0], **change}))
+
+
+def test_what_is_dated_later_moves_no_predictor(tmp_path: Path) -> None:
+    found = Diabetes130().load(put(tmp_path, *STAYS))
+    later = found.codes.assign(day=1.0, code="428")
+    codes = pd.concat([found.codes, later], ignore_index=True)
+    other = Cohort.of_tables(
+        found.schema, found.static, codes=codes, outcome=found.outcome.assign(event=1)
+    )
+    task = found.schema.tasks["readmission"]
+    pd.testing.assert_frame_equal(
+        problem(found, task).predictors, problem(other, task).predictors, check_exact=True
+    )
 
 
 @pytest.fixture(scope="module")
@@ -100,13 +133,17 @@ def stays() -> Cohort:
 def test_the_counts_are_those_of_the_publisher(stays: Cohort) -> None:
     assert len(stays) == 101_766
     assert len(set(stays.clusters)) == 71_518
-    # 11,357 came back within 30 days, 43 of them as dead or from a hospice.
+    # 11,357 came back within 30 days, 43 of them from a hospice.
     assert stays.event.sum() == 11_357 - 43
     assert stays.static["weight"].isna().sum() == 98_569
-    assert len(stays.codes) == 297_112
+    assert len(stays.codes) == 297_221
     assert (stays.codes["code"] == "(other)").mean() < 1e-3
     homes = pd.Series(stays.sites).groupby(stays.clusters).nunique()
     assert (homes == 1).all()
+    assert len(problem(stays, stays.schema.tasks["readmission"])) == 101_766 - 1_652 - 771
+    for rule in stays.schema.rules:
+        found = kept(stays, rule)
+        assert found.broken.sum() < 0.02 * found.asked.sum()
 
 
 @needs_files
