@@ -1,0 +1,52 @@
+"""The eICU Collaborative Research Database."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from fedbench.datasets._eicu import Eicu as _Eicu
+
+
+@dataclass(frozen=True, kw_only=True)
+class Eicu(_Eicu):
+    """Stays in intensive care units of 208 US hospitals; whoever has access gives the folder.
+
+    Needs the folder ``eicu`` with the tables of version 2.0 (patient, hospital, apacheApsVar,
+    diagnosis, vitalAperiodic; vitalPeriodic and lab where they are), as CSV, gzipped or not.
+
+    A record is a unit stay; those of a person are kept together, at the site of her first stay (by
+    year of discharge, hospital stay and unit visit). Sites are the regions, "unknown" where the
+    database names none; ``hospitals`` lists hospitals that are sites of their own, and then
+    ``partition = { name = "natural", merge = true, minimum = …, by = "region" }`` puts the small
+    ones together.
+
+    Vital signs and laboratory values are the last of every hour, dated at its end, from a day
+    before the unit to a week after. What APACHE is reckoned from is known after the first day
+    (``aps_…``, -1 is missing). Diagnoses are dated when they were entered, each in the systems in
+    which it is written ("401.9, I10"), as categories; entries without a code are left out. Values
+    beyond the bounds of the schema are missing; ages over 89 are 90.
+
+    Who left the hospital alive has the time 365 and no event, unless she left within the first
+    day; who left in a way nobody wrote down is followed for no day. How and where patients were
+    discharged gives the outcome away and is not read.
+
+    Attributes:
+        hospitals: ``hospitalid`` of hospitals that are sites of their own, all others being
+            "(other)"; without any, the sites are the regions.
+    """
+
+    title: ClassVar[str] = "eICU Collaborative Research Database v2.0"
+    licence: ClassVar[str] = (
+        "PhysioNet Credentialed Health Data License; records, also derived ones, are not to be "
+        "given away"
+    )
+    citation: ClassVar[str] = (
+        "Pollard TJ, Johnson AEW, Raffa JD, Celi LA, Mark RG, Badawi O. The eICU Collaborative "
+        "Research Database. Sci Data 2018;5:180178, https://doi.org/10.1038/sdata.2018.178"
+    )
+    home: ClassVar[str] = "https://physionet.org/content/eicu-crd/2.0/"
+    redistributable: ClassVar[bool] = False
+    called: ClassVar[str] = "eicu"
+
+    folder: str = "eicu"

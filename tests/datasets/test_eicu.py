@@ -1,0 +1,221 @@
+"""Unit stays of eICU, from a made-up folder and from the demo."""
+
+from __future__ import annotations
+
+import gzip
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fedbench.data import Cohort, DataStore
+from fedbench.datasets._eicu import NUMBERS, SCORED, TEXT
+from fedbench.datasets.eicu import Eicu
+from fedbench.datasets.eicu_demo import EicuDemo
+from fedbench.errors import DataError
+from fedbench.partitioners.natural import Natural
+from fedbench.rules import kept
+from fedbench.task import problem
+
+ROOT = os.environ.get("FEDBENCH_DATA")
+needs_files = pytest.mark.skipif(
+    not ROOT or not (Path(ROOT) / "eicu_demo").is_dir(),
+    reason="needs the folder eicu_demo in FEDBENCH_DATA",
+)
+
+STAY: dict[str, Any] = {
+    **dict.fromkeys(TEXT), **dict.fromkeys(NUMBERS),
+    "patienthealthsystemstayid": "1", "hospitalid": "59", "hospitaldischargeyear": 2014,
+    "unitvisitnumber": 1, "unitdischargeoffset": 4320, "hospitaldischargeoffset": 8640,
+    "hospitaldischargestatus": "Alive",
+}  # fmt: skip
+
+
+def put(folder: Path, **more: list[dict[str, Any]]) -> DataStore:
+    """Write four stays of three people; headers are upper case, some files are packed."""
+    stays = [
+        {"patientunitstayid": "a", "uniquepid": "p", "age": "> 89", "gender": "Female",
+         "unitvisitnumber": 2, "hospitalid": "60", "unittype": "MICU",
+         "hospitaladmitsource": "Chest Pain Center", "admissionheight": 0.3},
+        {"patientunitstayid": "b", "uniquepid": "p", "age": "> 89", "admissionweight": 80.5},
+        {"patientunitstayid": "c", "uniquepid": "q", "age": "40", "gender": "Unknown",
+         "hospitaldischargestatus": "Expired", "hospitaldischargeoffset": 2880},
+        {"patientunitstayid": "d", "uniquepid": "r", "age": None, "hospitalid": "99",
+         "hospitaldischargestatus": None, "unitdischargeoffset": 600,
+         "hospitaldischargeoffset": 700},
+    ]  # fmt: skip
+    tables: dict[str, pd.DataFrame] = {
+        "patient": pd.DataFrame([{**STAY, **stay} for stay in stays]),
+        "hospital": pd.DataFrame({"hospitalid": ["59", "60"], "region": ["South", "West"]}),
+        "apacheApsVar": pd.DataFrame(
+            [{"patientunitstayid": "a", **dict.fromkeys(SCORED, -1), "vent": 1, "eyes": 4}]
+        ),
+        "diagnosis": pd.DataFrame(
+            [
+                ("a", 720, "401.9, I10"),
+                ("a", 2880, "584.9, N17.9"),
+                ("b", -60, "V58.67, Z79.4"),
+                ("b", 0, "E950.3"),
+                ("b", 0, "E86.0"),
+                ("c", 10, ""),
+                ("c", 11, "518.81, 518.82"),
+            ],
+            columns=["patientunitstayid", "diagnosisoffset", "icd9code"],
+        ),
+        "vitalAperiodic": pd.DataFrame(
+            [
+                ("a", 5, 120, 70, None),
+                ("a", 59, 121, None, 90),  # the last of the hour that was measured
+                ("a", 1439, 100, 60, 5_000),
+                ("a", 1440, 90, 50, 60),
+                ("a", 99_999, 90, 50, 60),  # weeks later
+            ],
+            columns=[
+                "patientunitstayid", "observationoffset", "noninvasivesystolic",
+                "noninvasivediastolic", "noninvasivemean",
+            ],
+        ),
+        **{name: pd.DataFrame(rows) for name, rows in more.items()},
+    }  # fmt: skip
+    home = folder / "eicu"
+    home.mkdir()
+    for name, table in tables.items():
+        text = table.rename(columns=str.upper).to_csv(index=False)
+        if name == "diagnosis":
+            (home / f"{name}.csv.gz").write_bytes(gzip.compress(text.encode()))
+        else:
+            (home / f"{name}.csv").write_text(text)
+    return DataStore(folder)
+
+
+def test_every_cell_is_where_it_belongs(tmp_path: Path) -> None:
+    lab = [
+        {"patientunitstayid": "b", "labresultoffset": -100, "labname": "BUN", "labresult": 31.0},
+        {"patientunitstayid": "b", "labresultoffset": -50, "labname": "unknown", "labresult": 1.0},
+        {"patientunitstayid": "b", "labresultoffset": -9999, "labname": "BUN", "labresult": 30.0},
+    ]
+    found = Eicu().load(put(tmp_path, lab=lab))
+    static = found.static.set_index("patient")
+    # The first stay of a person says where she lives: b comes before a.
+    assert static["site"].to_dict() == {"a": "South", "b": "South", "c": "South", "d": "unknown"}
+    assert static["age"].fillna(-1).to_dict() == {"a": 90, "b": 90, "c": 40, "d": -1}
+    assert static["sex"].fillna("?").to_dict() == {"a": "Female", "b": "?", "c": "?", "d": "?"}
+    assert static.loc["a", ["unit", "source", "aps_vent", "aps_eyes"]].tolist() == [
+        "MICU", "(other)", "yes", 4,
+    ]  # fmt: skip
+    assert pd.isna(static.loc["a", "height"])
+    assert static.loc["b", "weight"] == 80.5
+    assert static["aps_wbc"].isna().all()
+    assert static["days_left"].fillna(0).to_dict() == {"a": 2, "b": 2, "c": 2, "d": 0}
+    ended = found.outcome.set_index("patient")
+    assert ended["time"].to_dict() == {"a": 365, "b": 365, "c": 2, "d": 0}
+    assert ended["event"].to_dict() == {"a": 0, "b": 0, "c": 1, "d": 0}
+    visits = found.visits[found.visits["patient"] == "a"].set_index("day")
+    assert list(visits.index) == [1 / 24, 1, 25 / 24]
+    first = visits[["noninvasivesystolic", "noninvasivediastolic", "noninvasivemean"]].iloc[0]
+    assert first.tolist() == [121, 70, 90]
+    assert np.isnan(visits["noninvasivemean"].iloc[1])
+    (bun,) = found.visits.loc[found.visits["patient"] == "b", ["day", "BUN"]].to_numpy().tolist()
+    assert bun == [-1 / 24, 31]
+    codes = set(found.codes[["patient", "system", "code"]].itertuples(index=False, name=None))
+    assert codes == {
+        ("a", "icd9cm", "401"), ("a", "icd10cm", "I10"), ("a", "icd9cm", "584"),
+        ("a", "icd10cm", "N17"), ("b", "icd9cm", "V58"), ("b", "icd10cm", "Z79"),
+        ("b", "icd9cm", "E950"), ("b", "icd10cm", "E86"), ("c", "icd9cm", "518"),
+    }  # fmt: skip
+    assert found.codes.loc[found.codes["code"] == "401", "day"].tolist() == [0.5]
+    asked = problem(found, found.schema.tasks["kidneys"])
+    assert dict(zip(asked.patients, asked.event, strict=True)) == {
+        "a": True, "b": False, "c": False,
+    }  # fmt: skip
+
+
+def test_hospitals_can_be_sites_and_small_ones_are_merged_by_region(tmp_path: Path) -> None:
+    found = Eicu(hospitals=("59", "60")).load(put(tmp_path))
+    assert found.static.set_index("patient")["site"].to_dict() == {
+        "a": "59", "b": "59", "c": "59", "d": "(other)",
+    }  # fmt: skip
+    dealt = Natural(minimum=2, merge=True, by="region").deal(found, np.random.default_rng(0))
+    assert list(dealt.patients) == ["(other) + 59"]
+
+
+def test_all_that_is_missing_is_told_at_once(tmp_path: Path) -> None:
+    store = put(tmp_path, hospital=[{"hospitalid": "59"}])
+    (tmp_path / "eicu" / "patient.csv").unlink()
+    with pytest.raises(DataError, match="no table 'patient' .*there is no column 'region'"):
+        Eicu().load(store)
+
+
+@pytest.fixture(scope="module")
+def demo() -> Cohort:
+    return EicuDemo().load(DataStore(Path(str(ROOT))))
+
+
+@needs_files
+def test_the_counts_are_those_of_the_demo(demo: Cohort) -> None:
+    assert len(demo) == 2_520
+    assert len(set(demo.clusters)) == 1_841
+    assert demo.event.sum() == 212
+    # By their own stay 807, 738, 606, 159 and 210 without a region: one person has been in two.
+    assert dict(pd.Series(demo.sites).value_counts()) == {
+        "Midwest": 804, "South": 738, "West": 605, "unknown": 214, "Northeast": 159,
+    }  # fmt: skip
+    assert len(demo.codes) == 19_094 + 18_450
+    assert (demo.codes["code"] == "(other)").mean() < 0.01
+    for rule in demo.schema.rules[:2]:
+        found = kept(demo, rule)
+        assert found.broken.sum() < 0.01 * found.asked.sum()
+
+
+@needs_files
+def test_the_score_that_comes_with_it_foresees_death() -> None:
+    from sklearn.metrics import roc_auc_score
+
+    table = pd.read_csv(Path(str(ROOT)) / "eicu_demo" / "apachePatientResult.csv.gz")
+    mine = table[(table["apacheversion"] == "IVa") & (table["predictedhospitalmortality"] >= 0)]
+    mine = mine.dropna(subset=["actualhospitalmortality"])
+    assert len(mine) == 1_683
+    died = mine["actualhospitalmortality"] == "EXPIRED"
+    area = roc_auc_score(died, mine["predictedhospitalmortality"].astype(float))
+    assert area == pytest.approx(0.862, abs=5e-4)
+
+
+@needs_files
+def test_death_is_foreseen_nearly_as_well(demo: Cohort) -> None:
+    from sklearn.ensemble import HistGradientBoostingClassifier
+    from sklearn.metrics import roc_auc_score
+    from sklearn.model_selection import GroupKFold
+
+    asked = problem(demo, demo.schema.tasks["mortality"])
+    assert (len(asked), asked.event.sum()) == (2_186, 158)
+    known = asked.predictors.loc[:, asked.predictors.notna().any()]
+    person = pd.Series(demo.clusters, index=demo.patients)[asked.patients].to_numpy()
+    scores = np.zeros(len(asked))
+    for train, test in GroupKFold(5).split(known, asked.event, person):
+        model = HistGradientBoostingClassifier(learning_rate=0.05, max_iter=80, random_state=0)
+        model.fit(known.iloc[train], asked.event[train])
+        scores[test] = model.predict_proba(known.iloc[test])[:, 1]
+    # Elsewhere .798 on another cut of these stays, with monitors and laboratory.
+    assert 0.76 < roc_auc_score(asked.event, scores) < 0.9
+
+
+@needs_files
+def test_what_is_dated_later_moves_no_predictor(demo: Cohort) -> None:
+    some = demo.take(demo.patients[:150])
+    later = some.visits[some.visits["day"] > 1].assign(noninvasivemean=77.0, day=5.5)
+    other = Cohort.of_tables(
+        some.schema,
+        some.static.assign(days_left=3.0),
+        pd.concat([some.visits[some.visits["day"] <= 1], later]),
+        some.codes[some.codes["day"] <= 1],
+        some.outcome,
+    )
+    for name in ("mortality", "kidneys"):
+        task = some.schema.tasks[name]
+        before, after = problem(some, task).predictors, problem(other, task).predictors
+        both = before.index.intersection(after.index)
+        assert len(both) > 100
+        pd.testing.assert_frame_equal(before.loc[both], after.loc[both], check_exact=True)
