@@ -166,8 +166,8 @@ class Diabetes130(FromFolder):
 
     Needs the folder ``uci_diabetes130`` with ``dataset_diabetes.zip`` or what is in it. A record
     is a stay; the stays of a person are kept together. The task looks ahead from discharge (day 0)
-    to day 30: "<30" is the event, dated at day 30, and ">30" is none. Who died cannot come back, and
-    who went to a hospice is hardly meant to (43 of 771 did within a month); as in Strack et al.,
+    to day 30: "<30" is the event, dated at day 30, and ">30" is none. Who died cannot come back,
+    and who went to a hospice is not meant to (43 of 771 did within a month); as in Strack et al.,
     neither takes part: their follow-up ends at day 0 without an event. Where patients went, and
     all else in a record, is known at discharge and no earlier.
 
@@ -175,8 +175,8 @@ class Diabetes130(FromFolder):
     encounter number) of every person: how she was admitted, or as ``site`` says.
 
     ``?`` is missing (97 % of weights), and so are sexes and sources that are not known; glucose
-    and HbA1c are missing where they were not measured. Diagnoses are categories of ICD-9-CM, their lost leading zeros
-    put back (38 is 038).
+    and HbA1c are missing where they were not measured. Diagnoses are categories of ICD-9-CM,
+    their lost leading zeros put back (38 is 038).
 
     Attributes:
         site: ``admission_source``, ``medical_specialty`` or ``payer_code``.

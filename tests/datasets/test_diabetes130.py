@@ -146,6 +146,7 @@ def test_the_counts_are_those_of_the_publisher(stays: Cohort) -> None:
         assert found.broken.sum() < 0.02 * found.asked.sum()
 
 
+@pytest.mark.slow
 @needs_files
 def test_readmission_is_foreseen_as_well_as_elsewhere(stays: Cohort) -> None:
     from sklearn.ensemble import HistGradientBoostingClassifier
