@@ -365,14 +365,13 @@ def _codes(rows: pd.DataFrame) -> pd.DataFrame:
 
     rows = rows.dropna(subset="icd9code")
     rows = rows.assign(code=rows["icd9code"].str.split(",")).explode("code")
-    rows["place"] = rows.groupby(level=0).cumcount()
-    rows["code"] = spelled(rows["code"])
-    rows = rows[rows["code"].str.len() >= 3]
-    digit = rows["code"].str.match(r"\d")
-    # E and V begin codes of both; E and three digits is of ICD-9, a V the first of two.
-    cause = rows["code"].str.match(r"E\d{3}$|E\d{3}\d$") & (rows["place"] == 0)
-    status = rows["code"].str.startswith("V") & (rows["place"] == 0)
-    ninth = digit | cause | status
+    first = rows.groupby(level=0).cumcount() == 0
+    text = rows["code"].str.strip().str.upper()
+    # E and V begin codes of both: with three digits an E is of ICD-9, the first of two V is too.
+    ninth = text.str.match(r"\d|E\d{3}") | (text.str.startswith("V") & first)
+    rows, ninth = rows.assign(code=spelled(text)), ninth.fillna(value=False).astype(bool)
+    whole = rows["code"].str.len() >= 3
+    rows, ninth = rows[whole], ninth[whole]
     found = []
     for system, mine in (("icd9cm", rows[ninth]), ("icd10cm", rows[~ninth])):
         code = backed_off(mine["code"], system, categories(system)).astype(object)
