@@ -279,6 +279,15 @@ class Schema:
         """Return the column of the patient table called ``name``."""
         return next(feature for feature in self.features if feature.name == name)
 
+    def recorded(self, system: str, code: str, window: Window) -> str:
+        """Return the name of the feature that says whether a code was recorded in a window.
+
+        V10 is a history of cancer in ICD-9-CM and a cycling accident in ICD-10-CM: what several
+        systems list has the system before it.
+        """
+        several = sum(code in vocabulary.codes for vocabulary in self.vocabularies.values()) > 1
+        return f"{system}:{code}@{window.name}" if several else f"{code}@{window.name}"
+
     def _in_window(self, window: Window) -> Sequence[Feature]:
         found: list[Feature] = []
         if self.visits:
@@ -302,9 +311,8 @@ class Schema:
                 )
                 label = vocabulary.codes[code]
                 ever = Column(kind="category", levels=("no", "yes"), label=label, roles=roles)
-                found.append(
-                    Feature(f"{code}@{window.name}", ever, Part.CODES, code, window, system=system)
-                )
+                name = self.recorded(system, code, window)
+                found.append(Feature(name, ever, Part.CODES, code, window, system=system))
         return found
 
     def _ends(self) -> Sequence[Feature]:

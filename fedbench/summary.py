@@ -100,7 +100,8 @@ def _codes_in(cohort: Cohort, window: Window, patients: pd.Index) -> dict[str, p
         mine = within[within["system"] == system]
         for code in vocabulary.features:
             have = patients.isin(mine.loc[mine["code"] == code, "patient"])
-            found[f"{code}@{window.name}"] = pd.Series(np.where(have, "yes", "no"), index=patients)
+            name = cohort.schema.recorded(system, code, window)
+            found[name] = pd.Series(np.where(have, "yes", "no"), index=patients)
     return found
 
 

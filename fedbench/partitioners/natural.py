@@ -84,7 +84,7 @@ class Natural(Partitioner):
             raise SpecError(f"There is no category {self.by!r}. There are: {', '.join(known)}.")
         region = cohort.static[self.by].astype(object).fillna(MISSING)
         found: pd.Series = region.groupby(hospital).agg(lambda every: every.mode().iloc[0])
-        patients = region.value_counts()
+        patients = hospital.value_counts().groupby(found).sum()
         while len(patients) > 1 and patients.min() < self.minimum:
             # Sorted by name first, so that equal sizes do not make it a matter of chance.
             smallest, next_one = patients.sort_index().sort_values(kind="stable").index[:2]

@@ -10,7 +10,7 @@ import pandas as pd
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedbench.data import cohort_from_table
+from fedbench.data import Vocabulary, cohort_from_table
 
 
 @given(n=st.integers(1, 30), seed=st.integers(0, 2**32 - 1))
@@ -63,3 +63,21 @@ def test_a_visit_where_nothing_was_measured_is_still_a_visit(hospital_tables: An
     cohort = replace(tables, visits=visits).cohort()
     assert cohort.table.loc["p0", "day@late"] == 10
     assert len(cohort_from_table(cohort.schema, cohort.table).visits) == 1
+
+
+def test_a_code_that_two_systems_list_is_two_columns(hospital_tables: Any) -> None:
+    tables = hospital_tables(2, 0)
+    schema = replace(
+        tables.cohort().schema,
+        vocabularies={"icd9": Vocabulary(codes={"V10": "history of cancer", "401": ""}),
+                      "icd10": Vocabulary(codes={"V10": "accident"})},
+    )  # fmt: skip
+    codes = pd.DataFrame(
+        {"patient": ["p0", "p1"], "day": 10, "system": ["icd9", "icd10"], "code": "V10"}
+    )
+    cohort = replace(tables, codes=codes).cohort(schema)
+    assert list(cohort.table["icd9:V10@late"]) == ["yes", "no"]
+    assert list(cohort.table["icd10:V10@late"]) == ["no", "yes"]
+    assert list(cohort.table["401@late"]) == ["no", "no"]
+    again = cohort_from_table(schema, cohort.table)
+    pd.testing.assert_frame_equal(again.table, cohort.table)

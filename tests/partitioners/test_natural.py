@@ -85,6 +85,15 @@ def test_merged_sites_of_two_regions_have_two_names() -> None:
     assert sorted(merge.patients) == ["4 small hospitals of a", "4 small hospitals of b"]
 
 
+def test_a_region_is_as_large_as_its_hospitals() -> None:
+    cohort = scattered({"a": 9, "b": 8, "c": 40, "d": 5}, "aabb")
+    static = cohort.static.copy()
+    static.loc[:3, "region"] = "b"  # of hospital a, which lies in its region all the same
+    odd = Cohort.of_tables(cohort.schema, static)
+    merge = Natural(minimum=17, merge=True, by="region").deal(odd, RNG)
+    assert merge.merged == {"a + b": {"a": 9, "b": 8}, "c + d": {"c": 40, "d": 5}}
+
+
 def test_a_region_that_is_not_there_is_named(opt: Cohort) -> None:
     with pytest.raises(SpecError, match=r"no category 'county'\. There are: clinic"):
         Natural(minimum=200, merge=True, by="county").deal(opt, RNG)
