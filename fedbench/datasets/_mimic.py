@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -23,8 +24,8 @@ from fedbench.data import (
     Window,
 )
 from fedbench.datasets._followed import asked
-from fedbench.datasets._mimic_items import MEASURED
-from fedbench.datasets._mimic_visits import CHART, visits_of
+from fedbench.datasets._mimic_items import LABS, VITALS, Measured
+from fedbench.datasets._mimic_visits import CHART, UNIT, Source, visits_of
 from fedbench.datasets._reading import FromFolder, Kind, Table
 from fedbench.errors import DataError
 
@@ -110,12 +111,17 @@ EDITOR = (
     "https://www.cms.gov/medicare/payment/prospective-payment-systems/acute-inpatient-pps/"
     "ms-drg-classifications-and-software"
 )
-RULES = (
+MEASURING = (
     Rule(label="diastolic is below systolic pressure", holds="dbp < sbp", source=PRESSURE),
     Rule(
         label="mean pressure is between diastolic and systolic", holds="dbp <= mbp and mbp <= sbp",
         source=PRESSURE,
     ),
+    Rule(
+        label="nothing is measured after death", holds="day <= time", when="event = 1", source=FLAG
+    ),
+)  # fmt: skip
+RULES = (
     Rule(
         label="who died in hospital was discharged nowhere", holds="discharge = died",
         when="event = 1", source=FLAG,
@@ -123,9 +129,6 @@ RULES = (
     Rule(
         label="who was discharged alive did not die in hospital", holds="event = 0",
         when="discharge != died", source=FLAG,
-    ),
-    Rule(
-        label="nothing is measured after death", holds="day <= time", when="event = 1", source=FLAG
     ),
     Rule(
         label="cancer of the prostate is a disease of men", holds="sex = male",
@@ -164,10 +167,14 @@ def level(label: str, *levels: str, role: Role | None = None, known: float = -np
 
 @dataclass(frozen=True, kw_only=True)
 class Mimic(FromFolder):
-    """Hospital admissions in the tables of MIMIC; what versions differ in is said by a subclass."""
+    """Hospital admissions in the tables of MIMIC; what versions differ in is said by a subclass.
+
+    Attributes:
+        vitals: whether ``chartevents`` is read.
+        labs: whether ``labevents`` is read.
+    """
 
     redistributable: ClassVar[bool] = False
-    optional: ClassVar[frozenset[str]] = frozenset(["labevents", "chartevents"])
 
     called: ClassVar[str]
     units: ClassVar[Mapping[str, str]]
@@ -181,13 +188,21 @@ class Mimic(FromFolder):
     race: ClassVar[str]
     believed: ClassVar[str] = CHART
 
+    vitals: bool = True
+    labs: bool = True
+
+    @property
+    def _measured(self) -> Mapping[str, Measured]:
+        """Every column of the visits."""
+        return {**(VITALS if self.vitals else {}), **(LABS if self.labs else {})}
+
     @property
     def schema(self) -> Schema:
         return Schema(
             name=self.called,
             clock="days since admission to hospital",
             static=self._static,
-            visits={name: measured.column for name, measured in MEASURED.items()},
+            visits={name: each.column for name, each in self._measured.items()},
             vocabularies={
                 system: Vocabulary(
                     codes={**categories(system), OTHER: "any other"}, shown=shown,
@@ -202,7 +217,7 @@ class Mimic(FromFolder):
             outcome=Outcome(label="death in hospital", low=0, high=HORIZON),
             tasks=self._tasks,
             cluster="person",
-            rules=(*RULES, *self.rules),
+            rules=(*RULES, *(MEASURING if self.vitals else ()), *self.rules),
         )  # fmt: skip
 
     @property
@@ -275,10 +290,30 @@ class Mimic(FromFolder):
         return Cohort.of_tables(
             self.schema,
             self._described(stays),
-            visits_of(origin, stays, tables, self.believed),
+            self._visits(origin, tables, stays),
             self._codes(tables["diagnoses_icd"], stays),
             _outcome(stays),
         )
+
+    def _table(self, folder: Path, name: str) -> Table:
+        if name in self._unread:
+            return Table(f"{name} (not read)", self.tables[name], lambda: iter(()))
+        return super()._table(folder, name)
+
+    @property
+    def _unread(self) -> Sequence[str]:
+        wanted = {"chartevents": self.vitals, "labevents": self.labs}
+        return [name for name, read in wanted.items() if not read]
+
+    def _visits(
+        self, origin: str, tables: Mapping[str, Table], stays: pd.DataFrame
+    ) -> pd.DataFrame | None:
+        asked_of = []
+        if self.vitals:
+            asked_of.append(Source(tables["chartevents"], VITALS, self.believed))
+        if self.labs:
+            asked_of.append(Source(tables["labevents"], LABS, UNIT))
+        return visits_of(origin, stays, asked_of) if asked_of else None
 
     def _described(self, stays: pd.DataFrame) -> pd.DataFrame:
         alive = ~stays["died"].astype(bool)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from fedbench.data import Column
 
-__all__ = ["FAHRENHEIT", "LABS", "MEASURED", "SPEECH", "VITALS", "Measured"]
+__all__ = ["FAHRENHEIT", "LABS", "SPEECH", "VITALS", "Measured"]
 
 
 @dataclass(frozen=True)
@@ -138,5 +138,3 @@ LABS: Mapping[str, Measured] = {
         log=True,
     ),
 }  # fmt: skip
-MEASURED: Mapping[str, Measured] = {**VITALS, **LABS}
-"""Every column of the visits."""

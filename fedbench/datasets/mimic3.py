@@ -47,10 +47,9 @@ SHOWN = (
 class Mimic3(Mimic):
     """Hospital admissions of MIMIC-III 1.4: vital signs, laboratory values, diagnoses, outcomes.
 
-    The folder holds ``admissions``, ``patients``, ``icustays`` and ``diagnoses_icd``; what
-    ``chartevents`` and ``labevents`` lack is not measured. The default is the open demo, 100
-    people who all have died since; give the folder of the full data, for which PhysioNet asks for
-    training and a signed agreement.
+    The folder holds ``admissions``, ``patients``, ``icustays``, ``diagnoses_icd``, ``chartevents``
+    and ``labevents``. The default is the open demo, 100 people who all have died since; give the
+    folder of the full data, for which PhysioNet asks for training and a signed agreement.
 
     A record is an admission, and those of a person are kept together. The sites are care units of
     one hospital, no hospitals: the one in which the person's first stay in intensive care began.
@@ -71,6 +70,10 @@ class Mimic3(Mimic):
 
     Records are not to be published, as nothing tells the demo from the full data but the name of
     a folder.
+
+    Attributes:
+        vitals: whether vital signs are read; without, ``chartevents`` may be absent.
+        labs: whether laboratory values are read; without, ``labevents`` may be absent.
     """
 
     title: ClassVar[str] = "MIMIC-III v1.4, or its open demo"

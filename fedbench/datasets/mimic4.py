@@ -53,10 +53,11 @@ SUBSTANCES = ("F10", "F11", "F12", "F13", "F14", "F15", "F16", "F18", "F19")
 class Mimic4(Mimic):
     """Hospital admissions of MIMIC-IV 2.x: vital signs, laboratory values, diagnoses, outcomes.
 
-    The folder holds ``admissions``, ``patients``, ``diagnoses_icd`` (of ``hosp/``) and
-    ``icustays``; what ``chartevents`` and ``labevents`` lack is not measured. The default is a part
-    of the open demo, 100 people, without those two; give the folder of the whole demo, or of the
-    full data, for which PhysioNet asks for training and a signed agreement.
+    The folder holds ``admissions``, ``patients``, ``diagnoses_icd`` (in ``hosp/``) and ``icustays``
+    (in ``icu/``), and ``chartevents`` and ``labevents`` where they are to be read. The default is
+    the open demo, 100 people, without these two; give the folder of the whole demo, or of the full
+    data, for which PhysioNet asks for training and a signed agreement, with ``vitals = true`` and
+    ``labs = true``.
 
     A record is an admission, and those of a person are kept together. The sites are care units of
     one hospital, no hospitals: the one in which the person's first stay in intensive care began;
@@ -78,6 +79,10 @@ class Mimic4(Mimic):
 
     Records are not to be published, as nothing tells the demo from the full data but the name of
     a folder.
+
+    Attributes:
+        vitals: whether vital signs are read, from ``chartevents``.
+        labs: whether laboratory values are read, from ``labevents``.
     """
 
     title: ClassVar[str] = "MIMIC-IV v2.2, or its open demo"
@@ -134,6 +139,8 @@ class Mimic4(Mimic):
     race: ClassVar[str] = "race"
 
     folder: str = "mimic4_demo_partial"
+    vitals: bool = False
+    labs: bool = False
 
     def _diagnoses(self, table: Table) -> pd.DataFrame:
         return ask(
