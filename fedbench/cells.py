@@ -215,7 +215,7 @@ class _Work:
             str(replace(job.dataset, settings={})),  # all they decide is the records
             str(job.scenario),
             [
-                source_digest(type(each).__module__)
+                source_digest(type(each).__module__) + each.contents
                 for each in PARTITIONERS.build(dealer.name, dealer.settings).chain
             ],
             suite.records,

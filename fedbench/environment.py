@@ -21,6 +21,8 @@ __all__ = ["SOURCES", "describe", "source_digest", "versions"]
 PACKAGES = ("torch", "numpy", "flwr", "scipy", "scikit-learn", "lifelines", "pandas", "pyarrow")
 
 TRAINING = [
+    "coding",
+    "crosswalk",
     "data",
     "encoding",
     "generator",
@@ -40,6 +42,7 @@ TRAINING = [
     "federation/sites",
     "federation/strategies/_flower",
     "federation/study",
+    "partitioners/_altering",
     "partitioners/_dealing",
 ]
 """The modules that decide what a model learns, beside those of the plug-ins that it is told of."""

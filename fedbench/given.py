@@ -88,7 +88,7 @@ class Case:
         }
         world = _GivenWorld(
             dataset=DatasetChoice(name=self.schema.name),
-            scenario=Scenario(name="given", partition=Choice(EVERYWHERE)),
+            scenario=Scenario(name="given", partition=Choice("natural")),
             seed=SEED,
             cohort=everyone,
             records=len(part["train"]),

@@ -36,6 +36,8 @@ def indices(cohort: Cohort, partition: Partition) -> list[Index]:
 
     * ``patients`` and ``share`` of all patients,
     * ``event rate``, where there is an outcome,
+    * ``missing``: share of the fields of the patient table that are empty,
+    * ``codes in SYSTEM``: share of the recorded diagnoses, where there are several systems,
     * ``divergence``: Jensen-Shannon divergence (base 2, 0 to 1) between the site and the
       pool, its own patients included, averaged over the columns of the patient table,
     * ``divergence by chance``: about what patients drawn at random would show. A small site
@@ -54,6 +56,8 @@ def indices(cohort: Cohort, partition: Partition) -> list[Index]:
     found = [
         *_each("patients", names, size),
         *_each("share", names, size / size.sum()),
+        *_each("missing", names, np.bincount(site, cohort.table.isna().mean(axis=1)) / size),
+        *_systems(cohort, partition),
         *_each("divergence", names, *_divergences(cohort, site, size)),
         *_sizes(size),
         *(
@@ -76,6 +80,18 @@ def _each(name: str, sites: list[str], *values: Floats) -> Iterator[Index]:
     for label, row in zip((name, f"{name} by chance"), values, strict=False):
         for site, value in zip(sites, row, strict=True):
             yield Index(site, label, float(value))
+
+
+def _systems(cohort: Cohort, partition: Partition) -> Iterator[Index]:
+    """Yield how the diagnoses of every site that has any are written."""
+    if len(cohort.schema.vocabularies) < 2:
+        return
+    codes = cohort.codes
+    home = partition.site_of(codes["patient"].to_numpy(dtype=object))
+    for site, systems in codes["system"].groupby(home, sort=True):
+        share = systems.value_counts(normalize=True)
+        for system in cohort.schema.vocabularies:
+            yield Index(str(site), f"codes in {system}", float(share.get(system, 0.0)))
 
 
 def _sizes(size: Floats) -> Iterator[Index]:

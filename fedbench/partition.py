@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fedbench.data import Cohort
+from fedbench.data import Cohort, Schema
 from fedbench.errors import ContractError, SpecError
 from fedbench.plugin import Plugin
 from fedbench.seeds import Rng, Seeds
@@ -61,11 +61,15 @@ class Partition:
 
 @dataclass(frozen=True)
 class Place:
-    """One part (train, test, control or reference) of one site of a partition."""
+    """One part (train, test, control or reference) of one site of a partition.
+
+    ``everyone`` has the records of all patients of the site, as they were before any change.
+    """
 
     site: str
     part: str
     dealt: Partition
+    everyone: Cohort
 
 
 class Partitioner(Plugin):
@@ -80,6 +84,19 @@ class Partitioner(Plugin):
     def chain(self) -> tuple[Partitioner, ...]:
         """This partitioner and those it is made of."""
         return (self,)
+
+    @property
+    def contents(self) -> str:
+        """A digest of the files that it reads, on which results depend; empty without any."""
+        return ""
+
+    def agreed(self, schema: Schema) -> Schema:
+        """Return the schema that the hospitals share; the one of the dataset, usually.
+
+        Raises:
+            Unsupported: records of this kind cannot be dealt so.
+        """
+        return schema
 
     @abstractmethod
     def deal(self, cohort: Cohort, rng: Rng) -> Partition:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -37,6 +37,14 @@ class World:
     records: int
     replicates: int
     _views: dict[str, View] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        try:
+            schema = self.partitioner.agreed(self.cohort.schema)
+        except FedbenchError as error:
+            raise self._placed(error) from error
+        if schema is not self.cohort.schema:
+            object.__setattr__(self, "cohort", replace(self.cohort, schema=schema))
 
     @property
     def schema(self) -> Schema:
@@ -82,15 +90,15 @@ class World:
         _ = self.cohort.table  # once for all: every part takes its rows from it
         dealt = sorted(self.partition.patients.items())
         try:
+            everyone = {site: self.cohort.take(patients) for site, patients in dealt}
             split = {
-                site: split_site(self.cohort.take(patients), site, parts, self.seeds)
-                for site, patients in dealt
+                site: split_site(found, site, parts, self.seeds) for site, found in everyone.items()
             }
         except SpecError as error:
             raise self._placed(SpecError(self._too_small(parts))) from error
-        return {site: self._recorded(site, found) for site, found in split.items()}
+        return {site: self._recorded(site, found, everyone[site]) for site, found in split.items()}
 
-    def _recorded(self, site: str, split: Split) -> Split:
+    def _recorded(self, site: str, split: Split, everyone: Cohort) -> Split:
         """Return a site's parts as it writes them down."""
         alters = self.partitioner.alters
         seeds = self.seeds.child("alter", self.scenario.name, site)
@@ -101,7 +109,7 @@ class World:
                 found[name] = found["test"]
                 continue
             if name in alters and len(part):
-                place = Place(site, name, self.partition)
+                place = Place(site, name, self.partition, everyone)
                 part = self._altered(part, place, seeds.rng())
             found[name] = part
         return Split(**found)
@@ -118,7 +126,7 @@ class World:
 
     @cached_property
     def recorded(self) -> Cohort:
-        """All patients as their hospitals write them down."""
+        """All patients as they are in the parts of their sites."""
         if not self.partitioner.alters:
             return self.cohort
         parts = [

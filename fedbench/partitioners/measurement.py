@@ -11,7 +11,8 @@ from annotated_types import Gt, Interval
 
 from fedbench.data import Cohort, Column, Schema
 from fedbench.errors import SpecError
-from fedbench.partitioners._altering import Altering, within_bounds
+from fedbench.partition import Place
+from fedbench.partitioners._altering import Altering, TestPart, within_bounds
 from fedbench.seeds import Rng
 
 Factor = Annotated[float, Gt(0)]
@@ -21,11 +22,10 @@ Factor = Annotated[float, Gt(0)]
 class Measurement(Altering):
     """Some sites never measure some of the columns, or write them down in another unit.
 
-    It is how these hospitals work, so it is true of all their patients: trained on or not, and in
-    their test part too. A column that is not measured is missing at every visit (or for every
-    patient, if it is static). A number in another unit is multiplied by its factor and nothing
-    tells so, as where nobody harmonized units; what then lies outside the plausible bounds of the
-    column is missing.
+    A column that is not measured is missing at every visit (or for every patient, if it is
+    static), of all patients of the site: nobody can be tested on what nobody measured. A number in
+    another unit is multiplied by its factor and nothing tells so, as where nobody harmonized units;
+    what then lies outside the plausible bounds of the column is missing.
 
     Attributes:
         within: the partitioner that deals.
@@ -34,6 +34,10 @@ class Measurement(Altering):
         columns: what may be lacking; without any, all visit columns, or all static ones that are
             neither known later nor name the site where there are no visits.
         units: factors by column.
+        test: ``right``: test patients have the unit that the schema says, as after somebody
+            harmonized them, so that scores show what the wrong one does; ``recorded``: they have
+            the site's. With ``control = "test"``, membership at such a site can only be judged
+            with ``recorded``.
 
     Raises:
         SpecError: there is no such column, or a factor for one that is no number.
@@ -42,20 +46,23 @@ class Measurement(Altering):
     lacking: Annotated[float, Interval(ge=0, le=1)] = 0.5
     columns: tuple[str, ...] = ()
     units: Mapping[str, Factor] = field(default_factory=dict)
+    test: TestPart = "right"
 
-    def changed(self, records: Cohort, rng: Rng) -> Cohort:
+    def changed(self, records: Cohort, place: Place, rng: Rng) -> Cohort:
         schema = records.schema
         known = {**schema.static, **schema.visits}
         self._check(known)
         listed = self.columns or _usual(schema)
         lacks = rng.permutation(len(listed))[: round(self.lacking * len(listed))]
-        gone = {listed[place] for place in lacks}
+        gone = {listed[number] for number in lacks}
+        right = place.part == "test" and self.test == "right"
+        units = {} if right else self.units
         tables = {}
         for name, columns in (("static", schema.static), ("visits", schema.visits)):
             table = getattr(records, name).copy()
             for column in columns:
-                if column in self.units:
-                    moved = table[column].astype(np.float64) * self.units[column]
+                if column in units:
+                    moved = table[column].astype(np.float64) * units[column]
                     table[column] = within_bounds(moved, known[column])
                 if column in gone:
                     table[column] = None

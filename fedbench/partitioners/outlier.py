@@ -1,8 +1,8 @@
-"""One hospital whose training records are not what they should be."""
+"""One hospital whose records are not what they should be."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -11,26 +11,21 @@ import pandas as pd
 from annotated_types import Interval
 
 from fedbench.data import Cohort, Column, Schema
-from fedbench.partition import Partition
-from fedbench.partitioners._altering import Altering, by_size
+from fedbench.partition import PARTS, Partition, Place
+from fedbench.partitioners._altering import Altering, TestPart, by_size
 from fedbench.seeds import Rng
 
 How = Literal["recoded", "shuffled", "shifted"]
-Change = Callable[[pd.Series, Column, Rng], pd.Series]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outlier(Altering):
-    """One site is corrupted, or very different, in the records that it trains on.
-
-    Its test, control and reference patients stay as they are, so that scores of every site say what
-    the corruption did. Membership cannot be judged at such a site: members differ from others by
-    more than membership, which the blind baseline shows.
+    """One site is corrupted, or very different.
 
     * ``recoded``: a wrong code book. Levels of every category and codes of every vocabulary change
-      places; numbers are mirrored in the middle of their public range (log columns in its
-      geometric middle).
-    * ``shuffled``: every column is right, but belongs to somebody else; also the outcome does.
+      places, none keeps its own; numbers are mirrored in the middle of their public range (log
+      columns in its geometric middle).
+    * ``shuffled``: every column is right, but belongs to somebody else; also codes and outcome do.
     * ``shifted``: every number is moved by ``by`` standard deviations of the site, up or down, and
       stays inside its public bounds.
 
@@ -38,35 +33,36 @@ class Outlier(Altering):
         within: the partitioner that deals.
         at: the corrupted sites; without any, the largest one.
         how: what is wrong.
-        share: of all columns, how many it is wrong with.
+        share: of all columns, how many it is wrong with; codes and outcome come on top.
         by: see ``shifted``.
+        test: ``right``: a corrupted site, whose test patients are as they should be, so that scores
+            show what the corruption does; ``recorded``: a very different site, whose test patients
+            are so too. With ``control = "test"``, membership at the site can only be judged with
+            ``recorded``.
     """
 
     how: How = "recoded"
     share: Annotated[float, Interval(gt=0, le=1)] = 1.0
     by: Annotated[float, Interval(gt=0, le=10)] = 2.0
+    test: TestPart = "right"
 
     @property
     def own(self) -> frozenset[str]:
-        return frozenset({"train"})
+        return frozenset(PARTS) - ({"test"} if self.test == "right" else set())
 
     def usual(self, dealt: Partition) -> Sequence[str]:
         return by_size(dealt)[:1]
 
-    def changed(self, records: Cohort, rng: Rng) -> Cohort:
+    def changed(self, records: Cohort, place: Place, rng: Rng) -> Cohort:
         schema = records.schema
-        changes: Mapping[How, Change] = {
-            "recoded": _recoded,
-            "shuffled": _shuffled,
-            "shifted": self._shifted,
-        }
         chosen = self._chosen(schema, rng)
         tables = {}
         for name, columns in (("static", schema.static), ("visits", schema.visits)):
-            table = getattr(records, name).copy()
+            table, whole = getattr(records, name).copy(), getattr(place.everyone, name)
             for column, about in columns.items():
                 if column in chosen:
-                    table[column] = changes[self.how](table[column], about, rng).to_numpy()
+                    found = self._change(table[column], whole[column], about, rng)
+                    table[column] = found.to_numpy()
             tables[name] = table
         codes, outcome = records.codes, records.outcome
         if self.how == "recoded":
@@ -93,19 +89,25 @@ class Outlier(Altering):
         count = max(1, round(self.share * len(names)))
         return {names[place] for place in rng.permutation(len(names))[:count]}
 
-    def _shifted(self, values: pd.Series, column: Column, rng: Rng) -> pd.Series:
+    def _change(self, values: pd.Series, whole: pd.Series, column: Column, rng: Rng) -> pd.Series:
+        """Return a column of one part changed; ``whole`` has that of all patients of the site."""
+        if self.how == "recoded":
+            return _recoded(values, column, rng)
+        if self.how == "shuffled":
+            return values.iloc[rng.permutation(len(values))]
         if column.kind == "category":
             return values
-        numbers = values.astype(np.float64)
-        numbers = np.log(numbers) if column.log else numbers
-        sign = rng.choice([-1.0, 1.0])
-        moved = numbers + sign * self.by * numbers.std(ddof=0)
+        numbers, all_numbers = (
+            np.log(some.astype(np.float64)) if column.log else some.astype(np.float64)
+            for some in (values, whole)
+        )
+        moved = numbers + rng.choice([-1.0, 1.0]) * self.by * all_numbers.std(ddof=0)
         return _kept(np.exp(moved) if column.log else moved, column)
 
 
 def _recoded(values: pd.Series, column: Column, rng: Rng) -> pd.Series:
     if column.kind == "category":
-        return values.map(dict(zip(column.levels, rng.permutation(column.levels), strict=True)))
+        return values.map(_wrong_book(column.levels, rng))
     numbers = values.astype(np.float64)
     mirrored = (
         column.low * column.high / numbers if column.log else column.low + column.high - numbers
@@ -113,8 +115,10 @@ def _recoded(values: pd.Series, column: Column, rng: Rng) -> pd.Series:
     return _kept(mirrored, column)
 
 
-def _shuffled(values: pd.Series, _: Column, rng: Rng) -> pd.Series:
-    return values.iloc[rng.permutation(len(values))]
+def _wrong_book(words: Sequence[str], rng: Rng) -> Mapping[str, str]:
+    """Return another word for every word: a random circle, so that none keeps its meaning."""
+    circle = rng.permutation(np.array(words, dtype=object))
+    return dict(zip(circle, np.roll(circle, 1), strict=True))
 
 
 def _kept(values: pd.Series, column: Column) -> pd.Series:
@@ -126,10 +130,8 @@ def _kept(values: pd.Series, column: Column) -> pd.Series:
 def _renamed(codes: pd.DataFrame, schema: Schema, rng: Rng) -> pd.DataFrame:
     found = codes["code"].copy()
     for system, vocabulary in schema.vocabularies.items():
-        listed = list(vocabulary.codes)
         mine = codes["system"] == system
-        book = dict(zip(listed, rng.permutation(np.array(listed, dtype=object)), strict=True))
-        found[mine] = codes.loc[mine, "code"].map(book)
+        found[mine] = codes.loc[mine, "code"].map(_wrong_book(tuple(vocabulary.codes), rng))
     return codes.assign(code=found)
 
 

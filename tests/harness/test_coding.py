@@ -81,8 +81,20 @@ def test_gems_are_those_of_cms() -> None:
     assert list(back.mapped(series("E119"))["target"]) == ["25000"]
     found = there.by_category().mapped(series("428", "584", "410"))
     assert list(found["target"]) == ["I50", "N17", "I21"]
+    # An exact equivalent comes first, a single code before a combination.
+    assert list(back.mapped(series("K5649", "A1801"))["target"]) == ["56039", "01500"]
     with pytest.raises(SpecError, match="no GEMs from icd9cm to snomed"):
         gems("icd9cm", "snomed")
+
+
+def test_the_flags_of_gems_are_respected() -> None:
+    exact = gems("icd9cm", "icd10cm", approximate=False)
+    assert len(exact.pairs) == exact.pairs["source"].nunique() == 3_533
+    no_map = series("36570")
+    assert gems("icd9cm", "icd10cm").mapped(no_map).empty
+    assert set(gems("icd9cm", "icd10cm").pairs["target"]).isdisjoint({"NoDx", "NoPCS"})
+    every = gems("icd10cm", "icd9cm", "all").mapped(series("A1801"))["target"]
+    assert set(every) == {"01500", "71148", "72081", "73088", "73740"}
 
 
 def test_ccsr_groups_the_tenth_revision() -> None:
@@ -95,7 +107,14 @@ def test_ccsr_groups_the_tenth_revision() -> None:
 def test_the_disease_ontology_pairs_what_it_says() -> None:
     folder = Path(str(ROOT)) / "disease_ontology_xrefs"
     tenth, ninth = (disease_ontology(folder, s, "snomed") for s in ("icd10cm", "icd9cm"))
-    # 3,149 and 2,864 with the same pair counted once per disease.
+    table = pd.read_csv(folder / "allXREFinDO.tsv.gz", sep="\t", dtype="string")
+    of = {s: table[table["xref"].str.startswith(s)] for s in ("ICD10CM", "ICD9CM", "SNOMED")}
+    joined = of["ICD10CM"].merge(of["SNOMED"], on="id")
+    assert (len(joined), joined["xref_x"].nunique(), joined["xref_y"].nunique()) == (
+        3_149, 2_309, 2_660,
+    )  # fmt: skip
+    assert len(of["ICD9CM"].merge(of["SNOMED"], on="id")) == 2_864
+    # Some pairs are of several diseases, and one concept is cited from two releases of SNOMED.
     assert (len(tenth.pairs), len(ninth.pairs)) == (3_128, 2_846)
     assert tenth.pairs["source"].nunique() == 2_309
     assert tenth.pairs["target"].nunique() == 2_659

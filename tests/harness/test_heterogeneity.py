@@ -61,3 +61,22 @@ def test_what_chance_would_show_is_about_right(opt: Cohort) -> None:
         return float(np.mean([row.value for row in rows if row.name == name]))
 
     assert mean("divergence") == pytest.approx(mean("divergence by chance"), rel=0.2)
+
+
+def test_what_a_site_does_not_write_down_shows(made_up: Any) -> None:
+    cohort = made_up(200, 0)
+    without = cohort.visits.assign(sodium=np.nan)
+    half = {"here": cohort.patients[:100], "there": cohort.patients[100:]}
+    mine = without["patient"].isin(half["there"])
+    visits = cohort.visits.where(~mine, without)
+    odd = Cohort.of_tables(cohort.schema, cohort.static, visits, cohort.codes, cohort.outcome)
+    before, after = (_found(found, Partition(half)) for found in (cohort, odd))
+    assert after["here", "missing"] == before["here", "missing"]
+    fields = len(cohort.schema.features)
+    table = cohort.table.loc[list(half["there"])]
+    lost = table[[name for name in table if name.startswith("sodium@")]].notna().sum().sum()
+    assert after["there", "missing"] - before["there", "missing"] == pytest.approx(
+        lost / (100 * fields)
+    )
+    systems = [after["here", f"codes in {name}"] for name in cohort.schema.vocabularies]
+    assert sum(systems) == pytest.approx(1)

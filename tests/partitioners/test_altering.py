@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from fedbench.data import Cohort
 from fedbench.errors import SpecError
 from fedbench.federation.study import Choice
 from fedbench.kinds import PARTITIONERS
-from fedbench.partition import Place
+from fedbench.partition import Partition, Place
 from fedbench.partitioners._altering import Altering
 from fedbench.partitioners.measurement import Measurement
 from fedbench.partitioners.outlier import Outlier
@@ -42,18 +43,35 @@ def plain(seed: int = 0) -> World:
     )  # fmt: skip
 
 
+def somewhere(records: Cohort, part: str = "train") -> Place:
+    return Place("a", part, Partition({"a": records.patients}), records)
+
+
 def parts(of: World, site: str) -> dict[str, str]:
     split = of.splits[site]
     return {n: getattr(split, n).fingerprint for n in ("train", "test", "control", "reference")}
 
 
-@pytest.mark.parametrize("how", ["recoded", "shuffled", "shifted"])
-def test_only_the_largest_site_trains_on_corrupted_records(how: str) -> None:
-    odd, fine = world("outlier", how=how), plain()
+RIGHT = {"train", "control", "reference"}
+
+
+@pytest.mark.parametrize(
+    ("how", "test", "wrong"),
+    [
+        ("recoded", "right", RIGHT),
+        ("shuffled", "right", RIGHT),
+        ("shifted", "right", RIGHT),
+        ("shifted", "recorded", RIGHT | {"test"}),
+    ],
+)
+def test_only_the_largest_site_is_odd_and_is_tested_on_what_is_right(
+    how: str, test: str, wrong: set[str]
+) -> None:
+    odd, fine = world("outlier", how=how, test=test), plain()
     assert odd.sites == fine.sites
     for site in odd.sites:
         changed = {n for n in parts(odd, site) if parts(odd, site)[n] != parts(fine, site)[n]}
-        assert changed == ({"train"} if site == "site-1" else set())
+        assert changed == (wrong if site == "site-1" else set())
         assert list(odd.splits[site].train.patients) == list(fine.splits[site].train.patients)
 
 
@@ -61,7 +79,7 @@ def test_a_shuffled_site_has_the_same_columns_and_no_associations(
     opt: Cohort,
 ) -> None:
     records = opt.take(opt.patients[:400])
-    place = Place("a", "train", Outlier().deal(records, np.random.default_rng(0)))
+    place = somewhere(records)
     odd = Outlier(how="shuffled", at=("a",)).alter(records, place, np.random.default_rng(0))
     for name in ("age",):
         assert sorted(odd.static[name].dropna()) == sorted(records.static[name].dropna())
@@ -72,19 +90,20 @@ def test_a_shuffled_site_has_the_same_columns_and_no_associations(
 
 def test_a_recoded_site_reads_numbers_backwards() -> None:
     records = made_up(200, 0)
-    place = Place("a", "train", Outlier().deal(records, np.random.default_rng(0)))
+    place = somewhere(records)
     odd = Outlier(at=("a",)).alter(records, place, np.random.default_rng(0))
     age, crp = records.schema.static["age"], records.schema.visits["crp"]
     np.testing.assert_array_equal(odd.static["age"], age.low + age.high - records.static["age"])
     np.testing.assert_allclose(odd.visits["crp"], crp.low * crp.high / records.visits["crp"])
     before, after = records.static["blood group"], odd.static["blood group"]
     assert (before.map(dict(zip(before, after, strict=True))) == after).all()
+    assert not (before == after).any()
     assert set(odd.codes["code"]) == set(records.codes["code"])
 
 
 def test_a_shift_is_as_large_as_asked_for() -> None:
     records = made_up(400, 0)
-    place = Place("a", "train", Outlier().deal(records, np.random.default_rng(0)))
+    place = somewhere(records)
     odd = Outlier(how="shifted", by=0.5, at=("a",)).alter(records, place, np.random.default_rng(0))
     gap = (odd.visits["sodium"] - records.visits["sodium"]).abs()
     assert gap.median() == pytest.approx(0.5 * records.visits["sodium"].std(ddof=0))
@@ -107,13 +126,45 @@ def test_every_second_site_lacks_some_columns_in_all_parts() -> None:
 
 def test_another_unit_is_a_factor_and_what_nobody_would_believe_is_missing() -> None:
     records = made_up(300, 0)
-    place = Place("a", "test", Outlier().deal(records, np.random.default_rng(0)))
-    dealer = Measurement(at=("a",), lacking=0, units={"sodium": 1.1, "age": 100})
-    odd = dealer.alter(records, place, np.random.default_rng(0))
+    units = {"sodium": 1.1, "age": 100}
+    dealer = Measurement(at=("a",), lacking=0, units=units)
+    odd = dealer.alter(records, somewhere(records), np.random.default_rng(0))
     right = records.visits["sodium"] * 1.1
     pd.testing.assert_series_equal(odd.visits["sodium"], right.where(right <= 170))
     assert odd.visits["sodium"].isna().any()
     assert odd.static["age"].isna().all()
+
+
+def test_test_patients_have_the_unit_of_the_schema_unless_asked_otherwise() -> None:
+    records = made_up(300, 0)
+    place, rng = somewhere(records, "test"), np.random.default_rng(0)
+    dealer = Measurement(at=("a",), lacking=0, units={"sodium": 1.1})
+    assert dealer.alter(records, place, rng).fingerprint == records.fingerprint
+    as_recorded = replace(dealer, test="recorded").alter(records, place, rng)
+    assert as_recorded.fingerprint != records.fingerprint
+
+
+def test_a_shift_is_the_same_in_every_part() -> None:
+    odd, fine = (
+        world("outlier", how="shifted", by=0.2, test="recorded"),
+        plain(),
+    )
+    factors = []
+    for part in ("train", "test", "control"):
+        moved = getattr(odd.splits["site-1"], part).visits["crp"]
+        ratio = moved / getattr(fine.splits["site-1"], part).visits["crp"]
+        inside = moved.between(0.11, 499)
+        factors.append(ratio[inside])
+    np.testing.assert_allclose(np.concatenate(factors), factors[0].median())
+
+
+def test_members_differ_from_control_patients_by_membership_alone() -> None:
+    split = world("outlier", how="recoded").splits["site-1"]
+    fine = plain().splits["site-1"]
+    for part in ("train", "control", "reference"):
+        odd, right = getattr(split, part).static["age"], getattr(fine, part).static["age"]
+        np.testing.assert_array_equal(odd, 118 - right)
+    np.testing.assert_array_equal(split.test.static["age"], fine.test.static["age"])
 
 
 def test_alterations_are_composed() -> None:
@@ -150,7 +201,8 @@ def test_a_hospital_alone_writes_down_the_same(opt: Cohort) -> None:
     largest = max(odd.partition.patients, key=lambda site: len(odd.partition.patients[site]))
     seeds = odd.seeds.child("alter", "odd", largest)
     fine = World(odd.dataset, Scenario(name="odd", partition=Choice("natural")), 0, opt, 100, 20)
-    place = Place(largest, "train", odd.partition)
+    mine = opt.take(odd.partition.patients[largest])
+    place = Place(largest, "train", odd.partition, mine)
     alone = odd.partitioner.alter(fine.splits[largest].train, place, seeds.rng())
     assert alone.fingerprint == odd.splits[largest].train.fingerprint
 
