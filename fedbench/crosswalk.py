@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -133,12 +133,13 @@ class Crosswalk:
         there = schema.vocabularies.get(self.target, Vocabulary(codes={}))
         titles = categories(self.target) if self.target in ICD else {}
         labels = {
-            row.target: titles.get(row.target) or own.codes[row.code]
-            for row in found[::-1].itertuples()
+            str(target): titles.get(str(target)) or own.codes[str(code)]
+            for target, code in zip(found["target"][::-1], found["code"][::-1], strict=True)
         }
 
-        def of(some: object) -> set[str]:
-            return set(found.loc[found["code"].isin(list(some)), "target"])  # type: ignore[call-overload]
+        def of(some: Collection[str]) -> set[str]:
+            mine = found["code"].isin(list(some)).to_numpy(dtype=bool)
+            return set(map(str, found["target"].to_numpy(dtype=object)[mine]))
 
         more = sorted(of(own.features) - set(there.features))
         target = Vocabulary(
@@ -172,7 +173,7 @@ class Crosswalk:
         moved = codes.loc[found["row"]].assign(
             system=self.target, code=found["target"].to_numpy(dtype=object)
         )
-        stay = codes.drop(index=found["row"].unique())
+        stay = codes[~codes.index.isin(found["row"])]
         every = pd.concat([stay, moved], ignore_index=True).drop_duplicates(ignore_index=True)
         new = Cohort.of_tables(
             schema,

@@ -90,8 +90,8 @@ class Sequences:
         schema, patients = cohort.schema, cohort.patients
         index = pd.Index(patients)
         visits, codes = cohort.visits, cohort.codes
-        who, when = index.get_indexer(visits["patient"]), _days(visits)
-        coded, dated = index.get_indexer(codes["patient"]), _days(codes)
+        who, when = index.get_indexer(pd.Index(visits["patient"])), _days(visits)
+        coded, dated = index.get_indexer(pd.Index(codes["patient"])), _days(codes)
         keys = pd.MultiIndex.from_arrays([who, when])
         alone = pd.MultiIndex.from_arrays([coded, dated]).unique().difference(keys, sort=False)
         owner = np.concatenate([who, alone.get_level_values(0).to_numpy(np.int64)])

@@ -213,7 +213,7 @@ class P12(FromFolder):
 
     def _ends(self, path: Path) -> pd.DataFrame:
         table = stream(str(path), lambda: path.open("rb"), self.tables[path.name])
-        found = table.reader().read_all().to_pandas()
+        found: pd.DataFrame = table.reader().read_all().to_pandas()
         found.columns = ["patient", "los", "survived", "died"]
         numbers = found[["los", "survived"]]
         return found.assign(**numbers.where(numbers > 0))
@@ -248,7 +248,7 @@ def _visits(rows: Lines) -> pd.DataFrame:
     }  # fmt: skip
     for (name, column), values in zip(VARIABLES.items(), found.T, strict=True):
         if column.kind == "category":
-            columns[name] = np.where(values == 1, column.levels[0], None)
+            columns[name] = pd.Series(values).map({1.0: column.levels[0]})
         else:
             columns[name] = _believed(values, column)
     visits = pd.DataFrame(columns)

@@ -76,7 +76,9 @@ def _of_clusters(values: NDArray[np.float64], clusters: Clusters) -> NDArray[np.
     there = np.isfinite(values)
     total = np.bincount(clusters.owner, np.where(there, values, 0.0), len(clusters.size))
     count = np.bincount(clusters.owner, there, len(clusters.size))
-    return np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0)
+    found = np.full(len(total), np.nan)
+    np.divide(total, count, out=found, where=count > 0)
+    return found
 
 
 def _normal_scores(values: NDArray[np.float64]) -> NDArray[np.float64]:
