@@ -36,7 +36,7 @@ STAY: dict[str, Any] = {
 
 def put(folder: Path, **more: list[dict[str, Any]]) -> DataStore:
     """Write four stays of three people; headers are upper case, some files are packed."""
-    stays = [
+    stays: list[dict[str, Any]] = [
         {"patientunitstayid": "a", "uniquepid": "p", "age": "> 89", "gender": "Female",
          "unitvisitnumber": 2, "hospitalid": "60", "unittype": "MICU",
          "hospitaladmitsource": "Chest Pain Center", "admissionheight": 0.3},
@@ -103,10 +103,10 @@ def test_every_cell_is_where_it_belongs(tmp_path: Path) -> None:
     assert static["site"].to_dict() == {"a": "South", "b": "South", "c": "South", "d": "unknown"}
     assert static["age"].fillna(-1).to_dict() == {"a": 90, "b": 90, "c": 40, "d": -1}
     assert static["sex"].fillna("?").to_dict() == {"a": "Female", "b": "?", "c": "?", "d": "?"}
-    assert static.loc["a", ["unit", "source", "aps_vent", "aps_eyes"]].tolist() == [
+    assert list(static.loc["a", ["unit", "source", "aps_vent", "aps_eyes"]]) == [
         "MICU", "(other)", "yes", 4,
     ]  # fmt: skip
-    assert pd.isna(static.loc["a", "height"])
+    assert static["height"].isna().to_dict()["a"]
     assert static.loc["b", "weight"] == 80.5
     assert static["aps_wbc"].isna().all()
     assert static["days_left"].fillna(0).to_dict() == {"a": 2, "b": 2, "c": 2, "d": 0}
@@ -194,7 +194,7 @@ def test_death_is_foreseen_nearly_as_well(demo: Cohort) -> None:
     asked = problem(demo, demo.schema.tasks["mortality"])
     assert (len(asked), asked.event.sum()) == (2_186, 158)
     known = asked.predictors.loc[:, asked.predictors.notna().any()]
-    person = pd.Series(demo.clusters, index=demo.patients)[asked.patients].to_numpy()
+    person = pd.Series(demo.clusters, index=demo.patients)[pd.Index(asked.patients)].to_numpy()
     scores = np.zeros(len(asked))
     for train, test in GroupKFold(5).split(known, asked.event, person):
         model = HistGradientBoostingClassifier(learning_rate=0.05, max_iter=80, random_state=0)

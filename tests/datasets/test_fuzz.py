@@ -53,9 +53,10 @@ T = TypeVar("T")
 
 def outcome(read_it: Callable[[], T], *others: type[Exception]) -> tuple[T | None, str]:
     """What was read, or what was said; no other exception is caught."""
+    told: tuple[type[Exception], ...] = (FedbenchError, *others)
     try:
         return read_it(), ""
-    except (FedbenchError, *others) as error:
+    except told as error:
         return None, str(error) or "nothing was said"
 
 

@@ -101,8 +101,8 @@ def test_what_is_in_the_file_decides_the_fingerprint(load: Load, frame: pd.DataF
     before = load().fingerprint
     Path("mine.csv").rename("other.csv")
     assert load("other.csv").fingerprint == before
-    frame.loc[0, "age"] += 1
-    frame.to_csv("mine.csv", index=False)
+    later = frame["age"].where(frame.index > 0, frame["age"] + 1)
+    frame.assign(age=later).to_csv("mine.csv", index=False)
     assert load().fingerprint != before
 
 

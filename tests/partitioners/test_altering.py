@@ -107,7 +107,7 @@ def test_a_shift_is_as_large_as_asked_for() -> None:
     odd = Outlier(how="shifted", by=0.5, at=("a",)).alter(records, place, np.random.default_rng(0))
     gap = (odd.visits["sodium"] - records.visits["sodium"]).abs()
     assert gap.median() == pytest.approx(0.5 * records.visits["sodium"].std(ddof=0))
-    ratio = np.log(odd.visits["crp"] / records.visits["crp"]).abs()
+    ratio = pd.Series(np.log(odd.visits["crp"] / records.visits["crp"])).abs()
     assert ratio.median() == pytest.approx(0.5 * np.log(records.visits["crp"]).std(ddof=0))
     pd.testing.assert_series_equal(odd.static["blood group"], records.static["blood group"])
 

@@ -18,7 +18,7 @@ from fedbench.partitioners.covariate import Covariate
 def _ages(cohort: Cohort, strength: float, seed: int = 0) -> list[pd.Series]:
     dealt = Covariate(strength=strength).deal(cohort, np.random.default_rng(seed)).check(cohort)
     age = cohort.table["age"]
-    return [age[patients] for patients in dealt.patients.values()]
+    return [age[pd.Index(patients)] for patients in dealt.patients.values()]
 
 
 def test_a_full_strength_cuts_sharply(opt: Cohort) -> None:
