@@ -241,7 +241,7 @@ def _finding(name: str, values: pd.Series, feature: Feature) -> Finding | None:
     number = feature.column.kind != "category"
     blurred = _bin_of(feature, float(first)) if number else None
     if share == 1:
-        if blurred is None and feature.source in ("day", "time"):
+        if feature.source == "day" or (blurred is None and feature.source == "time"):
             return None  # they belong to every window and outcome, and do no harm
         more = "" if len(known) == len(values) else f" for whom it is known ({len(known):,})"
         found = f"is {float(first) if number else first!r} for every {who}{more}"

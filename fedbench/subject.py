@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from fedbench.data import Dataset, DataStore
@@ -129,13 +130,13 @@ def _needs_schema(path: Path, what: str) -> str:
 
 
 def _fits(path: Path) -> Iterator[_Fit]:
-    for name, kind in _from_folders():
-        dataset = DATASETS.build(name, {"folder": str(path.absolute())})
-        assert isinstance(dataset, FromFolder)  # noqa: S101  (for the type checker)
-        missing = len(dataset.lacking(path))
-        needed = len({*kind.tables} - kind.optional) or 1  # files of any name
-        if present := max(needed - missing, 0):
-            yield _Fit(present, -missing, name)
+    with TemporaryDirectory() as empty:
+        for name, _ in _from_folders():
+            dataset = DATASETS.build(name, {"folder": str(path.absolute())})
+            assert isinstance(dataset, FromFolder)  # noqa: S101  (for the type checker)
+            missing, needed = (len(dataset.lacking(each)) for each in (path, Path(empty)))
+            if present := max(needed - missing, 0):
+                yield _Fit(present, -missing, name)
 
 
 def _from_folders() -> Iterator[tuple[str, type[FromFolder]]]:
