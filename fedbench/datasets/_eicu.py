@@ -150,7 +150,7 @@ RULES = (
     ),
     Rule(
         label="nothing is measured after death", holds="day <= time", when="event = 1 and day > 0",
-        source="https://doi.org/10.1038/sdata.2018.178",
+        source="https://ohdsi.github.io/DataQualityDashboard/articles/checks/plausibleBeforeDeath.html",
     ),
 )  # fmt: skip
 
@@ -330,7 +330,7 @@ def _outcome(raw: pd.DataFrame) -> pd.DataFrame:
 
 
 def _visits(tables: Mapping[str, Table]) -> pd.DataFrame:
-    """Return the last value of every hour in which something was measured, dated at its end."""
+    """Return the last value of every hour of measuring, dated by its last minute."""
     import pandas as pd  # noqa: PLC0415
 
     parts = []
@@ -343,18 +343,22 @@ def _visits(tables: Mapping[str, Table]) -> pd.DataFrame:
     parts.append(ask(_hourly(last, "labresultoffset"), events=tables["lab"]))
     found = parts[0]
     for part in parts[1:]:
-        found = found.merge(part, on=["patient", "hour"], how="outer")
+        found = found.merge(part, on=["patient", "hour"], how="outer", suffixes=("", "_"))
+        found["minute"] = found[["minute", "minute_"]].max(axis=1)
+        found = found.drop(columns="minute_")
     for name, column in (pair for c in (CUFF, MONITOR, LABS) for pair in c.items()):
         found[name] = believed(found[name], column)
-    values = [name for name in found if name not in ("patient", "hour")]
+    values = [name for name in found if name not in ("patient", "hour", "minute")]
     found = found[found[values].notna().any(axis=1)]
-    return pd.DataFrame(found.assign(day=(found["hour"] + 1) / 24).drop(columns="hour"))
+    day = found["minute"] / MINUTES
+    return pd.DataFrame(found.assign(day=day).drop(columns=["hour", "minute"]))
 
 
 def _hourly(values: str, offset: str) -> str:
     return (
-        f"select patientunitstayid as patient, floor({offset} / 60) as hour, {values} "  # noqa: S608
-        f"from events where {offset} >= {FROM * MINUTES} and {offset} < {WEEK * MINUTES} "
+        f"select patientunitstayid as patient, floor({offset} / 60) as hour, "  # noqa: S608
+        f"max({offset}) as minute, {values} from events "
+        f"where {offset} >= {FROM * MINUTES} and {offset} < {WEEK * MINUTES} "
         "group by all order by all"
     )
 
@@ -370,7 +374,8 @@ def _codes(rows: pd.DataFrame) -> pd.DataFrame:
     # E and V begin codes of both: with three digits an E is of ICD-9, the first of two V is too.
     ninth = text.str.match(r"\d|E\d{3}") | (text.str.startswith("V") & first)
     rows, ninth = rows.assign(code=spelled(text)), ninth.fillna(value=False).astype(bool)
-    whole = rows["code"].str.len() >= 3
+    # Two digits are a procedure: 31.1 is a tracheostomy, and not 311, depression.
+    whole = (rows["code"].str.len() >= 3) & ~text.str.match(r"\d{1,2}(\.|$)")
     rows, ninth = rows[whole], ninth[whole]
     found = []
     for system, mine in (("icd9cm", rows[ninth]), ("icd10cm", rows[~ninth])):

@@ -21,11 +21,12 @@ class Eicu(_Eicu):
     ``partition = { name = "natural", merge = true, minimum = …, by = "region" }`` puts the small
     ones together.
 
-    Vital signs and laboratory values are the last of every hour, dated at its end, from a day
-    before the unit to a week after. What APACHE is reckoned from is known after the first day
-    (``aps_…``, -1 is missing). Diagnoses are dated when they were entered, each in the systems in
-    which it is written ("401.9, I10"), as categories; entries without a code are left out. Values
-    beyond the bounds of the schema are missing; ages over 89 are 90.
+    Vital signs and laboratory values are the last of every hour, dated by the last minute in which
+    there was one, from a day before the unit to a week after. What APACHE is reckoned from is known
+    after the first day (``aps_…``, -1 is missing). Diagnoses are dated when they were entered, each
+    in the systems in which it is written ("401.9, I10"), as categories; entries without a code, or
+    with that of a procedure, are left out. Values beyond the bounds of the schema are missing; ages
+    over 89 are 90.
 
     Who left the hospital alive has the time 365 and no event, unless she left within the first
     day; who left in a way nobody wrote down is followed for no day. How and where patients were

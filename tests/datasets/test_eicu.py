@@ -62,6 +62,7 @@ def put(folder: Path, **more: list[dict[str, Any]]) -> DataStore:
                 ("b", 0, "E86.0"),
                 ("c", 10, ""),
                 ("c", 11, "518.81, 518.82"),
+                ("c", 12, "31.1"),  # a procedure; 311 is depression
             ],
             columns=["patientunitstayid", "diagnosisoffset", "icd9code"],
         ),
@@ -114,12 +115,12 @@ def test_every_cell_is_where_it_belongs(tmp_path: Path) -> None:
     assert ended["time"].to_dict() == {"a": 365, "b": 365, "c": 2, "d": 0}
     assert ended["event"].to_dict() == {"a": 0, "b": 0, "c": 1, "d": 0}
     visits = found.visits[found.visits["patient"] == "a"].set_index("day")
-    assert list(visits.index) == [1 / 24, 1, 25 / 24]
+    assert list(visits.index) == [59 / 1440, 1439 / 1440, 1]
     first = visits[["noninvasivesystolic", "noninvasivediastolic", "noninvasivemean"]].iloc[0]
     assert first.tolist() == [121, 70, 90]
     assert np.isnan(visits["noninvasivemean"].iloc[1])
     (bun,) = found.visits.loc[found.visits["patient"] == "b", ["day", "BUN"]].to_numpy().tolist()
-    assert bun == [-1 / 24, 31]
+    assert bun == [-100 / 1440, 31]
     codes = set(found.codes[["patient", "system", "code"]].itertuples(index=False, name=None))
     assert codes == {
         ("a", "icd9cm", "401"), ("a", "icd10cm", "I10"), ("a", "icd9cm", "584"),
@@ -164,12 +165,13 @@ def test_the_counts_are_those_of_the_demo(demo: Cohort) -> None:
         "Midwest": 804, "South": 738, "West": 605, "unknown": 214, "Northeast": 159,
     }  # fmt: skip
     raw = pd.read_csv(Path(str(ROOT)) / "eicu_demo" / "diagnosis.csv.gz").dropna(subset="icd9code")
+    raw = raw[~raw["icd9code"].str.match(r"\d\d\.")]  # tracheostomies
     when = raw[["patientunitstayid", "diagnosisoffset"]].drop_duplicates()
     assert len(demo.codes[["patient", "day"]].drop_duplicates()) == len(when)
     assert (demo.codes["code"] == "(other)").mean() < 0.01
-    for rule in demo.schema.rules[:2]:
+    for rule, most in zip(demo.schema.rules, (0.01, 0.01, 0.12), strict=True):
         found = kept(demo, rule)
-        assert found.broken.sum() < 0.01 * found.asked.sum()
+        assert found.broken.sum() < most * found.asked.sum()
 
 
 @needs_files
@@ -186,22 +188,29 @@ def test_the_score_that_comes_with_it_foresees_death() -> None:
 
 
 @needs_files
-def test_death_is_foreseen_nearly_as_well(demo: Cohort) -> None:
+def test_death_is_foreseen_in_other_hospitals(demo: Cohort) -> None:
     from sklearn.ensemble import HistGradientBoostingClassifier
     from sklearn.metrics import roc_auc_score
-    from sklearn.model_selection import GroupKFold
+    from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 
     asked = problem(demo, demo.schema.tasks["mortality"])
     assert (len(asked), asked.event.sum()) == (2_186, 158)
     known = asked.predictors.loc[:, asked.predictors.notna().any()]
-    person = pd.Series(demo.clusters, index=demo.patients)[pd.Index(asked.patients)].to_numpy()
-    scores = np.zeros(len(asked))
-    for train, test in GroupKFold(5).split(known, asked.event, person):
-        model = HistGradientBoostingClassifier(learning_rate=0.05, max_iter=80, random_state=0)
-        model.fit(known.iloc[train], asked.event[train])
-        scores[test] = model.predict_proba(known.iloc[test])[:, 1]
-    # Elsewhere .798 on another cut of these stays, with monitors and laboratory.
-    assert 0.76 < roc_auc_score(asked.event, scores) < 0.9
+    stays = pd.read_csv(
+        Path(str(ROOT)) / "eicu_demo" / "patient.csv.gz", dtype={"patientunitstayid": str}
+    )
+    hospital = stays.set_index("patientunitstayid")["hospitalid"].loc[pd.Index(asked.patients)]
+    scores = cross_val_predict(
+        HistGradientBoostingClassifier(learning_rate=0.05, max_iter=80, random_state=0),
+        known,
+        asked.event,
+        groups=hospital,
+        cv=StratifiedGroupKFold(5, shuffle=True, random_state=0),
+        method="predict_proba",
+    )[:, 1]
+    # .747 and .798 elsewhere, of death in the unit among stays of 30 hours, with monitors and
+    # laboratory.
+    assert roc_auc_score(asked.event, scores) == pytest.approx(0.775, abs=0.035)
 
 
 @needs_files
