@@ -152,7 +152,7 @@ def places(cohort: Cohort, needs: _Needs) -> Iterator[Place]:
     asked = {name: problem(cohort, task) for name, task in cohort.schema.tasks.items()}
     for site in [ALL, *sites]:
         here = np.ones(len(cohort), dtype=bool) if site == ALL else names == site
-        mine = {name: np.isin(p.patients, cohort.patients[here]) for name, p in asked.items()}
+        mine = {name: pd.Index(p.patients).isin(cohort.patients[here]) for name, p in asked.items()}
         tasks = {
             name: {"patients": int(mine[name].sum()), "events": int(p.event[mine[name]].sum())}
             for name, p in asked.items()

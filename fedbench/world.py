@@ -190,7 +190,7 @@ class World:
         if not site:
             return self.everyone
         if site not in self._views:
-            mine = np.isin(self.everyone.cohort.patients, self.splits[site].test.patients)
+            mine = pd.Index(self.everyone.cohort.patients).isin(self.splits[site].test.patients)
             self._views[site] = self.everyone.at(mine)
         return self._views[site]
 

@@ -137,7 +137,7 @@ RULES = (
 )  # fmt: skip
 
 STAYS = """
-    WITH dated AS (
+    WITH dated AS MATERIALIZED (
         SELECT *, CAST(admittime AS TIMESTAMP) AS entered,
             CASE WHEN hospital_expire_flag = 1
                 THEN coalesce(CAST(deathtime AS TIMESTAMP), CAST(dischtime AS TIMESTAMP))
@@ -146,15 +146,22 @@ STAYS = """
     ), first_units AS (
         SELECT subject_id, min_by(first_careunit, CAST(intime AS TIMESTAMP)) AS unit
         FROM icustays GROUP BY subject_id
+    ), returns AS (
+        SELECT stay.hadm_id, min(other.entered) AS back
+        FROM dated AS stay JOIN dated AS other
+            ON other.subject_id = stay.subject_id AND other.hadm_id <> stay.hadm_id
+                AND other.entered >= stay.ended
+        GROUP BY stay.hadm_id
     )
     SELECT hadm_id AS patient, subject_id AS person, unit, lower(left(gender, 1)) AS sex,
         {age} AS age, {race} AS race, insurance, marital_status, admission_type,
         admission_location, discharge_location, edregtime IS NOT NULL AS emergency,
         hospital_expire_flag = 1 AS died, epoch(entered) AS entered,
         (epoch(ended) - epoch(entered)) / 86400 AS los,
-        (epoch(lead(entered) OVER stays) - epoch(ended)) / 86400 AS away,
+        (epoch(back) - epoch(ended)) / 86400 AS away,
         row_number() OVER stays - 1 AS earlier
     FROM dated LEFT JOIN patients USING (subject_id) LEFT JOIN first_units USING (subject_id)
+        LEFT JOIN returns USING (hadm_id)
     WINDOW stays AS (PARTITION BY subject_id ORDER BY entered, hadm_id)
 """
 
