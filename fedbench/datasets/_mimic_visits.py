@@ -33,7 +33,7 @@ VALUES = """
         WHERE valuenum IS NOT NULL AND charttime IS NOT NULL AND {believed}
     )
     WHERE value BETWEEN low AND high AND (NOT whole OR value = floor(value))
-        AND second > -86400 AND second <= los * 86400
+        AND second > -86400 AND second <= round(los * 86400)
 """
 UNIT = "(valueuom IS NULL OR trim(valueuom) = '' OR list_contains(units, lower(trim(valueuom))))"
 # The speech of someone with a tube cannot be scored ("1.0 ET/Trach", "No Response-ETT").
