@@ -211,9 +211,9 @@ def test_what_is_dated_later_moves_no_predictor(tmp_path: Path, task: str) -> No
             tables[table] = tables[table].replace(old, new)
     after = dataset.load(put(tmp_path / "new", tables))
     assert after.fingerprint != before.fingerprint
-    old, new = (problem(each, each.schema.tasks[task]).predictors for each in (before, after))
-    assert old.loc["10", "creatinine"] == 1.3
-    pd.testing.assert_frame_equal(old.loc[["10"]], new.loc[["10"]], check_exact=True)
+    told, later = (problem(each, each.schema.tasks[task]).predictors for each in (before, after))
+    assert told.loc["10", "creatinine"] == 1.3
+    pd.testing.assert_frame_equal(told.loc[["10"]], later.loc[["10"]], check_exact=True)
 
 
 @pytest.fixture(scope="module")
