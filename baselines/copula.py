@@ -93,8 +93,9 @@ class Copula(Statistic):
         self, state: State, encoder: Encoder, n: int, rng: Rng, memory: Memory | None = None
     ) -> Cohort:
         values, vectors = np.linalg.eigh(state["correlation"])
-        root = vectors * np.sqrt(np.maximum(values, 0))
-        return _Plan(encoder).records(rng.standard_normal((n, len(root))) @ root.T)
+        # The symmetric root: eigenvectors alone have signs that differ between machines.
+        root = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
+        return _Plan(encoder).records(rng.standard_normal((n, len(root))) @ root)
 
 
 @dataclass(frozen=True)
