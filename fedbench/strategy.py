@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
@@ -13,7 +13,17 @@ from numpy.typing import NDArray
 from fedbench.plugin import Plugin
 from fedbench.seeds import Rng
 
-__all__ = ["Combined", "Correction", "Memory", "Message", "Strategy", "Update", "added", "averaged"]
+__all__ = [
+    "Combined",
+    "Correction",
+    "Memory",
+    "Message",
+    "Remark",
+    "Strategy",
+    "Update",
+    "added",
+    "averaged",
+]
 
 Message = Mapping[str, NDArray[Any]]
 """Named arrays of any dtype; the only thing that crosses between a site and the server."""
@@ -46,10 +56,23 @@ class Combined:
 class Correction:
     """What a strategy changes in a site's own training.
 
-    ``proximal`` is the weight of FedProx's pull towards the broadcast parameters.
+    ``proximal`` is the weight of FedProx's pull towards the broadcast parameters. ``shift`` is
+    added to the gradient of the parameters it names, at every step. With ``traced``, the site
+    returns the mean of its own gradients (without the shift) as ``Update.control``.
     """
 
     proximal: float = 0.0
+    shift: Message = field(default_factory=dict)
+    traced: bool = False
+
+
+@dataclass(frozen=True)
+class Remark:
+    """Something a strategy noticed about a site, for whoever runs the federation."""
+
+    site: str
+    name: str
+    value: float
 
 
 class Strategy(Plugin):
@@ -58,6 +81,20 @@ class Strategy(Plugin):
     needs: ClassVar[Literal["sum", "updates"]] = "sum"
     """``sum``: works when the server sees only sums; ``updates``: it must see each update."""
 
+    def meet(self, counts: Mapping[str, Update], noise: float = 0.0) -> Message:
+        """Return what to remember when a phase begins, given what was said to agree the encoder.
+
+        Args:
+            counts: Each site's counts (``sums``, as ``summarize`` returns them) and its number of
+                train patients (``weight``).
+            noise: Standard deviation of the noise in every count, 0 without privacy.
+        """
+        return {}
+
+    def remarks(self, counts: Mapping[str, Update], noise: float = 0.0) -> Sequence[Remark]:
+        """Return what there is to say about the sites, given the same."""
+        return ()
+
     def broadcast(self, server: Message) -> Message:
         """Return extra arrays that go to the sites with the model."""
         return {}
@@ -65,6 +102,10 @@ class Strategy(Plugin):
     def correct(self, extra: Message, memory: Memory) -> Correction:
         """Return the client half, given what ``broadcast`` sent."""
         return Correction()
+
+    def learn(self, update: Update, extra: Message, memory: Memory) -> Update:
+        """Return what the site sends after its round, and remember what it needs for the next."""
+        return update
 
     @abstractmethod
     def combine(

@@ -20,7 +20,7 @@ from fedbench.errors import ContractError, Unsupported
 from fedbench.generator import Generator, Local, Phase, Site, State
 from fedbench.privacy import Unlimited
 from fedbench.seeds import Rng, normals
-from fedbench.strategy import Message, Update
+from fedbench.strategy import Correction, Message, Update
 
 __all__ = ["Batch", "Neural", "weights"]
 
@@ -145,8 +145,9 @@ class Neural(Generator):
             raise Unsupported(f"{type(self).__name__} does not train with differential privacy.")
         with _seeded(rng):
             network = self.loaded(phase, message, site.encoder).to(local.device)
-            steps = self._fit(network, phase, site, local, rng)
-        return Update(parameters=weights(network), weight=float(len(site.records)), steps=steps)
+            steps, means = self._fit(network, phase, site, local, rng)
+        weight = float(len(site.records))
+        return Update(parameters=weights(network), weight=weight, steps=steps, control=means)
 
     def loaded(self, phase: Phase, message: Message, encoder: Encoder) -> nn.Module:
         """Return the network of a phase with the weights of a message.
@@ -163,21 +164,27 @@ class Neural(Generator):
         network.load_state_dict({name: torch.as_tensor(message[name]) for name in names})
         return network
 
-    def _fit(self, network: nn.Module, phase: Phase, site: Site, local: Local, rng: Rng) -> int:
+    def _fit(
+        self, network: nn.Module, phase: Phase, site: Site, local: Local, rng: Rng
+    ) -> tuple[int, Message]:
+        """Return how many steps were taken, and the mean gradients if they are asked for."""
         trainers = [
             _Trainer.of(network, name, prefixes, self) for name, prefixes in self.objectives.items()
         ]
         pulls = [_Pull.of(trainer.whole, local.correction.proximal) for trainer in trainers]
+        drifts = [_Drift.of(network, trainer, local.correction) for trainer in trainers]
         steps = 0
         for batch, draws in self._batches(phase, site, local, rng):
             losses = self.losses(network, batch, draws)
             for trainer in trainers:
                 trainer.differentiate(losses, last=trainer is trainers[-1])
-            for trainer, pull in zip(trainers, pulls, strict=True):
+            for trainer, pull, drift in zip(trainers, pulls, drifts, strict=True):
+                drift.apply()
                 pull.apply()
                 trainer.optimizer.step()
             steps += 1
-        return steps
+        means = {name: mean for drift in drifts for name, mean in drift.means(steps).items()}
+        return steps, means
 
     def _batches(
         self, phase: Phase, site: Site, local: Local, rng: Rng
@@ -264,6 +271,55 @@ class _Pull:
         if self.strength and self.parameter.grad is not None:
             moved = self.parameter.detach() - self.anchor
             self.parameter.grad.add_(moved, alpha=self.strength)
+
+
+@dataclass(frozen=True)
+class _Drift:
+    """SCAFFOLD's correction of the gradient, and the mean of the gradient before it.
+
+    Source: https://arxiv.org/abs/1910.06378.
+    """
+
+    trainer: _Trainer
+    names: Sequence[str]
+    shift: Tensor | None
+    total: Tensor | None
+
+    @classmethod
+    def of(cls, network: nn.Module, trainer: _Trainer, correction: Correction) -> Self:
+        known = {id(parameter): name for name, parameter in network.named_parameters()}
+        names = [known[id(parameter)] for parameter in trainer.parameters]
+        shift = None
+        if any(name in correction.shift for name in names):
+            pieces = [
+                torch.as_tensor(correction.shift[name]).to(parameter).flatten()
+                if name in correction.shift
+                else torch.zeros_like(parameter).flatten()
+                for name, parameter in zip(names, trainer.parameters, strict=True)
+            ]
+            shift = torch.cat(pieces)
+        total = torch.zeros_like(trainer.whole.detach()) if correction.traced else None
+        return cls(trainer, names, shift, total)
+
+    def apply(self) -> None:
+        gradient = self.trainer.whole.grad
+        if gradient is None:
+            return
+        if self.total is not None:
+            self.total.add_(gradient)
+        if self.shift is not None:
+            gradient.add_(self.shift)
+
+    def means(self, steps: int) -> Message:
+        """Return the mean gradient of every parameter, where it was traced."""
+        if self.total is None or not steps:
+            return {}
+        parameters = self.trainer.parameters
+        pieces = torch.split(self.total / steps, [p.numel() for p in parameters])
+        return {
+            name: piece.view_as(parameter).cpu().numpy().copy()
+            for name, parameter, piece in zip(self.names, parameters, pieces, strict=True)
+        }
 
 
 def weights(network: nn.Module) -> dict[str, NDArray[np.float32] | NDArray[np.float64]]:

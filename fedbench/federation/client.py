@@ -158,11 +158,12 @@ class Desk:
         agreed = part(self.context.state, "encoder", ArrayRecord)
         encoder = self.source.encoder(self.site, cohort.schema, agreed)
         memory = Remembered(self.context.state)
+        extra = arrays_in(content, "extra")
         local = Local(
             round=round,
             rounds=int(heading["rounds"]),  # type: ignore[arg-type]
             streams=self.study.seeds.child(phase.name, round),
-            correction=self.strategy.correct(arrays_in(content, "extra"), memory),
+            correction=self.strategy.correct(extra, memory),
             steps=self.study.steps,
             device=self.study.device,
         )
@@ -175,7 +176,7 @@ class Desk:
             raise ContractError(
                 f"{self.study.generator.name}: update returned {found!r:.80}; expected an Update."
             )
-        return found
+        return self.strategy.learn(found, extra, memory)
 
     def _allow(self, what: str, name: str) -> None:
         listed = str(self.context.node_config.get("allow", "")).split(",")

@@ -7,7 +7,7 @@ import fedbench.federation  # noqa: F401  isort: skip  (switches telemetry off b
 import json
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -54,6 +54,7 @@ def main(grid: Grid, context: Context) -> None:
     context.state["state"] = record_of(federation.state)
     context.state["ledger"] = ConfigRecord(federation.ledger.columns())
     context.state["history"] = ConfigRecord(federation.history)
+    context.state["remarks"] = ConfigRecord(federation.remarks())
     if out := context.run_config.get("out"):
         _leave(federation, Path(str(out)))
 
@@ -73,6 +74,7 @@ class Federation:
     informed: set[str] = field(default_factory=set)
     state: State = field(default_factory=dict)
     remembered: Arrays = field(default_factory=dict)
+    counts: Mapping[str, Update] = field(default_factory=dict)
     encoder: Encoder = field(init=False)
 
     def __post_init__(self) -> None:
@@ -90,7 +92,7 @@ class Federation:
         for index, phase in enumerate(self.generator.phases()):
             rng = self.study.seeds.child("start", phase.name).rng()
             self.state = self.generator.start(phase, state, self.encoder, rng)
-            self.remembered = {}
+            self.remembered = self.strategy.meet(self.counts)
             rounds = phase.rounds or self.study.rounds
             Rounds(self, phase, index, rounds).start(self.grid, ArrayRecord(), rounds)
             state = self.state
@@ -129,7 +131,13 @@ class Federation:
         updates = self.hear(self.grid.send_and_receive(messages), ENCODER, 0)
         if set(updates) != set(self.roster):
             raise FedbenchError("Not every site sent its counts, so no encoder can be agreed.")
+        self.counts = updates
         return Encoder(self.schema, added(updates))
+
+    def remarks(self) -> dict[str, Any]:
+        """Return what the strategy noticed about the sites, as columns."""
+        noticed = self.strategy.remarks(self.counts)
+        return {name: [getattr(one, name) for one in noticed] for name in ("site", "name", "value")}
 
     def tell(self, site: str, content: RecordDict) -> Message:
         """Address a message to a site, through the ledger."""

@@ -111,12 +111,13 @@ def check_strategy(strategy: Strategy) -> None:
         parameters={"w": np.ones(3), "b": np.ones(1)}, sums={"n": np.array([2.0])}, weight=5.0
     )
     told = {"a": update, "b": update}
-    combined, remembered = strategy.combine(state, told, {}, SEEDS.rng())
+    met = strategy.meet({site: Update(sums={"x": np.ones(3)}, weight=5.0) for site in told})
+    combined, remembered = strategy.combine(state, told, met, SEEDS.rng())
     assert set(combined.parameters) == {"w", "b"}, "Every parameter that was sent comes back."
     assert combined.sums["n"].tolist() == [4.0], "Sums are added."
     assert len(set(combined.parameters["w"].tolist())) == 1, "Equal parameters move alike."
     assert combined.parameters["w"][0] > 0, "The model moves towards what the sites sent."
-    turned, _ = strategy.combine(state, dict(reversed(told.items())), {}, SEEDS.rng())
+    turned, _ = strategy.combine(state, dict(reversed(told.items())), met, SEEDS.rng())
     assert np.array_equal(turned.parameters["w"], combined.parameters["w"])
     strategy.combine({**state, **combined.parameters}, told, remembered, SEEDS.rng())
 

@@ -16,6 +16,7 @@ from fedbench.errors import FedbenchError, SpecError
 from fedbench.federation.door import arrays_of
 from fedbench.federation.inprocess import InProcessGrid, Trained, train
 from fedbench.federation.study import Choice, Study
+from fedbench.kinds import STRATEGIES
 
 EXACT = {
     "passes": 3,
@@ -69,7 +70,21 @@ def test_the_order_of_sites_and_patients_changes_nothing(
     assert furthest(train(study, sites).state, turned.state) == 0
 
 
-@pytest.mark.parametrize("strategy", ["fedavg", "fedprox", "fedadam"])
+@pytest.mark.parametrize("strategy", ["scaffold", "fednova"])
+def test_what_corrects_for_drift_changes_nothing_where_there_is_none(
+    strategy: str, study: Study, sites: Mapping[str, Cohort], everyone: Cohort
+) -> None:
+    study = replace(study, generator=Choice("tvae", EXACT), rounds=3)
+    federated = train(replace(study, strategy=Choice(strategy)), sites)
+    assert furthest(federated.state, together(study, everyone).state) < 1e-9
+    ledger = pd.DataFrame(federated.ledger)
+    sent = ledger[(ledger["way"] == "up") & (ledger["phase"] == "train")]["bytes"].mean()
+    plain = pd.DataFrame(train(study, sites).ledger)
+    usual = plain[(plain["way"] == "up") & (plain["phase"] == "train")]["bytes"].mean()
+    assert sent == pytest.approx((2 if strategy == "scaffold" else 1) * usual, rel=0.02)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES.names())
 def test_every_strategy_learns_and_repeats_itself(
     strategy: str, study: Study, sites: Mapping[str, Cohort]
 ) -> None:
