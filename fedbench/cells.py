@@ -33,6 +33,7 @@ from fedbench.kinds import (
     cohort_of,
 )
 from fedbench.plugin import plain
+from fedbench.regimes import Release as Published
 from fedbench.regimes import Trainer
 from fedbench.results import (
     CellDir,
@@ -278,11 +279,11 @@ class Cell:
         timings: dict[str, float] = {}
         try:
             self._check_parts()
-            models, ledger, history = self._released()
+            release = self._released()
             timings["training"] = time.monotonic() - started
             if not self.here.finished:
-                self._write(models, ledger, history)
-            self._score(models, ledger)
+                self._write(release)
+            self._score(release.records, release.ledger)
             status, reason = "done", ""
         except _NotApplicable as found:
             status, reason = "not applicable", str(found)
@@ -372,15 +373,14 @@ class Cell:
             return [(k, c) for k, c in scored if METRICS.find(c.name).anchors.floor == "uniform"]
         return [*scored, *attacks] if self.generator == "copy" else attacks
 
-    def _released(self) -> tuple[dict[str, Cohort], pd.DataFrame | None, pd.DataFrame]:
-        """Return each model's records, the ledger and the history."""
+    def _released(self) -> Published:
+        """Return each model's records and how they came about; a finished cell's are read."""
         if self.regime == "control":
-            return {"": self._control()}, None, pd.DataFrame()
+            return Published({"": self._control()})
         if self.here.finished:
-            return self._read(), read_parquet(self.here.path / "ledger.parquet"), pd.DataFrame()
+            return Published(self._read(), read_parquet(self.here.path / "ledger.parquet"))
         self.work.note(f"training {self.regime}")
-        released = self.work.trainer.release(self.regime)  # type: ignore[arg-type]
-        return dict(released.records), released.ledger, released.history
+        return self.work.trainer.release(self.regime)  # type: ignore[arg-type]
 
     def _control(self) -> Cohort:
         world = self.work.world
@@ -394,21 +394,22 @@ class Cell:
             return Cohort.union(list(self.work.arena.null.release.values()))
         return uniform(world.encoder, world.m, seeds.rng())
 
-    def _write(
-        self, models: Mapping[str, Cohort], ledger: pd.DataFrame | None, history: pd.DataFrame
-    ) -> None:
+    def _write(self, release: Published) -> None:
         folder = self.here.path
         write_parquet(folder / "partition.parquet", self.work.world.table())
         if self.regime == "control":
             return  # real records are not written as synthetic ones
         for name in TABLES:
-            tables = [getattr(c, name).assign(model=model) for model, c in models.items()]
+            records = release.records.items()
+            tables = [getattr(c, name).assign(model=model) for model, c in records]
             if any(len(table) for table in tables):
                 table = pd.concat(tables, ignore_index=True)
                 write_parquet(folder / "synthetic" / f"{name}.parquet", table)
-        assert ledger is not None  # noqa: S101  (only controls have none)
-        write_parquet(folder / "ledger.parquet", ledger)
-        write_parquet(folder / "history.parquet", history)
+        assert release.ledger is not None  # noqa: S101  (only controls have none)
+        write_parquet(folder / "ledger.parquet", release.ledger)
+        write_parquet(folder / "history.parquet", release.history)
+        if len(release.remarks):
+            write_parquet(folder / "remarks.parquet", release.remarks)
 
     def _read(self) -> dict[str, Cohort]:
         """Return the records of a finished cell."""

@@ -31,12 +31,14 @@ class Release:
     """What a regime publishes: one model's records, or one per site, and what it cost.
 
     ``records`` is keyed by the model's name: empty for a model of everybody. Each holds enough
-    for fidelity and for privacy, which use prefixes.
+    for fidelity and for privacy, which use prefixes. ``remarks`` are the strategy's (columns
+    ``site``, ``name``, ``value``).
     """
 
     records: Mapping[str, Cohort]
-    ledger: pd.DataFrame
-    history: pd.DataFrame
+    ledger: pd.DataFrame | None = None
+    history: pd.DataFrame = field(default_factory=pd.DataFrame)
+    remarks: pd.DataFrame = field(default_factory=pd.DataFrame)
 
 
 @dataclass
@@ -63,6 +65,7 @@ class Trainer:
                     {"": self._sampled("federated", together)},
                     pd.DataFrame(together.ledger, columns=list(LEDGER)),
                     pd.DataFrame(together.history),
+                    pd.DataFrame(together.remarks),
                 )
             case "centralized":
                 pooled = self.centralized()

@@ -94,13 +94,14 @@ class InProcessGrid(Grid):
 
 @dataclass(frozen=True)
 class Trained:
-    """What a federation leaves: the encoder, the model, and who said how much when."""
+    """What a federation leaves: encoder, model, who said how much when, what was noticed."""
 
     schema: Schema
     encoder: Encoder
     state: State
     ledger: Mapping[str, list[Any]]
     history: Mapping[str, list[Any]]
+    remarks: Mapping[str, list[Any]]
 
 
 def identify() -> None:
@@ -130,6 +131,7 @@ def train(
         state=arrays_of(state.array_records["state"]),
         ledger=dict(state.config_records["ledger"]),  # type: ignore[arg-type]
         history=dict(state.config_records["history"]),  # type: ignore[arg-type]
+        remarks=dict(state.config_records["remarks"]),  # type: ignore[arg-type]
     )
 
 

@@ -252,6 +252,7 @@ def _leave(federation: Federation, out: Path) -> None:
     _save(out / "state.npz", federation.state)
     (out / "ledger.json").write_text(json.dumps(federation.ledger.columns()))
     (out / "history.json").write_text(json.dumps(federation.history))
+    (out / "remarks.json").write_text(json.dumps(federation.remarks()))
 
 
 def _save(file: Path, arrays: Arrays) -> None:
