@@ -40,12 +40,9 @@ TRAINING = [
     "federation/inprocess",
     "federation/server",
     "federation/sites",
-    "federation/strategies/_flower",
     "federation/study",
-    "partitioners/_altering",
-    "partitioners/_dealing",
 ]
-"""The modules that decide what a model learns, beside those of the plug-ins that it is told of."""
+"""The modules that decide what a model learns, beside the plug-ins and the files they import."""
 
 PLUGINS = {kind.package for kind in KINDS.values()}
 
@@ -92,19 +89,19 @@ def source_digest(module: str) -> str:
 def _digest_of(module: str) -> str:
     here = Path(__file__).parent
     plugin = Path(str(sys.modules[module].__file__))
-    files = [*(here / f"{name}.py" for name in TRAINING), plugin, *_used(plugin)]
+    files = [*(here / f"{name}.py" for name in TRAINING), *files_of(plugin)]
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:12]
 
 
-def _used(plugin: Path) -> list[Path]:
-    """Return the files that a plug-in imports: those beside it, and plug-ins of ours."""
+def files_of(plugin: Path) -> list[Path]:
+    """Return a plug-in's file and those it imports: beside it, and plug-ins of ours."""
     found, due = [plugin], [plugin]
     while due:
         more = [path for path in _imported(due.pop(), plugin.parent) if path not in found]
         found += more
         due += more
     # By name: the same plug-in has the same digest wherever it lies.
-    return sorted(found[1:], key=lambda path: path.name)
+    return [plugin, *sorted(found[1:], key=lambda path: path.name)]
 
 
 def _imported(file: Path, folder: Path) -> list[Path]:

@@ -18,6 +18,7 @@ from fedbench.federation.strategies.fedyogi import FedYogi
 from fedbench.federation.strategies.median import Median
 from fedbench.federation.strategies.scaffold import Scaffold
 from fedbench.federation.strategies.trimmed import Trimmed
+from fedbench.strategy import Message as Sent
 from fedbench.strategy import Update
 
 
@@ -101,7 +102,8 @@ RNG = np.random.default_rng(0)
 
 def test_momentum_carries_over_rounds() -> None:
     identify()
-    strategy, state, kept, velocity = FedAvgM(momentum=0.5), dict(STILL), {}, np.zeros(2)
+    strategy, state, velocity = FedAvgM(momentum=0.5), dict(STILL), np.zeros(2)
+    kept: Sent = {}
     expected = np.zeros(2)
     for values in ((1.0, 3.0), (2.0, 2.0), (5.0, 1.0)):
         combined, kept = strategy.combine(state, told(*values), kept, RNG)
@@ -114,7 +116,8 @@ def test_momentum_carries_over_rounds() -> None:
 
 def test_yogi_takes_the_steps_of_its_paper() -> None:
     identify()
-    strategy, state, kept = FedYogi(eta=0.1, tau=0.01), dict(STILL), {}
+    strategy, state = FedYogi(eta=0.1, tau=0.01), dict(STILL)
+    kept: Sent = {}
     x, m, v = np.zeros(2), np.zeros(2), np.zeros(2)
     for values in ((1.0, 3.0), (2.0, 0.0)):
         combined, kept = strategy.combine(state, told(*values), kept, RNG)

@@ -117,7 +117,7 @@ def test_the_operator_hears_of_the_column_that_one_hospital_records_differently(
     for seed in range(20):
         told = world({f"s{i}": 1000 for i in range(8)}, seed)
         counts = told["s2"].sums["c4"]
-        told["s2"].sums["c4"][:] = np.append(counts[:-1][::-1], counts[-1])  # type: ignore[index]
+        told["s2"].sums["c4"][:] = np.append(counts[:-1][::-1], counts[-1])
         for remark in DistributionAware().remarks(told):
             if remark.name.startswith("distance in"):
                 planted = (remark.site, remark.name) == ("s2", "distance in c4")

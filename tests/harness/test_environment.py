@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import inspect
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -30,20 +32,22 @@ DECIDE_NOTHING = {
 
 def test_every_module_that_trains_decides_train_ids() -> None:
     code = (
-        "import sys, fedbench.regimes\n"
+        "import json, sys, fedbench.regimes\n"
         "from fedbench.kinds import CODECS, GENERATORS, PARTITIONERS, STRATEGIES\n"
         "for kind in (CODECS, GENERATORS, PARTITIONERS, STRATEGIES):\n"
         "    [kind.find(name) for name in kind.names()]\n"
-        "print(*(name for name in sys.modules if name.startswith('fedbench.')))"
+        "ours = {n: m.__file__ for n, m in sys.modules.items() if n.startswith('fedbench.')}\n"
+        "print(json.dumps(ours))"
     )
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     kinds = (CODECS, GENERATORS, PARTITIONERS, STRATEGIES)
-    plugins = {kind.package for kind in kinds} | {
-        kind.find(n).__module__ for kind in kinds for n in kind.names()
-    }
+    found = [kind.find(name) for kind in kinds for name in kind.names()]
+    files = [Path(inspect.getfile(plugin)) for plugin in found]
+    digested = {path.resolve() for file in files for path in environment.files_of(file)}
     used = {
         name.removeprefix("fedbench.").replace(".", "/")
-        for name in {*told.stdout.split()} - plugins
+        for name, file in json.loads(told.stdout).items()
+        if name not in {kind.package for kind in kinds} and Path(file).resolve() not in digested
     }
     assert used - {*TRAINING} == DECIDE_NOTHING
 
@@ -80,5 +84,10 @@ def test_a_plugin_is_made_of_the_files_it_imports(
 
 
 def test_a_plugin_is_made_of_those_of_ours_that_it_extends(plugin: str, tmp_path: Path) -> None:
-    used = environment._used(tmp_path / f"{plugin}.py")  # noqa: SLF001
-    assert [file.name for file in used] == ["independent.py", "theirs_b.py", "theirs_c.py"]
+    used = environment.files_of(tmp_path / f"{plugin}.py")
+    assert [file.name for file in used] == [
+        "theirs_a.py",
+        "independent.py",
+        "theirs_b.py",
+        "theirs_c.py",
+    ]

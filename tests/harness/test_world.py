@@ -78,8 +78,11 @@ def test_statistics_share_one_training_and_its_records(world: World) -> None:
     together, pooled = trainer.release("federated"), trainer.release("centralized")
     assert trainer.federated() is trainer.centralized()
     assert together.records[""].fingerprint == pooled.records[""].fingerprint
+    assert pooled.ledger is not None
     assert set(pooled.ledger["phase"]) == {"records"}
-    assert len(trainer.release("local").ledger) == 0
+    alone = trainer.release("local").ledger
+    assert alone is not None
+    assert len(alone) == 0
 
 
 def test_uniform_patients_cover_the_public_range(world: World) -> None:
