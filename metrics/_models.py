@@ -17,6 +17,8 @@ __all__ = ["Model", "Unfit", "learn"]
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
+_STEPS = (0.95, 0.5, 0.25, 0.1)  # shares of a Newton step; lifelines starts with the first
+
 
 @dataclass(frozen=True)
 class Unfit:
@@ -130,19 +132,32 @@ def _logistic(prepared: Floats, problem: Problem, penalty: float) -> tuple[Float
 
 
 def _cox(prepared: Floats, problem: Problem, penalty: float) -> tuple[Floats, float] | Unfit:
-    from lifelines import CoxPHFitter  # noqa: PLC0415
-    from lifelines.exceptions import ConvergenceError  # noqa: PLC0415
-
+    """Try full Newton steps, which may circle around the optimum, then smaller ones."""
     frame = pd.DataFrame(prepared).assign(time=problem.time, event=problem.event)
+    found = None
+    for step in _STEPS:
+        found = _newton(frame, penalty, step)
+        if not isinstance(found, str):
+            return found, 0.0
+    return Unfit(f"the Cox regression did not converge, however small the steps: {found}")
+
+
+def _newton(frame: pd.DataFrame, penalty: float, step: float) -> Floats | str:
+    """Return the weights at the optimum, or why it was not reached."""
+    from lifelines import CoxPHFitter  # noqa: PLC0415
+    from lifelines.exceptions import ConvergenceError, ConvergenceWarning  # noqa: PLC0415
+
     model = CoxPHFitter(penalizer=penalty)
+    # Without r_precision = 0 tiny steps, which hardly change the likelihood, pass for success.
+    options = {"step_size": step, "max_steps": 100, "r_precision": 0.0}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what it warns of, rare levels, the penalty takes care of
+        warnings.filterwarnings("error", r"\s*Newton-Raphson", ConvergenceWarning)
         try:
-            model.fit(frame, "time", "event")
-        except (ConvergenceError, np.linalg.LinAlgError) as error:
-            reason = str(error).strip().splitlines()[0]
-            return Unfit(f"the Cox regression did not converge: {reason}")
-    return model.params_.to_numpy(dtype=np.float64), 0.0
+            model.fit(frame, "time", "event", fit_options=options)
+        except (ConvergenceError, ConvergenceWarning, ValueError) as error:  # also LinAlgError
+            return str(error).strip().splitlines()[0].partition(" Please see")[0]
+    return np.asarray(model.params_, dtype=np.float64)
 
 
 def _linear(prepared: Floats, problem: Problem, penalty: float) -> tuple[Floats, float] | Unfit:

@@ -31,7 +31,7 @@ class Utility(Metric):
 
     family: ClassVar[Family] = "utility"
     better: ClassVar = "higher"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     anchors: ClassVar[Anchors] = Anchors(floor="independent", ceiling="real")
 
     penalty: Annotated[float, Gt(0)] = 0.01

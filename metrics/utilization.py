@@ -26,7 +26,7 @@ class Utilization(Metric):
 
     family: ClassVar[Family] = "utility"
     better: ClassVar = "higher"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     needs_synthetic: ClassVar[bool] = False
 
     penalty: Annotated[float, Gt(0)] = 0.01
