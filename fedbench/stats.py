@@ -52,11 +52,12 @@ class Estimate:
 
 @dataclass(frozen=True)
 class LowFpr:
-    """What an attack finds while it accuses few non-members."""
+    """What an attack finds while it accuses few non-members, and how likely by chance."""
 
     tpr: Interval
     fpr: float
     leak: Interval
+    p_value: float
     n_members: int
     n_nonmembers: int
 
@@ -283,7 +284,8 @@ def auc_p_value(per_site: Sequence[Labelled]) -> float:
     """One-sided p-value for "members score higher", from ranks within sites.
 
     Van Elteren's weights 1/(n + 1), the null variance with ties, the normal approximation
-    (Lehmann 1975, Nonparametrics, 3.3). All scores tied gives 1.
+    (Lehmann 1975, Nonparametrics, 3.3). All scores tied gives 1. It is never below the chance of
+    one arrangement of members and others, which few records cannot fall short of.
 
     Raises:
         ValueError: no site has both classes.
@@ -295,7 +297,11 @@ def auc_p_value(per_site: Sequence[Labelled]) -> float:
         raise ValueError(message)
     terms = np.array([_rank_sum(*piece) for piece in pieces])
     excess, variance = terms.sum(axis=0)
-    return 1.0 if variance <= 0 else 0.5 * math.erfc(excess / math.sqrt(2 * variance))
+    if variance <= 0:
+        return 1.0
+    sizes = np.array([(member.sum(), (~member).sum()) for _, member in pieces])
+    ways = special.gammaln(sizes.sum(axis=1) + 1) - special.gammaln(sizes + 1).sum(axis=1)
+    return max(0.5 * math.erfc(excess / math.sqrt(2 * variance)), math.exp(-ways.sum()))
 
 
 def detectable_auc(n1: int, n0: int, power: float = 0.8, level: float = 0.05) -> float:
@@ -403,7 +409,9 @@ def tpr_at_fpr(
 
     The bootstrap draws members and non-members within sites and finds the thresholds anew.
     No interval is narrower than Clopper-Pearson's for the members at the thresholds found: at
-    TPR 0 or 1, and with few found, replicates hardly move.
+    TPR 0 or 1, and with few found, replicates hardly move. The p-value is exact: how likely so
+    many members are found if they are like the others, whatever the sizes of the sites (too
+    large where scores are tied).
 
     Args:
         per_site: placements of members and of non-members (`placements`) for each site. Sites
@@ -429,7 +437,14 @@ def tpr_at_fpr(
     found, drawn = np.sum([site.replicates(rng, b) for site in sites], axis=0)
     tpr = _hull(percentile(hits / n1, _ratio(found, drawn)), clopper_pearson(hits, n1))
     leak = Interval(*((rate - fpr) / (1 - fpr) for rate in (tpr.value, tpr.low, tpr.high)))
-    return LowFpr(tpr=tpr, fpr=fpr, leak=leak, n_members=n1, n_nonmembers=n0)
+    return LowFpr(
+        tpr=tpr,
+        fpr=fpr,
+        leak=leak,
+        p_value=_by_chance(sites, hits),
+        n_members=n1,
+        n_nonmembers=n0,
+    )
 
 
 def detectable_leak(
@@ -533,13 +548,32 @@ def _hull(interval: Interval, floor: Interval) -> Interval:
     return Interval(interval.value, low, high)
 
 
+def _by_chance(sites: Sequence[_Thresholds], hits: int) -> float:
+    """Null probability of so many members found, or more, over independent sites."""
+    chances = np.ones(1)
+    for site in sites:
+        if site.allowed:
+            found = _harmless(site.members.size, site.order.size, site.allowed)
+            chances = np.convolve(chances, found)
+    return min(1.0, float(chances[hits:].sum()))
+
+
 def _critical_count(n1: int, n0: int, k: int, level: float) -> int:
     """Smallest number of members found that has a null probability of at most `level`."""
+    tail = np.cumsum(_harmless(n1, n0, k)[::-1])[::-1]
+    return int(np.count_nonzero(tail > level))
+
+
+def _harmless(n1: int, n0: int, k: int) -> Floats:
+    """Chances that 0 to n1 members come before the k-th non-member if all are alike.
+
+    Beta-binomial, from Pólya's urn (Johnson, Kemp and Kotz 2005, Univariate Discrete
+    Distributions, 6.2.2).
+    """
     found = np.arange(n1 + 1)
     log = -special.betaln(found + 1, n1 - found + 1) - math.log(n1 + 1)
     log += special.betaln(found + k, n1 - found + n0 - k + 1) - special.betaln(k, n0 - k + 1)
-    tail = np.cumsum(np.exp(log)[::-1])[::-1]
-    return int(np.count_nonzero(tail > level))
+    return np.asarray(np.exp(log))
 
 
 def permutation_p(statistic: float, null: npt.ArrayLike) -> float:

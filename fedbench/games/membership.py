@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats as distributions
 
 from fedbench import stats
 from fedbench.attack import Attack, Guess, Sight
@@ -176,7 +175,7 @@ def _low_fpr(
         "verdict": _leak_words(leak, detectable, alpha),
     }
     # Both are one test, which a family counts once.
-    tested = {"p_value": softened(_leak_p(found, alpha), by)}
+    tested = {"p_value": softened(found.p_value, by)}
     return [
         Measure(value=i.value, low=i.low, high=i.high, n=n1 + n0, part=name, facts=facts | more)
         for name, i, more in zip(names, (tpr, leak), ({}, tested), strict=True)
@@ -211,17 +210,6 @@ def _excess(
     drawn = np.hstack(weights).astype(np.float32)
     rates = [drawn[:, hit & c].sum(axis=1) / drawn[:, c].sum(axis=1) for c in (member, ~member)]
     return np.asarray(rates[0] - rates[1], dtype=np.float64)
-
-
-def _leak_p(found: stats.LowFpr, alpha: float) -> float:
-    """Chance of so many members before as many others are accused, if all are alike.
-
-    Members placed before the k-th other are beta-binomial (Pólya's urn); exact for one site,
-    too large with ties.
-    """
-    n1, n0 = found.n_members, found.n_nonmembers
-    k = math.floor(alpha * n0 + 1e-9)
-    return float(distributions.betabinom.sf(round(found.tpr.value * n1) - 1, n1, k, n0 - k + 1))
 
 
 def _leak_words(leak: Interval, detectable: float, alpha: float) -> str:

@@ -331,6 +331,39 @@ def test_the_leak_share_covers_the_planted_leak(alpha: float, sizes: list[tuple[
     assert coverage(0.1, found) >= 0.925
 
 
+def test_the_p_value_of_a_leak_is_that_of_members_dealt_among_others() -> None:
+    sizes = [(50, 30), (50, 300), (5, 10)]  # 3, 30 and 1 false positives
+    sites = [placed(leaky_site(np.random.default_rng(3), 0.1, *n)) for n in sizes]
+    found = stats.tpr_at_fpr(sites, 0.1, np.random.default_rng(0), 2)
+    chances = np.ones(1)
+    for (n1, n0), k in zip(sizes, (3, 30, 1), strict=True):
+        early = scipy_stats.nhypergeom(n1 + n0, n1, k).pmf(np.arange(n1 + 1))
+        chances = np.convolve(chances, early)
+    hits = round(found.tpr.value * 105)
+    assert hits > 15
+    assert found.p_value == pytest.approx(chances[hits:].sum(), rel=1e-6)
+
+
+def test_without_a_leak_p_values_are_small_as_seldom_as_they_say() -> None:
+    rng = np.random.default_rng(43)
+    p = np.array([
+        stats.tpr_at_fpr(
+            [placed(normal_site(rng, 0, *n)) for n in [(60, 40), (60, 300)]], 0.1, rng, 2
+        ).p_value
+        for _ in range(2000)
+    ])  # fmt: skip
+    for level in (0.05, 0.01):
+        assert np.mean(p <= level) <= level + 2 * math.sqrt(level / len(p))
+    assert np.mean(p <= 0.05) > 0.02
+
+
+@pytest.mark.parametrize("n", [2, 3])
+def test_few_records_show_no_more_than_one_arrangement_can(n: int) -> None:
+    perfect = np.arange(2.0 * n), np.arange(2 * n) >= n
+    assert stats.auc_p_value([perfect]) == pytest.approx(1 / math.comb(2 * n, n))
+    assert stats.auc_p_value([perfect] * 9) < 1e-3
+
+
 def test_too_few_non_members_are_refused_and_not_interpolated() -> None:
     rng = np.random.default_rng(0)
     with pytest.raises(
