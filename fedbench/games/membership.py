@@ -66,16 +66,20 @@ def play_membership(
 
     Returns:
         The guess and its rows: ``auc`` for everybody, each site and the worst one; ``tpr@…``
-        and ``leak@…`` for everybody. Sites with fewer than two of a class are left out of all.
+        and ``leak@…`` for everybody. Sites with fewer than two of a class are left out of
+        all. Where there are no members or no others, perhaps because all were twins, the attack
+        is not asked and every row is refused.
 
     Raises:
         ContractError: the guess is not one finite score per target.
     """
+    if reason := _one_sided(challenge):
+        return Guess(np.zeros(len(challenge.truth))), _silent(reason, challenge)
     guess = attack.guess(sight, challenge.public, seeds.child("guess").rng())
     check_guess(attack, guess, (len(challenge.truth),))
     reason = distrust(blind) if blind else ""
     if reason:
-        return guess, [Scored("", Refusal(reason=reason, part=part)) for part in _parts()]
+        return guess, _silent(reason, challenge)
     bootstrap = seeds.child("bootstrap")
     ranked = [Ranked(site, guess.scores[site.rows]) for site in sites_of(challenge, bootstrap)]
     usable = [each for each in ranked if min(each.site.n) > 1]
@@ -89,8 +93,32 @@ def play_membership(
     return guess, rows
 
 
-def _parts() -> list[str]:
-    return ["auc", *(f"{part}@{_percent(a)}" for a in ALPHAS for part in ("tpr", "leak"))]
+def _silent(reason: str, challenge: Challenge) -> list[Scored]:
+    """Refuse every row."""
+    facts = {"twins_removed": challenge.twins_removed}
+    parts = ["auc", *(f"{part}@{_percent(a)}" for a in ALPHAS for part in ("tpr", "leak"))]
+    return [Scored("", Refusal(reason=reason, part=part, facts=facts)) for part in parts]
+
+
+def _one_sided(challenge: Challenge) -> str:
+    """Say which of members and others are not there to be told apart."""
+    lacking = [
+        words
+        for words, there in (
+            ("training record", challenge.truth.any()),
+            ("other patient", (~challenge.truth).any()),
+        )
+        if not there
+    ]
+    if not lacking:
+        return ""
+    who, twins = " and no ".join(lacking), challenge.twins_removed
+    if not twins:
+        return f"There is no {who} to tell apart."
+    return (
+        f"No {who} is left to tell apart: training records and other patients look exactly alike, "
+        f"and all {twins} such twins were left out, because no attack could tell them apart."
+    )
 
 
 def _percent(alpha: float) -> str:

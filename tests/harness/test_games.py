@@ -195,6 +195,21 @@ def test_twins_are_left_out_and_counted() -> None:
     assert sorted(challenge.patients) == sorted([*members.patients, *others.patients])
 
 
+@pytest.mark.parametrize("rest", [0, 30])
+def test_a_game_whose_members_are_all_twins_of_others_is_refused(rest: int) -> None:
+    members, others = cut(people(60, np.random.default_rng(0)), 20, rest)
+    twins = members.static.assign(patient=[f"t{i}" for i in range(20)])
+    others = Cohort.union([others, Cohort.of_tables(SCHEMA, twins)])
+    rows = rows_of(members, {"a": members}, {"a": others}, 0)
+    assert [scored.measure.part for scored in rows][:2] == ["auc", "tpr@10%"]
+    nobody = "training record" if rest else "training record and no other patient"
+    for scored in rows:
+        assert isinstance(scored.measure, Refusal)
+        assert scored.measure.reason.startswith(f"No {nobody} is left to tell apart")
+        assert "all 40 such twins" in scored.measure.reason
+        assert scored.measure.facts["twins_removed"] == 40
+
+
 def test_the_challenge_gives_nothing_away() -> None:
     members, others = cut(people(60, np.random.default_rng(0)), 20, 40)
     challenge = membership_challenge(
