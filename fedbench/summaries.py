@@ -84,11 +84,13 @@ def derived(
     for (world, _), mine in _grouped(rows, lambda r: (_where(r), r["label"])).items():
         sizes = patients[world]
         by_regime = _grouped(mine, lambda r: r["regime"])
+        made: list[Row] = []
         for regime, raw in by_regime.items():
             if regime != "control":
-                found += _over_sites(raw, sizes)
-        found += _gains(by_regime, sizes)
-        found += _taxes(by_regime)
+                made += _over_sites(raw, sizes)
+        made += _gains(by_regime, sizes)
+        made += _taxes(by_regime)
+        found += _about_too_few(made, mine)
     return found
 
 
@@ -110,6 +112,15 @@ def finished(rows: Sequence[Row]) -> list[Row]:
         for row, p in zip(tested, adjusted, strict=True):
             row["p_adjusted"] = float(p)
     return rows
+
+
+def _about_too_few(made: Sequence[Row], raw: Sequence[Row]) -> list[Row]:
+    """Mark what is about everybody as weak where all patients together have too few cases."""
+    weak = {_key(row): row["weak"] for row in raw if row["site"] == "" and row.get("weak")}
+    return [
+        row if row["site"] else row | {"weak": weak.get(_key(row | {"level": "", "group": ""}), "")}
+        for row in made
+    ]
 
 
 def _over_sites(raw: Sequence[Row], sizes: Mapping[str, int]) -> list[Row]:
@@ -356,7 +367,7 @@ def _normalized(row: Row, floor: Row, ceiling: Row, noise: float) -> Row:
 
 
 def _refused_if_weak(row: Row) -> Row:
-    if row["status"] != "done" or not row.get("weak") or row["site"] == "":
+    if row["status"] != "done" or not row.get("weak"):
         return row
     return _emptied(row, row["weak"])
 

@@ -130,19 +130,21 @@ def _everybody(ranked: Sequence[Ranked], counts: Mapping[str, Any]) -> Measure |
         reason = "No site has two members and two others to tell apart."
         return Refusal(reason=reason, part="auc", facts=counts)
     row = auc_of(ranked)
-    return replace(row, facts={**counts, **row.facts, "verdict": _auc_words(row)})
+    n1, n0 = (sum(each.site.n[side] for each in ranked) for side in (0, 1))
+    few = f"{n1} members and {n0} others; a row of its own needs {FEW} of each."
+    return replace(
+        row,
+        facts={**counts, **row.facts, "verdict": _auc_words(row)},
+        weak=few if min(n1, n0) < FEW else "",
+    )
 
 
 def _alone(ranked: Ranked) -> Measure | Refusal:
     n1, n0 = ranked.site.n
-    found = f"{n1} members and {n0} others"
     if min(n1, n0) < 2:
-        return Refusal(reason=f"{found}: left out, two of each are needed.", part="auc")
-    counts = {"n_members": n1, "n_nonmembers": n0}
-    row = _everybody([ranked], counts)
-    if min(n1, n0) < FEW and isinstance(row, Measure):
-        return replace(row, weak=f"{found}; a row of its own needs {FEW} of each.")
-    return row
+        reason = f"{n1} members and {n0} others: left out, two of each are needed."
+        return Refusal(reason=reason, part="auc")
+    return _everybody([ranked], {"n_members": n1, "n_nonmembers": n0})
 
 
 def _auc_words(found: Measure) -> str:

@@ -306,6 +306,7 @@ def test_a_small_hospital_has_a_weak_row_that_gains_can_use() -> None:
     weak = row(rows, "auc", "a")
     assert "5 members" in weak.weak
     assert weak.replicates is not None
+    assert row(rows, "auc").weak == weak.weak
     assert isinstance(answer(rows, "auc", "worst"), Refusal)
 
 

@@ -107,6 +107,25 @@ def test_a_weak_row_is_refused_but_counts_in_the_gain() -> None:
     assert find(done, target="gain", site="small")["status"] == "refused"
 
 
+def test_nothing_about_everybody_stands_on_too_few_cases() -> None:
+    few = "3 events; a row of its own needs 20"
+    sites = [
+        at(site, value, regime=regime, model=site if regime == "local" else "", weak=few)
+        for site in ("big", "small")
+        for regime, value in (("federated", 0.8), ("local", 0.7))
+    ]
+    pooled = [row(0.8, weak=few), row(0.9, weak=few, regime="centralized")]
+    general = [row(0.7, weak=few, regime="local", model="big", target="generalist")]
+    rows = [*sites, *pooled, *general]
+    done = finished([*rows, *derived(rows, SIZES)])
+    about = {(r["target"], r["level"]) for r in done if r["site"] == ""}
+    assert {target for target, _ in about} == {"pooled", "specialist", "generalist", "gain", "tax"}
+    for found in done:
+        assert found["status"] == "refused"
+        assert found["reason"] == few or found["site"] == "worst"
+        assert found.get("value") is None
+
+
 def anchored(value: float, floor: float, ceiling: float, spread: float = 1.0) -> Row:
     rows = [
         row(value),
