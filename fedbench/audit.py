@@ -171,7 +171,8 @@ def gate(rows: pd.DataFrame, most: float) -> Gate:
 
     It passes where no leak share and no advantage is shown to be larger: significant after
     Holm's correction, with a lower limit above ``most``. An audit that can say nothing does not
-    pass: its controls failed, or it would have missed one record in five.
+    pass: its controls failed, or it would have missed one record in five. That a larger share was
+    not shown does not rule it out; the text tells by the largest upper limit whether it is.
     """
     mine = rows[(rows["regime"] == "given") & (rows["site"] == "") & (rows["status"] == "done")]
     leaks = mine[mine["name"].str.contains(".leak@", regex=False)]
@@ -179,11 +180,10 @@ def gate(rows: pd.DataFrame, most: float) -> Gate:
     over = shares[(shares["p_adjusted"] < LEVEL) & (shares["low"] > most)]
     if len(over):
         worst = over.sort_values("low").iloc[-1]
-        what = f"{worst['name']}{f' of {worst.secret}' if worst.secret else ''}"
         return Gate(
             passed=False,
-            text=f"the gate is closed: {what} is {worst['value']:.1%} ({worst['low']:.1%} to "
-            f"{worst['high']:.1%}), shown to be above {most:.1%}.",
+            text=f"the gate is closed: {_called(worst)} is {_found(worst)}, shown to be above "
+            f"{most:.1%}.",
         )
     seen = leaks["detectable"].min() if len(leaks) else np.nan
     if not seen <= USELESS:
@@ -191,8 +191,22 @@ def gate(rows: pd.DataFrame, most: float) -> Gate:
             passed=False,
             text="the gate is closed: this audit can say nothing about leaks, see the report.",
         )
+    widest = shares.sort_values("high").iloc[-1]
+    ruled_out = (
+        f"above {most:.1%} is ruled out for this attack"
+        if widest["high"] <= most
+        else f"above {most:.1%} was not shown, and not ruled out either: up to "
+        f"{widest['high']:.1%} may be given away"
+    )
     return Gate(
         passed=True,
-        text=f"the gate is open: no leak above {most:.1%} could be shown; a leak of {seen:.1%} of "
-        "the records would have been noticed.",
+        text=f"the gate is open: a leak {ruled_out} ({_called(widest)} is {_found(widest)}).",
     )
+
+
+def _called(row: pd.Series) -> str:
+    return f"{row['name']} of {row['secret']}" if row["secret"] else str(row["name"])
+
+
+def _found(row: pd.Series) -> str:
+    return f"{row['value']:.1%} ({row['low']:.1%} to {row['high']:.1%})"

@@ -251,4 +251,7 @@ def _leak_words(leak: Interval, detectable: float, alpha: float) -> str:
     if math.isnan(detectable) or detectable > _USELESS_LEAK:
         seen = "no leak" if math.isnan(detectable) else f"only a leak above {detectable:.0%}"
         return f"nothing can be said: {seen} would have been noticed"
-    return f"not detectable; a leak of {detectable:.1%} of records would have been"
+    return (
+        f"not detectable, at most {max(leak.high, 0):.1%} of records; a leak of {detectable:.1%} "
+        "would have been, four times out of five"
+    )

@@ -124,15 +124,18 @@ def _shown(world: World, found: Sequence[Number]) -> list[str]:
 def _quiet(world: World, useful: Sequence[Number], heard: Sequence[Number]) -> str:
     attacks = joined(sorted({n["name"].partition(".")[0] for n in useful}))
     texts = [f"The attack{'s' if ' and ' in attacks else ''} {attacks} found none."]
-    shares = [s for n in useful if ".leak@" in n["name"] and (s := noticeable(n)) is not None]
+    leaks = [n for n in useful if ".leak@" in n["name"] and n.high is not None]
+    shares = [s for n in leaks if (s := noticeable(n)) is not None]
     areas = [s for n in useful if n["name"].endswith(".auc") and (s := noticeable(n)) is not None]
     if shares:
+        most = max(n.high or 0.0 for n in leaks)
         texts.append(
-            f"Word-for-word copies of {percent(min(shares))} of the training records would have "
-            "been noticed."
+            f"Up to {percent(most)} of the training patients may still be given away: a leak so "
+            "large would fit what was found. Word-for-word copies of "
+            f"{percent(min(shares))} of the training records are noticed four times out of five."
         )
     elif areas:
-        texts.append(f"An AUC of {number(min(areas))} or more would have been noticed.")
+        texts.append(f"An AUC of {number(min(areas))} or more is noticed four times out of five.")
     if alone := sum(noticed(n) for n in heard):
         texts.append(
             f"Caution: {alone} of {len(heard)} numbers would look like a leak if it were the only "

@@ -14,7 +14,7 @@ from fedbench.report.world import World
 __all__ = ["leaked"]
 
 VERBATIM = (
-    "How large a leak would have been noticed is reckoned for word-for-word copies of training "
+    "How large a leak is noticed is reckoned for word-for-word copies of training "
     "records. A generator can give patients away without copying them, and the attack may not "
     "see that."
 )
@@ -125,19 +125,28 @@ def _share(at: str, found: Number) -> str:
         return f"{among} it finds {interval(found)} of the training patients beyond luck."
     seen = noticeable(found)
     would = (
-        f" Word-for-word copies of {percent(seen)} of them would have been noticed. {VERBATIM}"
+        f" Word-for-word copies of {percent(seen)} of them are noticed four times out of five. "
+        f"{VERBATIM}"
         if seen is not None
         else ""
     )
     return (
         f"{among} no leak could be shown: {interval(found)} of the training patients were found "
-        f"beyond luck.{would}"
+        f"beyond luck{_at_most(found)}.{would}"
     )
+
+
+def _at_most(found: Number) -> str:
+    return f", so up to {percent(found.high)} may be given away" if found.high else ""
 
 
 def _would(found: Number) -> str:
     seen = noticeable(found)
-    return "" if seen is None else f" An AUC of {number(seen)} or more would have been noticed."
+    return (
+        ""
+        if seen is None
+        else f" An AUC of {number(seen)} or more is noticed four times out of five."
+    )
 
 
 def _mixed(found: Number) -> str:
@@ -230,7 +239,9 @@ def _quiet(secrets: Sequence[_Secret]) -> str:
     most = max((seen for _, n in found if (seen := noticeable(n)) is not None), default=None)
     of = " the largest" if len(found) > 1 else " the"
     alone = [f" {s.called}:{_mixed(n)}" for s, n in found if n.noticed]
-    would = f" One of {number(most)} or more would have been noticed." if most is not None else ""
+    would = (
+        "" if most is None else f" One of {number(most)} or more is noticed four times out of five."
+    )
     return (
         f"Guesses of {names} were not shown to be better for training patients than for others:"
         f"{of} advantage is {interval(largest)}.{would}{''.join(alone)}"

@@ -140,7 +140,11 @@ def test_a_copy_a_leak_and_independent_records_are_told_apart(audit: Audit, deal
     assert honest.row("dcr.leak@1%")["low"] <= 0 <= honest.row("dcr.leak@1%")["high"]
     assert honest.row("dcr.check", "copy")["value"] == 1.0
     assert honest.row("dcr.check", "real")["value"] == 1.0
-    assert "the gate is open: no leak above 5.0% could be shown" in honest.err
+    most = max(honest.row(f"dcr.leak@{at}%")["high"] for at in (1, 10))
+    told = "is ruled out for this attack" if most <= 0.05 else "not ruled out either"
+    assert f"the gate is open: a leak above 5.0% {told}" in honest.err.replace(
+        "was not shown, and ", ""
+    )
 
 
 def test_the_leak_share_covers_the_truth(nafld: Cohort) -> None:
@@ -398,3 +402,12 @@ def rows_of(**row: Any) -> pd.DataFrame:
 )
 def test_the_gate(row: Mapping[str, Any], most: float, *, passed: bool) -> None:
     assert gate(rows_of(**row), most).passed is passed
+
+
+def test_an_open_gate_says_whether_more_is_ruled_out() -> None:
+    quiet = {"value": 0.02, "low": -0.03, "p_adjusted": 0.4, "detectable": 0.054}
+    wide = gate(rows_of(**quiet, high=0.089), 0.05).text
+    assert "above 5.0% was not shown, and not ruled out either: up to 8.9% may be given" in wide
+    assert "dcr.leak@1% is 2.0% (-3.0% to 8.9%)" in wide
+    narrow = gate(rows_of(**quiet, high=0.04), 0.05).text
+    assert "a leak above 5.0% is ruled out for this attack" in narrow

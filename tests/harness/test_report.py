@@ -452,8 +452,8 @@ def test_what_was_not_recognized_names_what_would_have_been(make: Make) -> None:
         "Controls first: the copy control was caught, and the null control was silent."
     )
     assert found.startswith("Attack dcr: AUC 0.505 (95 % interval 0.475")
-    assert f"An AUC of {number(0.5 + 1.43 * 0.03)} or more would have been noticed" in found
-    assert "Word-for-word copies of 3.0 % of them would have been noticed" in text
+    assert f"An AUC of {number(0.5 + 1.43 * 0.03)} or more is noticed" in found
+    assert "Word-for-word copies of 3.0 % of them are noticed four times out of five" in text
     assert "give patients away without copying them" in text
 
 
