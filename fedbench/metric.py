@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -56,6 +57,7 @@ class Measure:
     (``utility`` with part ``auroc`` is the row ``utility.auroc``).
     ``weak`` says why the number is too uncertain to stand as a row of its own; gains and taxes
     still use it, with the spread that ``cases`` (events, or the rarer of two classes) imply.
+    ``least`` and ``most`` are the ends of its scale, which no mean over hospitals leaves.
     ``facts`` fill further columns of the row.
     """
 
@@ -68,6 +70,8 @@ class Measure:
     replicates: NDArray[np.float64] | None = None
     weak: str = ""
     cases: int = 0
+    least: float = -math.inf
+    most: float = math.inf
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -64,6 +64,7 @@ class Answer:
             reason = "the number or its interval is not defined for these patients"
             return {**row, "status": "refused", "reason": reason, "weak": ""}
         row |= {"value": found.value, "low": found.low, "high": found.high, "n": found.n}
+        row |= {"least": found.least, "most": found.most}
         if found.replicates is not None and not found.key.column:
             row["replicates"] = np.asarray(found.replicates, dtype=np.float64)
         return {**row, "status": "done", "reason": "", "weak": found.weak, "cases": found.cases}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -28,35 +28,54 @@ SILENT = ("communication", "compute")
 
 @dataclass(frozen=True)
 class Number:
-    """A value with its replicates."""
+    """A value with its replicates, and how far its own limits lie outside of theirs.
+
+    At the end of a scale a bootstrap does not move, but exact limits stay away from it:
+    ``below`` and ``above`` are what they reach further.
+    """
 
     value: float
     replicates: Floats
     n: int
+    below: float = 0.0
+    above: float = 0.0
 
     @classmethod
     def of(cls, row: Row) -> Number:
         """Return the number of a row."""
-        return cls(row["value"], np.asarray(row["replicates"], dtype=float), int(row["n"]))
+        value, replicates = row["value"], np.asarray(row["replicates"], dtype=float)
+        shown = percentile(value, replicates)
+        below, above = np.fmax([shown.low - row["low"], row["high"] - shown.high], 0.0)
+        return cls(value, replicates, int(row["n"]), float(below), float(above))
 
     def minus(self, other: Number) -> Number:
         """Return the paired difference."""
         return Number(
-            self.value - other.value, self.replicates - other.replicates, min(self.n, other.n)
+            self.value - other.value,
+            self.replicates - other.replicates,
+            min(self.n, other.n),
+            self.below + other.above,
+            self.above + other.below,
         )
 
-    def times(self, factor: float) -> Number:
-        """Return a multiple."""
-        return Number(self.value * factor, self.replicates * factor, self.n)
+    def turned(self) -> Number:
+        """Return it with the other sign."""
+        return Number(-self.value, -self.replicates, self.n, self.above, self.below)
 
     @staticmethod
-    def mean(numbers: Sequence[Number], weights: Floats) -> Number:
-        """Return the weighted mean."""
+    def mean(numbers: Sequence[Number], weights: Floats, *, apart: bool) -> Number:
+        """Return the weighted mean.
+
+        What exact limits reach further adds up, or, if the numbers are about different patients
+        (``apart``), in squares (MOVER, Zou and Donner 2008, https://doi.org/10.1002/sim.3095).
+        """
         share = weights / weights.sum()
+        beyond = [share * [getattr(n, side) for n in numbers] for side in ("below", "above")]
         return Number(
             float(share @ [number.value for number in numbers]),
             np.asarray(share @ np.array([number.replicates for number in numbers])),
             sum(number.n for number in numbers),
+            *(float(np.linalg.norm(each) if apart else each.sum()) for each in beyond),
         )
 
     def columns(self) -> Row:
@@ -64,8 +83,8 @@ class Number:
         found = percentile(self.value, self.replicates)
         return {
             "value": self.value,
-            "low": found.low,
-            "high": found.high,
+            "low": found.low - self.below,
+            "high": found.high + self.above,
             "n": self.n,
             "replicates": self.replicates,
         }
@@ -148,26 +167,21 @@ def _means(group: Sequence[Row], target: str, sizes: Mapping[str, int]) -> list[
     note = _without(hospitals, sizes)
     weights = np.array([sizes[name] for name in hospitals], dtype=float)
     base = _blank(group[0]) | {"site": "", "model": "", "target": target, "verdict": note}
-    found = []
-    for kind, share in (("patient-weighted", weights), ("unweighted", np.ones(len(group)))):
-        row = base | {"level": kind} | Number.mean(numbers, share).columns()
-        if row["family"] == "privacy" and target == "specialist":
-            row |= _at_least_exact(row, group, share / share.sum())
-        found.append(row)
-    return found
+    return [
+        _within_scale(
+            base
+            | {"level": kind}
+            | Number.mean(numbers, share, apart=target == "specialist").columns()
+        )
+        for kind, share in (("patient-weighted", weights), ("unweighted", np.ones(len(group))))
+    ]
 
 
-def _at_least_exact(row: Row, group: Sequence[Row], share: Floats) -> Row:
-    """Widen a mean to what the sites' own limits give, which stay honest where AUC is 0 or 1.
-
-    The sites' patients are different people, so their half-widths add in squares (MOVER, Zou
-    and Donner 2008, https://doi.org/10.1002/sim.3095).
-    """
-    value, low, high = (np.array([r[name] for r in group]) for name in ("value", "low", "high"))
-    down, up = (float(np.sqrt(np.sum((share * gap) ** 2))) for gap in (value - low, high - value))
-    return {
-        "low": min(row["low"], row["value"] - down),
-        "high": max(row["high"], row["value"] + up),
+def _within_scale(row: Row) -> Row:
+    """Cut limits to what is possible."""
+    return row | {
+        "low": max(row["low"], row.get("least", -np.inf)),
+        "high": min(row["high"], row.get("most", np.inf)),
     }
 
 
@@ -201,7 +215,7 @@ def _steadied(numbers: Sequence[Number], rows: Sequence[Row]) -> list[Number]:
             rng = Seeds(0).child("few cases", *_key(row), row["site"]).rng()
             noise = rng.standard_normal(len(number.replicates))
             noise = (noise - noise.mean()) * np.sqrt(lacks)
-            number = Number(number.value, number.replicates + noise, number.n)  # noqa: PLW2901
+            number = replace(number, replicates=number.replicates + noise)  # noqa: PLW2901
         found.append(number)
     return found
 
@@ -217,7 +231,7 @@ def _worst(group: Sequence[Row]) -> Row:
     better = group[0]["better"]
     found = worst(replicates, values, better)
     at = int(np.argmin(values) if better == "higher" else np.argmax(values))
-    return base | {
+    worst_row = base | {
         "value": found.value,
         # At AUC 0 or 1 a bootstrap does not move; the site's own limits do not forget that.
         "low": min(found.low, strong[at]["low"]),
@@ -225,6 +239,7 @@ def _worst(group: Sequence[Row]) -> Row:
         "n": strong[at]["n"],
         "verdict": f"worst of {len(strong)}: {strong[at]['site']}",
     }
+    return _within_scale(worst_row)
 
 
 def _gains(by_regime: Mapping[str, Sequence[Row]], sizes: Mapping[str, int]) -> list[Row]:
@@ -242,11 +257,9 @@ def _gains(by_regime: Mapping[str, Sequence[Row]], sizes: Mapping[str, int]) -> 
             shared = [site for site in ours[key] if site in theirs.get(key, {})]
             if not shared or ours[key][shared[0]]["family"] == "privacy":
                 continue
-            sign = 1.0 if ours[key][shared[0]]["better"] == "higher" else -1.0
             rows = [ours[key][site] for site in shared]
             apart = [
-                Number.of(row).minus(Number.of(theirs[key][site])).times(sign)
-                for site, row in zip(shared, rows, strict=True)
+                _improvement(row, theirs[key][site]) for site, row in zip(shared, rows, strict=True)
             ]
             gains = dict(zip(shared, _steadied(apart, rows), strict=True))
             base = _blank(rows[0]) | {"target": "gain", "model": ""}
@@ -263,7 +276,7 @@ def _gains(by_regime: Mapping[str, Sequence[Row]], sizes: Mapping[str, int]) -> 
                 ("unweighted", np.ones(len(shared))),
                 ("patient-weighted", weights),
             ):
-                mean = Number.mean(list(gains.values()), share)
+                mean = Number.mean(list(gains.values()), share, apart=True)
                 about = {"site": "", "group": words, "level": kind, "verdict": note}
                 found.append(base | about | mean.columns())
     return found
@@ -277,10 +290,15 @@ def _taxes(by_regime: Mapping[str, Sequence[Row]]) -> list[Row]:
     for key in ours:
         if key not in theirs or ours[key]["family"] == "privacy":
             continue
-        sign = 1.0 if ours[key]["better"] == "higher" else -1.0
-        tax = Number.of(theirs[key]).minus(Number.of(ours[key])).times(sign)
+        tax = _improvement(theirs[key], ours[key])
         found.append(_blank(ours[key]) | {"target": "tax"} | tax.columns())
     return found
+
+
+def _improvement(ours: Row, theirs: Row) -> Number:
+    """Return how much better ours is, positive whatever the direction."""
+    apart = Number.of(ours).minus(Number.of(theirs))
+    return apart if ours["better"] == "higher" else apart.turned()
 
 
 def _specialists(rows: Iterable[Row]) -> dict[tuple[Any, ...], dict[str, Row]]:
@@ -358,10 +376,10 @@ def _normalized(row: Row, floor: Row, ceiling: Row, noise: float) -> Row:
         return {}
     if any(r.get("replicates") is None for r in (row, floor, ceiling)):
         return {}
-    value, low, high = (Number.of(r) for r in (row, floor, ceiling))
+    value, low, high = (np.asarray(r["replicates"], dtype=float) for r in (row, floor, ceiling))
     with np.errstate(divide="ignore", invalid="ignore"):
-        ratios = (value.replicates - low.replicates) / (high.replicates - low.replicates)
-    point = (value.value - low.value) / (high.value - low.value)
+        ratios = (value - low) / (high - low)
+    point = (row["value"] - floor["value"]) / (ceiling["value"] - floor["value"])
     found = percentile(point, ratios)
     return {"normalized": point, "normalized_low": found.low, "normalized_high": found.high}
 

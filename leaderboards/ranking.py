@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy import special
 
 from fedbench.leaderboards.board import Board, Column
 from fedbench.leaderboards.entries import Entry
@@ -23,7 +25,8 @@ LIMITS = (0.025, 0.975)
 
 RULE = (
     "A rank is among all generators under the same regime. Its 95 % interval: seeds are drawn "
-    "with replacement, and with them one bootstrap replicate of patients, the same for all "
+    "with replacement (how far their mean moves is scaled to Student's t, since a bootstrap of few "
+    "seeds moves too little), and with them one bootstrap replicate of patients, the same for all "
     "generators and not averaged over seeds, because seeds share their patients."
 )
 
@@ -106,7 +109,8 @@ class _Series:
     ) -> NDArray[np.float64]:
         """Return the mean over drawn seeds, off by what other patients would have changed."""
         values = np.array([self.values[seed] for seed in seeds])
-        found: NDArray[np.float64] = values[picked].mean(axis=1)
+        mean = values.mean()
+        found = np.asarray(mean + _student(len(seeds)) * (values[picked].mean(axis=1) - mean))
         where = rng.random(len(picked))
         for place, seed in enumerate(seeds):
             first = picked[:, 0] == place
@@ -116,6 +120,14 @@ class _Series:
                 off = replicates[(where[first] * len(replicates)).astype(int)] - values[place]
                 found[first] += np.nan_to_num(off)
         return found
+
+
+def _student(n: int) -> float:
+    """How much further than a bootstrap of n seeds Student's t says their mean may lie."""
+    if n < 2:
+        return 1.0
+    high = 1 - LIMITS[0]
+    return float(special.stdtrit(n - 1, high) / special.ndtri(high)) * math.sqrt(n / (n - 1))
 
 
 def tables(board: Board, found: Sequence[Entry]) -> list[Table]:

@@ -113,6 +113,8 @@ def measured(  # noqa: PLR0913  (a number and all that goes with it)
         replicates=recentre(value, rows[1:]),
         weak=weak,
         cases=cases,
+        least=least,
+        most=most,
     )
 
 

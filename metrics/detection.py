@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar
 
 import numpy as np
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from fedbench.metric import Anchors, Evidence, Family, Measure, Metric, Refusal, View
 from fedbench.metrics._draws import Floats, draws, lacking, measured
 from fedbench.seeds import Rng
-from fedbench.stats import weighted_auc
+from fedbench.stats import combine_auc, weighted_auc
 
 __all__ = ["Detection"]
 
@@ -31,14 +31,15 @@ class Detection(Metric):
     Equally many of both sides, at most ``records`` each, drawn by ``rng``. Every patient is
     scored by a model that has not seen her; the AUC is taken within each fold, because scores
     of different models cannot be ranked together without bias, and averaged. Replicates weigh
-    patients and refit nothing; what they leave out is told by ``_TWICE``.
+    patients and refit nothing; what they leave out is told by ``_TWICE``. Limits are never
+    closer than those of ``stats.combine_auc``, which stay away from 1 where a bootstrap does not.
 
     Lopez-Paz and Oquab 2017, https://arxiv.org/abs/1610.06545.
     """
 
     family: ClassVar[Family] = "fidelity"
     better: ClassVar = "lower"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     anchors: ClassVar[Anchors] = Anchors(floor="independent", ceiling="real")
     per_site: ClassVar[bool] = False
 
@@ -57,19 +58,30 @@ class Detection(Metric):
         size = min(self.records, len(evidence.test), len(evidence.synthetic))
         real = _Sample.draw(evidence.test, size, self.folds, rng)
         fake = _Sample.draw(evidence.synthetic, size, self.folds, rng)
-        seeds = rng.integers(2**31, size=self.folds)
-        rows = np.mean(
-            [self._areas(real, fake, fold, int(seed)) for fold, seed in enumerate(seeds)], axis=0
-        )
-        return [measured(rows[0] + _TWICE * (rows - rows[0]), size)]
+        judged = [
+            self._judged(real, fake, fold, int(seed))
+            for fold, seed in enumerate(rng.integers(2**31, size=self.folds))
+        ]
+        rows = np.mean([weighted_auc(scores, is_fake, w) for scores, is_fake, w in judged], axis=0)
+        found = measured(rows[0] + _TWICE * (rows - rows[0]), size)
+        exact = combine_auc([(scores, is_fake) for scores, is_fake, _ in judged])
+        return [
+            replace(
+                found,
+                low=max(0.0, min(found.low, found.value - (exact.value - exact.low))),
+                high=min(1.0, max(found.high, found.value + (exact.high - exact.value))),
+            )
+        ]
 
-    def _areas(self, real: _Sample, fake: _Sample, fold: int, seed: int) -> Floats:
-        """AUC among the patients of one fold, ``(1 + B,)``."""
+    def _judged(
+        self, real: _Sample, fake: _Sample, fold: int, seed: int
+    ) -> tuple[Floats, NDArray[np.bool_], NDArray[np.uint8]]:
+        """Scores of the patients of one fold, who is synthetic, and weights ``(1 + B, n)``."""
         rest = [side.columns[side.fold != fold] for side in (real, fake)]
         mine = [side.columns[side.fold == fold] for side in (real, fake)]
         weights = [side.weights[:, side.fold == fold] for side in (real, fake)]
         scores = self._scores(rest, np.concatenate(mine), seed)
-        return weighted_auc(scores, _is_fake(mine), np.concatenate(weights, axis=1))
+        return scores, _is_fake(mine), np.concatenate(weights, axis=1)
 
     def _scores(self, known: Sequence[Floats], asked: Floats, seed: int) -> Floats:
         from sklearn.ensemble import HistGradientBoostingClassifier  # noqa: PLC0415

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar
 
 import numpy as np
@@ -13,6 +13,7 @@ from fedbench.metric import Anchors, Evidence, Family, Key, Measure, Metric, Ref
 from fedbench.metrics._draws import Floats, lacking, measured, shares, unfolded
 from fedbench.metrics._ruler import Ruler
 from fedbench.seeds import Rng
+from fedbench.stats import clopper_pearson
 
 __all__ = ["Marginals"]
 
@@ -23,12 +24,14 @@ class Marginals(Metric):
 
     Levels are those of ``Ruler``. A gap counts as a level, and so does a visit that did not take
     place: it moves every column measured in its window, as it does for whoever uses the table.
-    For a category this is ``1 - TVComplement`` of SDMetrics.
+    For a category this is ``1 - TVComplement`` of SDMetrics. Where all records share one level no
+    bootstrap can move; the upper limit is then that of a level so rare that nobody was seen with
+    it (Clopper and Pearson's for none of the smaller number of records).
     """
 
     family: ClassVar[Family] = "fidelity"
     better: ClassVar = "lower"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     anchors: ClassVar[Anchors] = Anchors(floor="uniform", ceiling="real")
 
     bins: Annotated[int, Ge(1)] = 20
@@ -42,16 +45,18 @@ class Marginals(Metric):
             return [refusal]
         ruler, n = Ruler(evidence.encoder, self.bins), len(evidence.test)
         gaps = self._shares(evidence.test, ruler) - self._shares(evidence.synthetic, ruler)
-        return [self._overall(gaps, ruler, n), *self._columns(gaps, ruler, n)]
+        unseen = clopper_pearson(0, min(n, len(evidence.synthetic))).high
+        return [self._overall(gaps, ruler, n), *self._columns(gaps, ruler, n, unseen)]
 
     def _overall(self, gaps: Floats, ruler: Ruler, n: int) -> Measure:
         distances = np.add.reduceat(np.abs(gaps), ruler.starts, axis=1) / 2
         return measured(distances.mean(axis=1), n)
 
-    def _columns(self, gaps: Floats, ruler: Ruler, n: int) -> Iterator[Measure]:
+    def _columns(self, gaps: Floats, ruler: Ruler, n: int, unseen: float) -> Iterator[Measure]:
         distances = np.add.reduceat(unfolded(gaps), ruler.starts, axis=1) / 2
         for column, feature in zip(distances.T, ruler.features, strict=True):
-            yield measured(column, n, key=Key(column=feature.name))
+            found = measured(column, n, key=Key(column=feature.name))
+            yield found if column.any() else replace(found, high=unseen)
 
     def _shares(self, view: View, ruler: Ruler) -> Floats:
         return view.shared(

@@ -169,6 +169,8 @@ def auc_of(ranked: Sequence[Ranked], level: float = 0.95) -> Measure:
         n=n1 + n0,
         part="auc",
         replicates=stats.recentre(found.value, replicates),
+        least=0.0,
+        most=1.0,
         facts={
             "p_value": softened(stats.auc_p_value(pieces), by),
             "detectable": below_one(0.5 + by * (stats.detectable_auc(n1, n0) - 0.5)),

@@ -219,3 +219,28 @@ def test_a_mean_of_perfect_attacks_is_not_certain() -> None:
     found = derived(rows, SIZES)
     assert find(found, level="unweighted")["low"] < 0.98
     assert find(found, site="worst")["low"] <= 0.96
+
+
+def perfect(**columns: Any) -> Row:
+    """Told apart without a mistake: replicates do not move, the exact lower limit does."""
+    about = {"family": "fidelity", "name": "detection", "better": "lower", "least": 0, "most": 1}
+    return row(1.0, spread=0.0, **about) | {"low": 0.96, "high": 1.0} | columns
+
+
+def test_a_mean_over_local_models_is_as_unsure_as_each_of_them() -> None:
+    rows = [perfect(regime="local", model=model, target="generalist") for model in ("big", "small")]
+    mean = find(derived(rows, SIZES), level="unweighted")
+    assert (mean["value"], mean["high"]) == (1, 1)
+    assert mean["low"] == pytest.approx(0.96)  # the same patients: doubts add up
+
+
+def test_two_perfect_numbers_do_not_make_a_certain_tax() -> None:
+    tax = find(derived([perfect(), perfect(regime="centralized")], SIZES), target="tax")
+    assert (tax["value"], tax["low"], tax["high"]) == pytest.approx((0, -0.04, 0.04))
+
+
+def test_means_stay_on_the_scale() -> None:
+    rows = [at(site, 0.99, spread=2.0, least=0.0, most=1.0) for site in ("big", "small")]
+    found = derived(rows, SIZES)
+    assert {find(found, level=level)["high"] for level in ("patient-weighted", "unweighted")} == {1}
+    assert find(found, site="worst")["high"] == 1

@@ -79,6 +79,12 @@ def test_who_is_ahead_under_some_seeds_may_be_second() -> None:
     assert (rank(found["a"]), rank(found["b"])) == ((1, 1, 2), (2, 1, 2))
 
 
+def test_three_seeds_are_not_as_sure_as_their_bootstrap() -> None:
+    # Ahead under every seed, but Student's t of three differences does not exclude 0.
+    found = ranked(an_entry("a", [0.1, 0.1, 0.12]), an_entry("b", [0.125] * 3))
+    assert (rank(found["a"]), rank(found["b"])) == ((1, 1, 2), (2, 1, 2))
+
+
 def test_patients_that_matter_to_one_only_widen_its_rank() -> None:
     found = ranked(an_entry("a", [0.1] * 3, spread=1.0), an_entry("b", [0.2] * 3))
     assert rank(found["a"]) == (1, 1, 2)

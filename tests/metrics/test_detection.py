@@ -30,6 +30,15 @@ def test_records_of_one_law_are_not_told_apart_and_others_are(
     assert measure(judge(test, changed(fake, age=20.0)), Detection()).value > 0.95
 
 
+def test_records_that_are_all_told_apart_leave_an_exact_doubt(
+    draw: Callable[..., Cohort], judge: Callable[..., Evidence], changed: Callable[..., Cohort]
+) -> None:
+    test, fake = changed(draw(150, 0), age=60.0), changed(draw(150, 1), age=20.0)
+    found = measure(judge(test, fake), Detection())
+    assert found.value == found.high == 1
+    assert found.low == pytest.approx(0.025 ** (1 / 150))  # Clopper and Pearson's for 150 of 150
+
+
 def test_it_draws_as_many_as_it_was_told_to_and_repeats_itself(
     draw: Callable[..., Cohort], judge: Callable[..., Evidence]
 ) -> None:

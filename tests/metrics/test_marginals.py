@@ -27,6 +27,15 @@ def test_the_same_records_are_at_distance_0(
     assert all(m.value == 0 == m.low for m in found.values())
 
 
+def test_a_level_that_nobody_had_may_yet_be_rare(
+    draw: Callable[..., Cohort], judge: Callable[..., Evidence], changed: Callable[..., Cohort]
+) -> None:
+    test, fake = (changed(draw(n, n), sex="male") for n in (200, 100))
+    found = by_column(judge(test, fake))["sex"]
+    assert (found.value, found.low) == (0, 0)
+    assert found.high == pytest.approx(1 - 0.025 ** (1 / 100))
+
+
 def test_new_records_of_one_law_are_nearer_than_others(
     draw: Callable[..., Cohort], judge: Callable[..., Evidence], changed: Callable[..., Cohort]
 ) -> None:
