@@ -23,6 +23,9 @@ KEY = ("name", "task", "column", "secret", "level", "group")
 
 WHERE = ("dataset", "scenario", "seed")
 
+_ROUNDING = 1e-12
+"""Limits that differ by less are the same."""
+
 SILENT = ("communication", "compute")
 
 
@@ -45,7 +48,8 @@ class Number:
         """Return the number of a row."""
         value, replicates = row["value"], np.asarray(row["replicates"], dtype=float)
         shown = percentile(value, replicates)
-        below, above = np.fmax([shown.low - row["low"], row["high"] - shown.high], 0.0)
+        further = np.array([shown.low - row["low"], row["high"] - shown.high])
+        below, above = np.where(further > _ROUNDING, further, 0.0)
         return cls(value, replicates, int(row["n"]), float(below), float(above))
 
     def minus(self, other: Number) -> Number:
