@@ -571,9 +571,39 @@ def _harmless(n1: int, n0: int, k: int) -> Floats:
     Distributions, 6.2.2).
     """
     found = np.arange(n1 + 1)
-    log = -special.betaln(found + 1, n1 - found + 1) - math.log(n1 + 1)
+    log = _log_ways(n1, found)
     log += special.betaln(found + k, n1 - found + n0 - k + 1) - special.betaln(k, n0 - k + 1)
     return np.asarray(np.exp(log))
+
+
+def stratified_p(
+    ones: npt.ArrayLike, hits: npt.ArrayLike, n1: npt.ArrayLike, n: npt.ArrayLike
+) -> float:
+    """One-sided exact p-value for "members are hit more often", given all hits of each stratum.
+
+    Hits of members are hypergeometric in a stratum and add up over strata; Mantel and Haenszel's
+    test is its normal approximation (Agresti 1992, section 4,
+    https://doi.org/10.1214/ss/1177011454).
+
+    Args:
+        ones: (S,) members hit.
+        hits: (S,) all who were hit.
+        n1: (S,) members.
+        n: (S,) all.
+    """
+    chances, least = np.ones(1), 0
+    for h, m, total in zip(*(np.asarray(each, int) for each in (hits, n1, n)), strict=True):
+        low = max(0, h + m - total)
+        found = np.arange(low, min(h, m) + 1)
+        log = _log_ways(m, found) + _log_ways(total - m, h - found) - _log_ways(total, h)
+        chances, least = np.convolve(chances, np.exp(log)), least + low
+    return min(1.0, float(chances[int(np.sum(ones)) - least :].sum()))
+
+
+def _log_ways(n: int, k: npt.ArrayLike) -> Floats:
+    """Logarithm of n choose k."""
+    few = np.asarray(k)
+    return np.asarray(-special.betaln(few + 1, n - few + 1) - math.log(n + 1))
 
 
 def permutation_p(statistic: float, null: npt.ArrayLike) -> float:

@@ -22,6 +22,7 @@ from fedbench.games.scoring import (
     check_guess,
     counts_of,
     sites_of,
+    softened,
     stretch,
     stretched,
 )
@@ -237,11 +238,21 @@ def _advantage(strata: Sequence[_Stratum], counts: Mapping[str, Any]) -> Measure
         replicates=stats.recentre(value, draws),
         facts={
             **counts,
-            "p_value": float(special.ndtr(-value / spread)) if spread > 0 else 1.0,
+            "p_value": softened(_exact_p(strata), by),
             # Where nearly all guesses are right the spread vanishes; the interval does not.
             "detectable": float(special.ndtri(0.95) + special.ndtri(0.8))
             * max(spread, (found.high - found.low) / 2 / float(special.ndtri(0.975))),
         },
+    )
+
+
+def _exact_p(strata: Sequence[_Stratum]) -> float:
+    hits, members = ([s.hits for s in strata], [s.truth for s in strata])
+    return stats.stratified_p(
+        [int((h & m).sum()) for h, m in zip(hits, members, strict=True)],
+        [int(h.sum()) for h in hits],
+        [int(m.sum()) for m in members],
+        [m.size for m in members],
     )
 
 

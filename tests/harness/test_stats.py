@@ -409,6 +409,15 @@ def test_holm_by_hand() -> None:
     assert stats.holm([]).size == 0
 
 
+def test_the_p_value_over_strata_is_that_of_fisher_and_of_all_ways_to_deal() -> None:
+    table = np.array([[7, 3], [4, 16]])  # hit or not, members and others
+    fisher = scipy_stats.fisher_exact(table, "greater").pvalue
+    assert stats.stratified_p([7], [11], [10], [30]) == pytest.approx(fisher)
+    many = stats.stratified_p([2, 1, 0], [3, 1, 0], [3, 2, 4], [6, 5, 9])
+    first, second = [scipy_stats.hypergeom(n, h, m) for n, h, m in ((6, 3, 3), (5, 1, 2))]
+    assert many == pytest.approx(first.pmf(3) + first.pmf(2) * second.pmf(1))
+
+
 def test_a_permutation_p_value_is_never_zero() -> None:
     assert stats.permutation_p(5.0, np.arange(5)) == pytest.approx(1 / 6)
     assert stats.permutation_p(4.0, np.arange(5)) == pytest.approx(2 / 6)
