@@ -41,6 +41,7 @@ USELESS = 0.2
 """An audit that would have missed a leak of this share of the records passes no gate."""
 
 LEVEL = 0.05
+GUESSING = 0.5  # AUC
 
 Note = Callable[[str], None]
 
@@ -172,7 +173,8 @@ def gate(rows: pd.DataFrame, most: float) -> Gate:
     It passes where no leak share and no advantage is shown to be larger: significant after
     Holm's correction, with a lower limit above ``most``. An audit that can say nothing does not
     pass: its controls failed, or it would have missed one record in five. That a larger share was
-    not shown does not rule it out; the text tells by the largest upper limit whether it is.
+    not shown does not rule it out; the text tells by the largest upper limit whether it is. An AUC
+    above one half is a leak of nobody knows how many: it closes the gate for any leak (0).
     """
     mine = rows[(rows["regime"] == "given") & (rows["site"] == "") & (rows["status"] == "done")]
     leaks = mine[mine["name"].str.contains(".leak@", regex=False)]
@@ -185,6 +187,10 @@ def gate(rows: pd.DataFrame, most: float) -> Gate:
             text=f"the gate is closed: {_called(worst)} is {_found(worst)}, shown to be above "
             f"{most:.1%}.",
         )
+    areas = mine[mine["name"].str.endswith(".auc")]
+    told = areas[(areas["p_adjusted"] < LEVEL) & (areas["low"] > GUESSING)]
+    if len(told) and most == 0:
+        return Gate(passed=False, text=f"the gate is closed: {_recognised(told.iloc[0])}.")
     seen = leaks["detectable"].min() if len(leaks) else np.nan
     if not seen <= USELESS:
         return Gate(
@@ -200,7 +206,15 @@ def gate(rows: pd.DataFrame, most: float) -> Gate:
     )
     return Gate(
         passed=True,
-        text=f"the gate is open: a leak {ruled_out} ({_called(widest)} is {_found(widest)}).",
+        text=f"the gate is open: a leak {ruled_out} ({_called(widest)} is {_found(widest)})."
+        + (f" Yet {_recognised(told.iloc[0])}." if len(told) else ""),
+    )
+
+
+def _recognised(row: pd.Series) -> str:
+    return (
+        "training patients are told from others better than by guessing: "
+        f"{row['name']} is {row['value']:.3f} ({row['low']:.3f} to {row['high']:.3f})"
     )
 
 

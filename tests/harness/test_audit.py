@@ -411,3 +411,15 @@ def test_an_open_gate_says_whether_more_is_ruled_out() -> None:
     assert "dcr.leak@1% is 2.0% (-3.0% to 8.9%)" in wide
     narrow = gate(rows_of(**quiet, high=0.04), 0.05).text
     assert "a leak above 5.0% is ruled out for this attack" in narrow
+
+
+def test_patients_who_are_told_apart_close_the_gate_for_any_leak() -> None:
+    quiet = {"low": -0.03, "p_adjusted": 0.4}
+    area = rows_of(name="dcr.auc", value=0.6, low=0.55, high=0.65)
+    both = pd.concat([rows_of(**quiet), area], ignore_index=True)
+    told = "training patients are told from others better than by guessing: dcr.auc is 0.600"
+    assert not gate(both, 0.0).passed
+    assert told in gate(both, 0.0).text
+    assert gate(both, 0.05).passed
+    assert f"Yet {told}" in gate(both, 0.05).text
+    assert gate(rows_of(**quiet), 0.0).passed
