@@ -102,12 +102,9 @@ def play_attribute(
     strata = list(_strata(guess, challenge, sites))
     if reason := _too_few(counts, strata):
         return guess, [Scored("", Refusal(reason=reason, part="advantage", key=key, facts=counts))]
-    rows = [
-        _advantage(strata, counts),
-        _secret_auc(guess, challenge, sites),
-        *_accuracies(guess, challenge, other),
-    ]
-    return guess, [Scored("", replace(row, key=key)) for row in _explained(rows)]
+    rows = _explained([_advantage(strata, counts), *_accuracies(guess, challenge, other)])
+    found = [*rows, _secret_auc(guess, challenge, sites)]
+    return guess, [Scored("", replace(row, key=key)) for row in found]
 
 
 def _too_few(counts: Mapping[str, Any], strata: Sequence[_Stratum]) -> str:
@@ -136,14 +133,15 @@ def _share(hits: Bools, part: str) -> Measure:
     return Measure(value=found.value, low=found.low, high=found.high, n=hits.size, part=part)
 
 
-def _secret_auc(guess: Guess, challenge: Challenge, sites: Sequence[Site]) -> Measure:
+def _secret_auc(guess: Guess, challenge: Challenge, sites: Sequence[Site]) -> Measure | Refusal:
     """How well members are ordered by the probability of each level."""
     rows = np.concatenate([site.rows[site.truth] for site in sites])
     weights = np.hstack([site.weights[:, site.truth] for site in sites])
     answers, scores = challenge.answers[rows], guess.scores[rows]
     seen = [level for level in np.unique(answers) if (answers != level).any()]
     if not seen:
-        return Measure(value=math.nan, low=math.nan, high=math.nan, n=len(rows), part="auc")
+        reason = f"All {len(rows)} members have the same answer: there is nobody to put in order."
+        return Refusal(reason=reason, part="auc")
     draws = [stats.weighted_auc(scores[:, s], answers == s, weights) for s in seen]
     value = float(np.mean([stats.auc(scores[:, s], answers == s) for s in seen]))
     replicates = np.mean(draws, axis=0)
@@ -153,11 +151,13 @@ def _secret_auc(guess: Guess, challenge: Challenge, sites: Sequence[Site]) -> Me
         found = Interval(value, min(found.low, exact.low), max(found.high, exact.high))
     return Measure(
         value=value,
-        low=found.low,
+        low=max(found.low, 0.0),
         high=min(found.high, 1.0),
         n=len(rows),
         part="auc",
         replicates=stats.recentre(value, replicates),
+        least=0.0,
+        most=1.0,
     )
 
 

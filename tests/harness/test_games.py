@@ -581,6 +581,17 @@ def test_few_known_secrets_are_refused() -> None:
     assert "15 members" in refused.reason
 
 
+def test_a_secret_on_which_all_members_agree_puts_nobody_in_order() -> None:
+    cohort = people(200, np.random.default_rng(0))
+    levels = np.array(SCHEMA.static["hiv"].levels, dtype=object)
+    has = np.isin(np.arange(200), [*range(40, 60), *range(140, 160)]).astype(int)
+    static = cohort.static.assign(hiv=levels[has])
+    members, others, released = cut(Cohort.of_tables(SCHEMA, static), 40, 60, 100)
+    found = answer(revealed(released, {"a": members}, {"a": others}), "auc")
+    assert isinstance(found, Refusal)
+    assert found.reason.startswith("All 40 members have the same answer")
+
+
 def test_nothing_sensitive_nothing_asked() -> None:
     static = {name: replace(column, roles=frozenset()) for name, column in SCHEMA.static.items()}
     schema = replace(SCHEMA, static=static)
