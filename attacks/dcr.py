@@ -31,7 +31,7 @@ class Dcr(Attack):
 
     game: ClassVar[Game] = "membership"
     knows: ClassVar[frozenset[Knowledge]] = frozenset({Knowledge.SYNTHETIC})
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     def guess(self, sight: Sight, challenge: PublicChallenge, rng: Rng) -> Guess:
         released = sight.synthetic.table

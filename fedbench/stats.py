@@ -52,7 +52,10 @@ class Estimate:
 
 @dataclass(frozen=True)
 class LowFpr:
-    """What an attack finds while it accuses few non-members, and how likely by chance."""
+    """What an attack finds while it accuses few non-members, and how likely by chance.
+
+    ``worth`` is how many non-members would do as well if they were spread like the members.
+    """
 
     tpr: Interval
     fpr: float
@@ -60,6 +63,7 @@ class LowFpr:
     p_value: float
     n_members: int
     n_nonmembers: int
+    worth: int
 
 
 def poisson_weights(rng: np.random.Generator, n: int, b: int = 400) -> Counts:
@@ -304,20 +308,34 @@ def auc_p_value(per_site: Sequence[Labelled]) -> float:
     return max(0.5 * math.erfc(excess / math.sqrt(2 * variance)), math.exp(-ways.sum()))
 
 
-def detectable_auc(n1: int, n0: int, power: float = 0.8, level: float = 0.05) -> float:
-    """Smallest AUC above .5 that a one-sided Mann-Whitney test finds with this power.
+def detectable_auc(
+    n1: npt.ArrayLike, n0: npt.ArrayLike, power: float = 0.8, level: float = 0.05
+) -> float:
+    """Smallest AUC above .5 that `auc_p_value` finds with this power, the same at all sites.
 
     Null variance without ties; under the alternative Hanley and McNeil's
     (https://doi.org/10.1148/radiology.143.1.7063747). NaN where no AUC below 1 would be found.
+
+    Args:
+        n1: members, of one site or of each.
+        n0: non-members, likewise.
+        power: chance to find it.
+        level: of the test.
     """
-    if min(n1, n0) < 1:
+    sites = np.atleast_2d(np.transpose([n1, n0])).astype(float)
+    sites = sites[sites.min(axis=1) > 0]
+    weights = sites.prod(axis=1) / (sites.sum(axis=1) + 1)  # van Elteren's
+    if not weights.size:
         return math.nan
-    null = math.sqrt((n1 + n0 + 1) / (12 * n1 * n0)) * _normal_quantile(1 - level)
+    null = math.sqrt(1 / (12 * weights.sum())) * _normal_quantile(1 - level)
     area = np.linspace(0.5, 1, 1 << 16)
-    first, second = area / (2 - area), 2 * area**2 / (1 + area)
-    variance = area * (1 - area) + (n1 - 1) * (first - area**2) + (n0 - 1) * (second - area**2)
-    spread = np.sqrt(np.maximum(variance, 0) / (n1 * n0))
-    found = np.flatnonzero(area[:-1] - 0.5 >= (null + _normal_quantile(power) * spread)[:-1])
+    first, second = area / (2 - area) - area**2, 2 * area**2 / (1 + area) - area**2
+    variance = np.zeros_like(area)
+    for (ones, zeros), weight in zip(sites, weights / weights.sum(), strict=True):
+        own = area * (1 - area) + (ones - 1) * first + (zeros - 1) * second
+        variance += weight**2 * np.maximum(own, 0) / (ones * zeros)
+    deviation = np.sqrt(variance)
+    found = np.flatnonzero(area[:-1] - 0.5 >= (null + _normal_quantile(power) * deviation)[:-1])
     return float(area[found[0]]) if found.size else math.nan
 
 
@@ -430,7 +448,7 @@ def tpr_at_fpr(
     kept = [each for each in per_site if np.size(each[0]) and alpha * np.size(each[1]) > 1 - _SLACK]
     n1, n0 = sum(np.size(ones) for ones, _ in kept), sum(np.size(zeros) for _, zeros in kept)
     _refuse(n0, alpha, sum(np.size(zeros) for _, zeros in per_site))
-    _refuse_lopsided(kept, alpha)
+    worth = _worth(kept, alpha)
     sites = _shared(kept, alpha)
     hits = sum(int((site.beyond < site.allowed).sum()) for site in sites)
     fpr = sum(site.fpr * site.beyond.size for site in sites) / n1
@@ -444,13 +462,23 @@ def tpr_at_fpr(
         p_value=_by_chance(sites, hits),
         n_members=n1,
         n_nonmembers=n0,
+        worth=worth,
     )
 
 
-def detectable_leak(
-    n1: int, n0: int, alpha: float, power: float = 0.8, level: float = 0.05
+def detectable_leak(  # noqa: PLR0913  (two numbers of patients, and what to reach)
+    n1: int,
+    n0: int,
+    alpha: float,
+    power: float = 0.8,
+    level: float = 0.05,
+    *,
+    worth: int | None = None,
 ) -> float:
     """Smallest leak share that a one-sided test of TPR > alpha finds with this power.
+
+    With several sites give what their non-members are ``worth`` (`LowFpr`): where they are not
+    spread like the members, n0 of them would promise a power of 80 % and keep 60 to 70 %.
 
     Exact for continuous scores and one site: the true FPR of the threshold in `tpr_at_fpr` is
     Beta(k, n0 - k + 1) with k = floor(alpha * n0), and harmless members found are beta-binomial;
@@ -459,6 +487,7 @@ def detectable_leak(
     """
     if n1 < 1 or n0 < _needed(alpha):
         return math.nan
+    n0 = n0 if worth is None else worth
     k = math.floor(alpha * n0 + _SLACK)
     critical = _critical_count(n1, n0, k, level)
     if critical > n1:
@@ -527,14 +556,16 @@ def _refuse(n0: int, alpha: float, everywhere: int) -> None:
         raise TooFew(message + ("is there." if found == 1 else "are there."))
 
 
-def _refuse_lopsided(per_site: Sequence[Placed], alpha: float) -> None:
+def _worth(per_site: Sequence[Placed], alpha: float) -> int:
+    """How many non-members spread like the members would do as well; too few are refused."""
     n1, n0 = np.array([(np.size(ones), np.size(zeros)) for ones, zeros in per_site]).T
-    worth = math.floor(n1.sum() ** 2 / (n1**2 / n0).sum())
+    worth = math.floor(float(n1.sum() ** 2 / (n1**2 / n0).sum()) + _SLACK)
     if worth < _needed(2 * alpha):
         raise TooFew(
             f"TPR at {100 * alpha:g} % FPR needs non-members where the members are; "
             f"{n0.sum():,} are there, but worth {worth:,} spread like the members."
         )
+    return worth
 
 
 def _needed(alpha: float) -> int:

@@ -196,7 +196,7 @@ def _low_fpr(
     by = _cluster_stretch(ranked, alpha)
     tpr, leak = stretched(found.tpr, by, 0, 1), stretched(found.leak, by, -1, 1)
     n1, n0 = found.n_members, found.n_nonmembers
-    detectable = below_one(by * stats.detectable_leak(n1, n0, alpha))
+    detectable = below_one(by * stats.detectable_leak(n1, n0, alpha, worth=found.worth))
     facts = {
         **counts,
         "n_members": n1,

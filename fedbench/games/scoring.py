@@ -161,12 +161,12 @@ def auc_of(ranked: Sequence[Ranked], level: float = 0.95) -> Measure:
         loose = [stats.weighted_auc(*each.labelled, each.site.loose) for each in ranked]
         by = stretch(replicates, _combined(ranked, loose))
     found = stretched(stats.combine_auc(pieces, level), by, 0, 1)
-    n1, n0 = (sum(each.site.n[side] for each in ranked) for side in (0, 1))
+    n1, n0 = ([each.site.n[side] for each in ranked] for side in (0, 1))
     return Measure(
         value=found.value,
         low=found.low,
         high=found.high,
-        n=n1 + n0,
+        n=sum(n1) + sum(n0),
         part="auc",
         replicates=stats.recentre(found.value, replicates),
         least=0.0,

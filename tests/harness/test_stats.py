@@ -219,6 +219,15 @@ def test_the_p_value_of_one_site_is_the_mann_whitney_test() -> None:
     assert stats.auc_p_value([(np.zeros(140), member)]) == 1
 
 
+def test_the_detectable_auc_keeps_its_power_where_sites_are_unlike() -> None:
+    rng, sizes = np.random.default_rng(45), np.array([(200, 150), (20, 800)])
+    area = stats.detectable_auc(*sizes.T)
+    d = math.sqrt(2) * scipy_stats.norm.ppf(area)
+    found = [stats.auc_p_value([normal_site(rng, d, *n) for n in sizes]) for _ in range(1000)]
+    assert np.mean(np.array(found) <= 0.05) == pytest.approx(0.8, abs=0.05)
+    assert stats.detectable_auc([150, 0], [250, 9]) == stats.detectable_auc(150, 250)
+
+
 def test_the_detectable_auc_is_found_with_the_stated_power() -> None:
     rng = np.random.default_rng(8)
     d = math.sqrt(2) * scipy_stats.norm.ppf(stats.detectable_auc(150, 250))
@@ -394,6 +403,22 @@ def test_the_detectable_leak_is_found_with_the_stated_power(n1: int, n0: int, al
     critical = null.isf(0.05) + 1
     assert np.mean(hits(0.0) >= critical) <= 0.05 + 0.012
     assert np.mean(hits(leak) >= critical) == pytest.approx(0.8, abs=0.025)
+
+
+@pytest.mark.parametrize("sizes", [[(60, 40), (60, 300)], [(200, 150), (20, 800)]])
+def test_the_detectable_leak_keeps_its_power_where_sites_are_unlike(
+    sizes: list[tuple[int, int]],
+) -> None:
+    rng = np.random.default_rng(44)
+
+    def found(f: float) -> stats.LowFpr:
+        return stats.tpr_at_fpr([placed(leaky_site(rng, f, *n)) for n in sizes], 0.1, rng, 2)
+
+    one = found(0.0)
+    leak = stats.detectable_leak(one.n_members, one.n_nonmembers, 0.1, worth=one.worth)
+    assert np.mean([found(leak).p_value <= 0.05 for _ in range(600)]) == pytest.approx(
+        0.8, abs=0.06
+    )
 
 
 def test_the_detectable_leak_shrinks_with_members_and_is_refused_with_the_row() -> None:
