@@ -560,13 +560,15 @@ class Dataset(Plugin):
     """A source of records, with what a user must know before using them.
 
     ``home`` is the page where the records and their terms are, ``downloads`` the files there that
-    nobody has to ask for.
+    nobody has to ask for. ``made`` says how to make the tables of what the publisher offers, where
+    they are not the publisher's own.
     """
 
     title: ClassVar[str]
     licence: ClassVar[str]
     citation: ClassVar[str]
     home: ClassVar[str] = ""
+    made: ClassVar[str] = ""
     downloads: ClassVar[tuple[Download, ...]] = ()
     embedded: ClassVar[bool] = False
     redistributable: ClassVar[bool] = True

@@ -181,8 +181,8 @@ def by_hand(name: str, dataset: Dataset, store: DataStore) -> str:
         into = f"the folder {str(folder)!r} of {root}" if folder else str(root)
     where = dataset.home or dataset.citation
     return (
-        f"By hand, on the terms of its publisher ({where}): put {files} into {into}. Then "
-        f"`fedbench data check {name}`."
+        f"By hand, on the terms of its publisher ({where}): put {files} into {into}. "
+        f"{dataset.made}{' ' * bool(dataset.made)}Then `fedbench data check {name}`."
     )
 
 
