@@ -15,12 +15,16 @@ from scipy.special import ndtr, ndtri
 from fedbench.data import Cohort, Feature, Part
 from fedbench.encoding import Encoder, Records, edges
 from fedbench.generator import Local, Phase, Site, State, Statistic
+from fedbench.privacy import Unlimited
 from fedbench.seeds import Rng
 from fedbench.strategy import Combined, Memory, Message, Update
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
+
+_DOUBT = 4.0
+"""Counts below so many standard deviations of their noise are taken for that many."""
 
 _GRID = np.linspace(-8.5, 8.5, 341)
 _DENSITY = np.exp(-(_GRID**2) / 2) / np.sqrt(2 * np.pi) * (_GRID[1] - _GRID[0])
@@ -67,6 +71,8 @@ class Copula(Statistic):
         }
 
     def update(self, phase: Phase, message: Message, site: Site, local: Local, rng: Rng) -> Update:
+        if not isinstance(local.budget, Unlimited):
+            return super().update(phase, message, site, local, rng)
         # The sums of `features` by one matrix product, in a fraction of time and memory.
         plan = _Plan(site.encoder)
         totals = [_moments(*plan.seen(block)) for block in site.records.blocks()]
@@ -74,17 +80,25 @@ class Copula(Statistic):
             name: np.sum([total[name] for total in totals], axis=0)
             for name in ("products", "counts")
         }
-        private = type(local.budget).label != "none"
-        bound = self.bound(phase, site.encoder) if private else float("inf")
-        return Update(sums=local.budget.release(sums, bound), weight=float(len(site.records)))
+        return Update(sums=sums, weight=float(len(site.records)))
+
+    def bound(self, phase: Phase, encoder: Encoder) -> float:
+        # Of a patient in whom everything is as spread as the agreed counts say.
+        plan = _Plan(encoder)
+        spread, masks = float(plan.variances.sum()), len(plan.names)
+        return float(np.sqrt((spread**2 + (plan.variances**2).sum()) / 2 + masks * (masks + 1) / 2))
 
     def fold(
         self, phase: Phase, state: State, combined: Combined, encoder: Encoder, rng: Rng
     ) -> State:
         plan = _Plan(encoder)
+        # Fewer patients than a few standard deviations of the noise are no patients.
+        least = max(1.0, _DOUBT * combined.noise)
         counts = _square(combined.sums["counts"])[np.ix_(plan.groups, plan.groups)]
-        covariance = _square(combined.sums["products"]) / np.maximum(counts, 1)
-        chance = np.outer(np.diag(covariance), np.diag(covariance)) / np.maximum(counts, 1)
+        counts = np.maximum(counts, least)
+        covariance = _square(combined.sums["products"]) / counts
+        spread = np.maximum(np.diag(covariance), 0.0)
+        chance = np.outer(spread, spread) / counts + (combined.noise / counts) ** 2
         signal = covariance**2 + self.shrinkage * chance
         covariance *= np.divide(covariance**2, signal, out=np.ones_like(signal), where=signal > 0)
         return {"correlation": _nearest(plan.latent(covariance), plan.blocks)}
@@ -136,6 +150,17 @@ class _Plan:
         """For everything seen, the position of its group."""
         found = [self.names.index(part.group) for part in self.parts for _ in part.shows]
         return np.array(found, dtype=np.int64)
+
+    @cached_property
+    def variances(self) -> Floats:
+        """For everything seen, its variance if it is seen in everybody."""
+        found = [
+            np.diag(part.shows @ part.shows.T)
+            if part.kind == "number"
+            else part.means * (1 - part.means)
+            for part in self.parts
+        ]
+        return np.concatenate([np.empty(0), *found])
 
     @cached_property
     def blocks(self) -> list[slice]:
@@ -271,7 +296,8 @@ def _score(feature: Feature, counts: Floats) -> tuple[Floats, Floats]:
     Within a bin of several values the score is seen as it is, within a bin of one value only the
     middle of its ranks.
     """
-    ends = np.concatenate([[0.0], np.cumsum(counts) / counts.sum()])
+    # Noised counts are no whole numbers, and may add up to a little more than their sum.
+    ends = np.minimum(np.concatenate([[0.0], np.cumsum(counts) / counts.sum()]), 1.0)
     cuts, shares = ndtri(ends), np.diff(ends)
     middle = ndtri(np.clip((ends[1:] + ends[:-1]) / 2, 1e-12, 1 - 1e-12))
     heights = np.exp(-(cuts**2) / 2) / np.sqrt(2 * np.pi)

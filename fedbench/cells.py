@@ -8,7 +8,7 @@ import signal
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from fedbench.accounting import Accountant, Charge, Spent
 from fedbench.attacking import Arena, Release, Siege, judged
 from fedbench.config import DatasetChoice, GeneratorChoice, Scenario, Suite
 from fedbench.data import TABLES, Cohort, DataStore, Schema
 from fedbench.environment import source_digest, versions
 from fedbench.errors import ContractError, Unsupported
-from fedbench.federation.study import Choice
+from fedbench.federation.study import Choice, promised
 from fedbench.generator import Generator
 from fedbench.kinds import (
     ATTACKS,
@@ -243,6 +244,8 @@ class Cell:
     train_id: str
     generator: str
     regime: str
+    spent: Mapping[str, Spent] = field(default_factory=dict)
+    """By hospital; empty without differential privacy."""
 
     def perform(self) -> str:
         """Do what of this cell is not done yet, and return its status."""
@@ -280,6 +283,7 @@ class Cell:
         try:
             self._check_parts()
             release = self._released()
+            self.spent = spent(release.charges, self.work.job.scenario)
             timings["training"] = time.monotonic() - started
             if not self.here.finished:
                 self._write(release)
@@ -301,7 +305,8 @@ class Cell:
 
     def _finish(self, status: str, reason: str, timings: Mapping[str, float]) -> None:
         write_json(self.here.path / "timings.json", timings)
-        self.here.finish({"status": status, "reason": reason, "row": self.base} | self._facts())
+        row = self.base | self._claim("")
+        self.here.finish({"status": status, "reason": reason, "row": row} | self._facts())
 
     def score_id(self, kind: str, choice: Choice) -> str:
         """Return the name of everything that decides one metric's numbers on this cell."""
@@ -333,9 +338,26 @@ class Cell:
             "settings": json.dumps(settings, sort_keys=True, default=str) if settings else "",
             "seed": job.seed,
             "server_sees": "updates" if several else "",
-            "dp": "none",
-            "unit": "patient",
+            **self._promise(),
         }
+
+    def _promise(self) -> dict[str, Any]:
+        promise = promised(self.work.job.scenario.privacy, "privacy")
+        if promise is None or self.regime == "control":
+            return {"dp": "none", "unit": "patient"}
+        return {
+            "dp": "simulated",
+            "unit": promise.unit,
+            "epsilon": promise.epsilon,
+            "delta": promise.delta,
+        }
+
+    def _claim(self, site: str) -> dict[str, float]:
+        """Return what the patients of a hospital gave away, and the most of any hospital."""
+        if not self.spent:
+            return {}
+        found = {"epsilon_max": max(one.epsilon for one in self.spent.values())}
+        return found | ({"epsilon_site": self.spent[site].epsilon} if site in self.spent else {})
 
     def _facts(self) -> dict[str, Any]:
         """Return what else the cell's file says about the world."""
@@ -349,6 +371,11 @@ class Cell:
             },
             "records": world.m,
             "heterogeneity": world.heterogeneity,
+            **(
+                {"privacy": {s: _plainly(one) for s, one in self.spent.items()}}
+                if self.spent
+                else {}
+            ),
         }
 
     def _check_parts(self) -> None:
@@ -378,7 +405,11 @@ class Cell:
         if self.regime == "control":
             return Published({"": self._control()})
         if self.here.finished:
-            return Published(self._read(), read_parquet(self.here.path / "ledger.parquet"))
+            return Published(
+                self._read(),
+                read_parquet(self.here.path / "ledger.parquet"),
+                charges=self._charged(),
+            )
         self.work.note(f"training {self.regime}")
         return self.work.trainer.release(self.regime)  # type: ignore[arg-type]
 
@@ -410,10 +441,17 @@ class Cell:
         write_parquet(folder / "history.parquet", release.history)
         if len(release.remarks):
             write_parquet(folder / "remarks.parquet", release.remarks)
+        if len(release.charges):
+            write_parquet(folder / "charges.parquet", release.charges)
 
     def _read(self) -> dict[str, Cohort]:
         """Return the records of a finished cell."""
         return written(self.here.path / "synthetic", self.work.world.schema)
+
+    def _charged(self) -> pd.DataFrame:
+        """Return what a finished cell's hospitals were charged."""
+        file = self.here.path / "charges.parquet"
+        return read_parquet(file) if file.is_file() else pd.DataFrame()
 
     def _score(self, models: Mapping[str, Cohort], ledger: pd.DataFrame | None) -> None:
         world = self.work.world
@@ -433,7 +471,11 @@ class Cell:
                 found: Iterator[Answer] = answers(world, name, metric, views, ledger)
             else:
                 found = self._attacked(name, choice, models)
-            rows = [{**self.base, "score_id": score_id, **answer.row()} for answer in found]
+            said = [answer.row() for answer in found]
+            rows = [
+                {**self.base, **self._claim(r["site"] or r["model"]), "score_id": score_id, **r}
+                for r in said
+            ]
             write_parquet(file, measures(rows))
 
     def _attacked(
@@ -460,6 +502,24 @@ class Cell:
 
 class _NotApplicable(Exception):
     """The generator does not handle a part of this cohort."""
+
+
+def spent(charges: pd.DataFrame, scenario: Scenario) -> dict[str, Spent]:
+    """Return what every hospital's charges cost together; nothing where nothing is promised."""
+    promise = promised(scenario.privacy, "privacy")
+    if promise is None or charges.empty:
+        return {}
+    found = {}
+    for site, mine in charges.groupby("site", sort=True):
+        told = [
+            Charge("", str(w), float(n)) for w, n in zip(mine["what"], mine["noise"], strict=True)
+        ]
+        found[str(site)] = Accountant(charges=told).spent(promise.delta)
+    return found
+
+
+def _plainly(one: Spent) -> dict[str, float]:
+    return {"epsilon": one.epsilon, "epsilon_rdp": one.epsilon_rdp}
 
 
 def written(folder: Path, schema: Schema) -> dict[str, Cohort]:

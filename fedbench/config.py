@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
 
 from fedbench.errors import SpecError
-from fedbench.federation.study import Choice
+from fedbench.federation.study import Choice, promised
 from fedbench.kinds import ATTACKS, CODECS, DATASETS, GENERATORS, METRICS, PARTITIONERS, STRATEGIES
 from fedbench.overrides import NAMED, Overrides, added, changed, narrowed, word
 from fedbench.partition import Parts
@@ -127,10 +127,7 @@ class Scenario:
                 f"{what} participation is {self.participation}; "
                 "expected a share above 0 and at most 1."
             )
-        if self.privacy != Choice("none"):
-            raise SpecError(
-                f"{what} privacy {self.privacy.name!r} is not available; expected 'none'."
-            )
+        promised(self.privacy, f"{what} privacy")
 
 
 @dataclass(frozen=True, kw_only=True)

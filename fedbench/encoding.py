@@ -16,9 +16,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
-from fedbench.data import Cohort, Feature, Schema, cohort_from_table
+from fedbench.data import Cohort, Feature, Part, Schema, cohort_from_table
 
-__all__ = ["BINS", "Encoder", "Records", "edges", "summarize"]
+__all__ = ["BINS", "Encoder", "Records", "edges", "settled", "summarize"]
 
 BINS = 64
 """Bins of a numeric column on its public range, without those of the bounds themselves."""
@@ -119,6 +119,49 @@ def _counted(cohort: Cohort, feature: Feature) -> Ints:
     height = _height(cohort.schema, feature)
     flat = np.bincount(rows * (bins + 1) + place, minlength=height * (bins + 1))
     return flat.reshape(height, bins + 1)
+
+
+def settled(schema: Schema, counts: Mapping[str, Floats], patients: float) -> dict[str, Floats]:
+    """Return noised counts as counts that could have been.
+
+    The nearest counts (Euclidean) without negative ones that add up to how many patients the
+    feature applies to, which other features tell. Looks at nothing but what was released.
+    """
+    found: dict[str, Floats] = {}
+
+    def settle(feature: Feature) -> Floats:
+        name = feature.name
+        if name not in found:
+            total = patients
+            if feature.needs:
+                needed = settle(schema.feature(feature.needs))
+                total = float(needed.sum() - needed[..., -1].sum())
+            # Whatever else is not known of a patient, how her follow-up ended is.
+            seen = counts[name][..., :-1] if feature.part is Part.OUTCOME else counts[name]
+            if feature.given and not feature.needs:
+                levels = settle(schema.feature(feature.given))
+                sizes = levels[:-1] + np.eye(len(levels) - 1)[0] * levels[-1]
+                rows = zip(seen, sizes.tolist(), strict=True)
+                mine = np.stack([_nearest(row, size) for row, size in rows])
+            else:
+                mine = _nearest(seen.ravel(), total).reshape(seen.shape)
+            found[name] = np.zeros_like(counts[name])
+            found[name][..., : mine.shape[-1]] = mine
+        return found[name]
+
+    return {feature.name: settle(feature) for feature in schema.features}
+
+
+def _nearest(values: Floats, total: float) -> Floats:
+    """Return the nearest numbers that are not negative and add up to ``total``.
+
+    >>> _nearest(np.array([3.0, 1.0, -1.0]), 2.0).tolist()
+    [2.0, 0.0, 0.0]
+    """
+    falling = np.sort(values)[::-1]
+    cuts = (np.cumsum(falling) - total) / np.arange(1, len(values) + 1)
+    last = int(np.flatnonzero(falling > cuts)[-1]) if total > 0 else 0
+    return np.maximum(values - cuts[last], 0.0) if total > 0 else np.zeros_like(values)
 
 
 @dataclass(frozen=True)

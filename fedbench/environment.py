@@ -21,6 +21,7 @@ __all__ = ["SOURCES", "describe", "source_digest", "versions"]
 PACKAGES = ("torch", "numpy", "flwr", "scipy", "scikit-learn", "lifelines", "pandas", "pyarrow")
 
 TRAINING = [
+    "accounting",
     "coding",
     "crosswalk",
     "data",

@@ -18,7 +18,7 @@ from fedbench.privacy import Budget, Unlimited
 from fedbench.seeds import Rng, Seeds
 from fedbench.strategy import Combined, Correction, Memory, Message, Update
 
-__all__ = ["Generator", "Local", "Phase", "Site", "State", "Statistic"]
+__all__ = ["Generator", "Local", "Phase", "Site", "State", "Statistic", "shortened"]
 
 State = Message
 """All that the server holds."""
@@ -26,10 +26,14 @@ State = Message
 
 @dataclass(frozen=True)
 class Phase:
-    """A stage of training; without ``rounds`` it takes as many as the scenario says."""
+    """A stage of training; without ``rounds`` it takes as many as the scenario says.
+
+    ``share`` is its part of the privacy budget, beside those of the other phases.
+    """
 
     name: str
     rounds: int | None = None
+    share: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -123,9 +127,27 @@ class Statistic(Generator):
 
     def update(self, phase: Phase, message: Message, site: Site, local: Local, rng: Rng) -> Update:
         totals: dict[str, NDArray[Any]] = {}
-        for block in site.records.blocks():
-            for name, values in self.features(phase, message, block, site.encoder).items():
-                totals[name] = totals.get(name, 0.0) + np.sum(values, axis=0)
         private = not isinstance(local.budget, Unlimited)
         bound = self.bound(phase, site.encoder) if private else float("inf")
+        for block in site.records.blocks():
+            features = self.features(phase, message, block, site.encoder)
+            for name, values in (shortened(features, bound) if private else features).items():
+                totals[name] = totals.get(name, 0.0) + np.sum(values, axis=0)
         return Update(sums=local.budget.release(totals, bound), weight=float(len(site.records)))
+
+
+def shortened(features: Message, bound: float) -> Message:
+    """Scale every patient whose L2 norm over all features is above ``bound`` down to it.
+
+    >>> shortened({"x": np.array([[3.0, 4.0], [0.3, 0.4]])}, 1.0)["x"].tolist()
+    [[0.6, 0.8], [0.3, 0.4]]
+    """
+    flat = [
+        np.reshape(values, (len(values), -1)).astype(np.float64) for values in features.values()
+    ]
+    norms = np.sqrt(sum((values**2).sum(axis=1) for values in flat))
+    factor = np.minimum(1.0, bound / np.maximum(norms, 1e-300))
+    return {
+        name: np.reshape(factor, (-1, *[1] * (np.ndim(values) - 1))) * values
+        for name, values in features.items()
+    }

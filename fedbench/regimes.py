@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
 from typing import Any
@@ -21,8 +21,12 @@ from fedbench.generator import Generator, Statistic
 from fedbench.kinds import GENERATORS
 from fedbench.world import World, renamed
 
-__all__ = ["Release", "Trainer"]
+__all__ = ["CHARGES", "Release", "Trainer"]
 
+_POOLED = "all"
+"""The one site that has everybody's records."""
+
+CHARGES = ("site", "what", "noise")
 LEDGER = ("phase", "round", "site", "way", "bytes")
 
 
@@ -32,13 +36,15 @@ class Release:
 
     ``records`` is keyed by the model's name: empty for a model of everybody. Each holds enough
     for fidelity and for privacy, which use prefixes. ``remarks`` are the strategy's (columns
-    ``site``, ``name``, ``value``).
+    ``site``, ``name``, ``value``). ``charges`` are those of the privacy accountants (columns
+    ``site``, ``what``, ``noise``); a training on pooled records is charged to all sites alike.
     """
 
     records: Mapping[str, Cohort]
     ledger: pd.DataFrame | None = None
     history: pd.DataFrame = field(default_factory=pd.DataFrame)
     remarks: pd.DataFrame = field(default_factory=pd.DataFrame)
+    charges: pd.DataFrame = field(default_factory=pd.DataFrame)
 
 
 @dataclass
@@ -66,17 +72,31 @@ class Trainer:
                     pd.DataFrame(together.ledger, columns=list(LEDGER)),
                     pd.DataFrame(together.history),
                     pd.DataFrame(together.remarks),
+                    charges=_charges([together]),
                 )
             case "centralized":
                 pooled = self.centralized()
                 return Release(
-                    {"": self._sampled("centralized", pooled)}, self._pooling(), _history(pooled)
+                    {"": self._sampled("centralized", pooled)},
+                    self._pooling(),
+                    _history(pooled),
+                    charges=_charges([pooled], self.world.sites),
                 )
             case "local":
                 alone = {site: self._sampled(site, self.alone(site)) for site in self.world.sites}
-                return Release(alone, _ledger([]), _histories(self._locals()))
+                return Release(
+                    alone,
+                    _ledger([]),
+                    _histories(self._locals()),
+                    charges=_charges(self._locals().values()),
+                )
             case "mixture":
-                return Release({"": self._mixed()}, self._models(), _histories(self._locals()))
+                return Release(
+                    {"": self._mixed()},
+                    self._models(),
+                    _histories(self._locals()),
+                    charges=_charges(self._locals().values()),
+                )
 
     def federated(self) -> Trained:
         """Train on all sites together."""
@@ -86,11 +106,12 @@ class Trainer:
         """Train on everybody's records in one place.
 
         A generator fitted by sums has the same model either way (a test holds it to 1e-9), so
-        its federated training serves.
+        its federated training serves; but not where every site adds noise of its own.
         """
-        if isinstance(self.generator, Statistic):
+        exact = self.world.scenario.privacy.name == "none"
+        if isinstance(self.generator, Statistic) and exact:
             return self.federated()
-        return self._train("centralized", {"all": self.world.train})
+        return self._train("centralized", {_POOLED: self.world.train})
 
     def alone(self, site: str) -> Trained:
         """Train on one site's own records."""
@@ -194,6 +215,18 @@ def _stored(cohort: Cohort) -> int:
             table.to_parquet(buffer, index=False, compression="zstd")
             total += buffer.tell()
     return total
+
+
+def _charges(trained: Iterable[Trained], everybody: Sequence[str] = ()) -> pd.DataFrame:
+    """Return what was charged, in order; to everybody, if they are named."""
+    rows = [
+        (name, charge.what, charge.noise)
+        for one in trained
+        for site, accountant in one.accountants.items()
+        for name in (everybody or (site,))
+        for charge in accountant.charges
+    ]
+    return pd.DataFrame(rows, columns=list(CHARGES))
 
 
 def _history(trained: Trained) -> pd.DataFrame:

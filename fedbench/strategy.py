@@ -34,22 +34,30 @@ Memory = MutableMapping[str, NDArray[Any]]
 
 @dataclass(frozen=True)
 class Update:
-    """What one site says after a round. All of it crosses the wire."""
+    """What one site says after a round. All of it crosses the wire.
+
+    ``noise`` is the standard deviation of the noise in every number of ``sums``.
+    """
 
     parameters: Message = field(default_factory=dict)
     sums: Message = field(default_factory=dict)
     weight: float = 0.0
     steps: int = 0
     control: Message = field(default_factory=dict)
+    noise: float = 0.0
 
 
 @dataclass(frozen=True)
 class Combined:
-    """What the sites said together: averaged parameters, added sums, and who took part."""
+    """What the sites said together: averaged parameters, added sums, and who took part.
+
+    ``noise`` is the standard deviation of the noise in every number of ``sums``.
+    """
 
     parameters: Message
     sums: Message
     sites: tuple[str, ...]
+    noise: float = 0.0
 
 
 @dataclass(frozen=True)

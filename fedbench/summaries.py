@@ -271,7 +271,8 @@ def _gains(by_regime: Mapping[str, Sequence[Row]], sizes: Mapping[str, int]) -> 
             words = f"over {other}"
             found += [
                 base
-                | {"site": site, "group": words, "weak": ours[key][site]["weak"]}
+                | {"site": site, "group": words}
+                | {k: ours[key][site][k] for k in ("weak", "epsilon_site") if k in ours[key][site]}
                 | gain.columns()
                 for site, gain in gains.items()
             ]
@@ -423,7 +424,7 @@ def _blank(row: Row) -> Row:
     keep = {
         k: v
         for k, v in row.items()
-        if k not in (*gone, "n_members", "n_nonmembers", "twins_removed")
+        if k not in (*gone, "n_members", "n_nonmembers", "twins_removed", "epsilon_site")
     }
     return keep | {"status": "done", "reason": "", "weak": ""}
 

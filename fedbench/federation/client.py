@@ -10,30 +10,35 @@ import fedbench.federation  # noqa: F401  isort: skip  (switches telemetry off b
 
 from collections.abc import Iterator, MutableMapping
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
+from hashlib import sha256
 from typing import Any
 
-from flwr.app import ArrayRecord, ConfigRecord, Context, Message, RecordDict
+import numpy as np
+from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.clientapp.typing import ClientAppCallable
 from numpy.typing import NDArray
 
 from fedbench.codec import Codec
 from fedbench.encoding import summarize
-from fedbench.errors import ContractError, FedbenchError, SpecError
+from fedbench.errors import ContractError, FedbenchError, SpecError, Unsupported
 from fedbench.federation.door import array_of, arrays_in, pack, packed, part
 from fedbench.federation.sites import SiteSource, source_of
 from fedbench.federation.study import Study
 from fedbench.generator import Generator, Local, Phase, Site
 from fedbench.kinds import CODECS, GENERATORS, STRATEGIES
-from fedbench.privacy import Unlimited
+from fedbench.privacy import Budget, Noised, Stake, Unlimited, noises
 from fedbench.strategy import Strategy, Update
 
 __all__ = ["ENCODER", "client"]
 
 ENCODER = "encoder"
 """The phase in which the sites agree on an encoder."""
+
+_PATIENTS = "(patients)"
+"""Stands beside the features: how many patients there are."""
 
 
 def discreet(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
@@ -58,7 +63,7 @@ def enrol(message: Message, context: Context) -> Message:
     for built in (_study, _generator, _strategy, _codec):
         built.cache_clear()
     context.state["study"] = part(message.content, "study", ConfigRecord)
-    for name in ("encoder", "memory"):
+    for name in ("encoder", "memory", "said"):
         context.state.pop(name, None)
     desk = Desk(context)
     desk.check()
@@ -145,9 +150,55 @@ class Desk:
     def summarize(self) -> Update:
         """Count, so that an encoder can be agreed."""
         cohort = self.source.train(self.site, self.study)
-        return Update(
-            sums=Unlimited().release(summarize(cohort), len(cohort.schema.features) ** 0.5),
-            weight=float(len(cohort)),
+        # Each patient is in one bin of every feature, and one of the patients.
+        counts = {**summarize(cohort), _PATIENTS: np.array([float(len(cohort))])}
+        budget = self.budget(ENCODER, 0)
+        sums = dict(budget.release(counts, len(counts) ** 0.5))
+        patients = float(sums.pop(_PATIENTS)[0])
+        if not isinstance(budget, Noised):
+            return Update(sums=sums, weight=patients)
+        patients = max(1.0, round(patients))
+        if patients * 10 * budget.promise.delta > 1:
+            raise Unsupported(
+                f"Privacy with delta {budget.promise.delta:g} means little for the about "
+                f"{patients:.0f} patients of {self.site}; ask for at most {0.1 / patients:.1g}."
+            )
+        self.context.state["said"] = MetricRecord({"patients": patients})
+        return Update(sums=sums, weight=patients, noise=budget.scale[-1])
+
+    def budget(self, phase: str, round: int) -> Budget:
+        """Return what this site may say in one message."""
+        promise = self.study.promise
+        if promise is None:
+            return Unlimited()
+        stakes = [
+            Stake(p.name, p.rounds or self.study.rounds, p.share) for p in self.generator.phases()
+        ]
+        return Noised(
+            promise=promise,
+            accountant=self.source.accountant(self.site),
+            run=sha256(self.asked.encode()).hexdigest()[:16],
+            what=f"{phase} {round}",
+            noise=noises(promise, ENCODER, stakes)[phase],
+            normals=self.source.normals(self.study.seeds.child("secret", self.site, phase, round)),
+        )
+
+    def private(self, found: Update, budget: Noised) -> Update:
+        """Return what was released in place of what was counted.
+
+        Raises:
+            Unsupported: something would leave that was not noised.
+        """
+        if found.parameters or found.control or not budget.covers(found.sums):
+            raise Unsupported(
+                f"{self.study.generator.name} does not learn with differential privacy: what it "
+                "sends is not all noised."
+            )
+        said = part(self.context.state, "said", MetricRecord)
+        return replace(
+            found,
+            weight=float(said["patients"]),  # type: ignore[arg-type]
+            noise=budget.scale[-1] if budget.scale else 0.0,
         )
 
     def update(self, content: RecordDict) -> Update:
@@ -164,6 +215,7 @@ class Desk:
             rounds=int(heading["rounds"]),  # type: ignore[arg-type]
             streams=self.study.seeds.child(phase.name, round),
             correction=self.strategy.correct(extra, memory),
+            budget=self.budget(phase.name, round),
             steps=self.study.steps,
             device=self.study.device,
         )
@@ -176,6 +228,8 @@ class Desk:
             raise ContractError(
                 f"{self.study.generator.name}: update returned {found!r:.80}; expected an Update."
             )
+        if isinstance(local.budget, Noised):
+            found = self.private(found, local.budget)
         return self.strategy.learn(found, extra, memory)
 
     def _allow(self, what: str, name: str) -> None:

@@ -184,7 +184,10 @@ def pack(update: Update, codec: Codec) -> RecordDict:
         "sums": update.sums,
     }
     content = RecordDict({name: record_of(part) for name, part in parts.items() if part})
-    content["facts"] = MetricRecord({"weight": float(update.weight), "steps": int(update.steps)})
+    facts: dict[str, int | float] = {"weight": float(update.weight), "steps": int(update.steps)}
+    if update.noise:
+        facts["noise"] = float(update.noise)
+    content["facts"] = MetricRecord(dict(facts))
     return content
 
 
@@ -197,6 +200,7 @@ def unpack(content: RecordDict, codec: Codec) -> Update:
         sums=arrays_in(content, "sums"),
         weight=float(facts["weight"]),  # type: ignore[arg-type]
         steps=int(facts["steps"]),  # type: ignore[arg-type]
+        noise=float(facts.get("noise", 0.0)),  # type: ignore[arg-type]
     )
 
 

@@ -15,6 +15,7 @@ from flwr.supercore.run import Run
 # Private to flwr: messages cannot be built without it. Touched here and nowhere else.
 from flwr.supercore.task_identity import TaskIdentity
 
+from fedbench.accounting import Accountant
 from fedbench.data import Cohort, Schema
 from fedbench.encoding import Encoder
 from fedbench.federation.client import client
@@ -94,7 +95,10 @@ class InProcessGrid(Grid):
 
 @dataclass(frozen=True)
 class Trained:
-    """What a federation leaves: encoder, model, who said how much when, what was noticed."""
+    """What a federation leaves: encoder, model, who said how much when, what was noticed.
+
+    ``accountants`` has those of the sites, which without differential privacy are none.
+    """
 
     schema: Schema
     encoder: Encoder
@@ -102,6 +106,7 @@ class Trained:
     ledger: Mapping[str, list[Any]]
     history: Mapping[str, list[Any]]
     remarks: Mapping[str, list[Any]]
+    accountants: Mapping[str, Accountant]
 
 
 def identify() -> None:
@@ -132,6 +137,7 @@ def train(
         ledger=dict(state.config_records["ledger"]),  # type: ignore[arg-type]
         history=dict(state.config_records["history"]),  # type: ignore[arg-type]
         remarks=dict(state.config_records["remarks"]),  # type: ignore[arg-type]
+        accountants=source.accountants,
     )
 
 

@@ -8,7 +8,7 @@ import json
 import logging
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
@@ -19,7 +19,7 @@ from flwr.serverapp import Grid, ServerApp
 from flwr.serverapp.strategy import Strategy as FlowerStrategy
 
 from fedbench.data import Schema
-from fedbench.encoding import Encoder
+from fedbench.encoding import Encoder, settled
 from fedbench.errors import FedbenchError, SpecError
 from fedbench.federation.client import ENCODER
 from fedbench.federation.door import Ledger, call, part, record_of, unpack
@@ -92,7 +92,7 @@ class Federation:
         for index, phase in enumerate(self.generator.phases()):
             rng = self.study.seeds.child("start", phase.name).rng()
             self.state = self.generator.start(phase, state, self.encoder, rng)
-            self.remembered = self.strategy.meet(self.counts)
+            self.remembered = self.strategy.meet(self.counts, self.noise)
             rounds = phase.rounds or self.study.rounds
             Rounds(self, phase, index, rounds).start(self.grid, ArrayRecord(), rounds)
             state = self.state
@@ -132,11 +132,20 @@ class Federation:
         if set(updates) != set(self.roster):
             raise FedbenchError("Not every site sent its counts, so no encoder can be agreed.")
         self.counts = updates
-        return Encoder(self.schema, added(updates))
+        counts = added(updates)
+        if self.noise:
+            patients = sum(update.weight for update in updates.values())
+            counts = settled(self.schema, counts, patients)
+        return Encoder(self.schema, counts)
+
+    @property
+    def noise(self) -> float:
+        """Standard deviation of the noise in every count that a site sent."""
+        return max(update.noise for update in self.counts.values())
 
     def remarks(self) -> dict[str, Any]:
         """Return what the strategy noticed about the sites, as columns."""
-        noticed = self.strategy.remarks(self.counts)
+        noticed = self.strategy.remarks(self.counts, self.noise)
         return {name: [getattr(one, name) for one in noticed] for name in ("site", "name", "value")}
 
     def tell(self, site: str, content: RecordDict) -> Message:
@@ -198,6 +207,8 @@ class Rounds(FlowerStrategy):
         combined, fed.remembered = fed.strategy.combine(
             fed.state, updates, fed.remembered, seeds.child("combine").rng()
         )
+        noise = float(np.sqrt(sum(update.noise**2 for update in updates.values())))
+        combined = replace(combined, noise=noise)
         fed.state = fed.generator.fold(
             self.phase, fed.state, combined, fed.encoder, seeds.child("fold").rng()
         )

@@ -5,21 +5,25 @@ from __future__ import annotations
 import fedbench.federation  # noqa: F401  isort: skip  (switches telemetry off before flwr)
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 from uuid import uuid4
 
+import numpy as np
 from flwr.app import ArrayRecord
+from numpy.typing import NDArray
 
+from fedbench.accounting import Accountant
 from fedbench.data import Cohort, Schema, read_cohort
 from fedbench.encoding import Encoder, Records
-from fedbench.errors import DataError, SpecError
+from fedbench.errors import DataError, SpecError, Unsupported
 from fedbench.federation.door import arrays_of
 from fedbench.federation.study import Study
 from fedbench.kinds import DATASETS
 from fedbench.partition import Parts, split_site
+from fedbench.privacy import os_normals
 from fedbench.seeds import Seeds
 
 __all__ = ["Dealt", "Folder", "SiteSource", "source_of"]
@@ -33,6 +37,14 @@ class SiteSource(ABC):
     @abstractmethod
     def train(self, site: str, study: Study) -> Cohort:
         """Return the training records of ``site``."""
+
+    @abstractmethod
+    def accountant(self, site: str) -> Accountant:
+        """Return where this site writes down what its releases cost."""
+
+    @abstractmethod
+    def normals(self, stream: Seeds) -> Callable[[int], NDArray[np.float64]]:
+        """Return a source of the noise of one message."""
 
     def encoder(self, site: str, schema: Schema, agreed: ArrayRecord) -> Encoder:
         """Return the encoder that the sites agreed on."""
@@ -53,6 +65,7 @@ class Dealt(SiteSource):
         default_factory=dict
     )
     _encoded: dict[tuple[str, str], Records] = field(default_factory=dict)
+    accountants: dict[str, Accountant] = field(default_factory=dict)
 
     def __enter__(self) -> Self:
         _DEALT[self.token] = self
@@ -68,6 +81,14 @@ class Dealt(SiteSource):
 
     def train(self, site: str, study: Study) -> Cohort:
         return self.cohorts[site]
+
+    def accountant(self, site: str) -> Accountant:
+        """Return one that lives as long as this training: nothing outlasts it unreported."""
+        return self.accountants.setdefault(site, Accountant())
+
+    def normals(self, stream: Seeds) -> Callable[[int], NDArray[np.float64]]:
+        """Return seeded noise, so that runs repeat; whoever knows the seed can take it off."""
+        return stream.rng().standard_normal
 
     def encoder(self, site: str, schema: Schema, agreed: ArrayRecord) -> Encoder:
         key = (site, tuple((name, array.data) for name, array in agreed.items()))
@@ -87,6 +108,12 @@ class Folder(SiteSource):
     """A hospital's own folder of tables; it splits its patients itself."""
 
     path: Path
+
+    def accountant(self, site: str) -> Accountant:
+        raise Unsupported("A site with records of its own cannot keep a promise of privacy yet.")
+
+    def normals(self, stream: Seeds) -> Callable[[int], NDArray[np.float64]]:
+        return os_normals
 
     def train(self, site: str, study: Study) -> Cohort:
         if not self.path.is_dir():

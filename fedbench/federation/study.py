@@ -8,9 +8,11 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from fedbench.errors import SpecError
+from fedbench.privacy import PROMISES, Patient
 from fedbench.seeds import Seeds
+from fedbench.tables import build
 
-__all__ = ["Choice", "Study"]
+__all__ = ["Choice", "Study", "promised"]
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,11 @@ class Study:
     device: str = "cpu"
 
     @property
+    def promise(self) -> Patient | None:
+        """What is promised to patients; None without differential privacy."""
+        return promised(self.privacy, "The study's privacy")
+
+    @property
     def seeds(self) -> Seeds:
         """The root of this training's random streams."""
         return Seeds(self.seed).child("train", *self.path)
@@ -67,3 +74,17 @@ class Study:
             return cls(**values)
         except (TypeError, KeyError, ValueError) as error:
             raise SpecError(f"This is not a study: {error}.") from None
+
+
+def promised(choice: Choice, where: str) -> Patient | None:
+    """Return the promise of this name and these settings; None for ``none``.
+
+    Raises:
+        SpecError: there is none, or a setting does not fit; starts with ``where``.
+    """
+    if choice.name == "none" and not choice.settings:
+        return None
+    if choice.name not in PROMISES:
+        known = ", ".join(map(repr, ("none", *PROMISES)))
+        raise SpecError(f"{where} {choice.name!r} is not known; expected one of {known}.")
+    return build(PROMISES[choice.name], choice.settings, where)

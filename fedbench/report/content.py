@@ -16,6 +16,7 @@ from fedbench.report.again import again
 from fedbench.report.controls import checks
 from fedbench.report.notes import GLOSSARY, caveats, introduction, reading
 from fedbench.report.numbers import Numbers, finite
+from fedbench.report.privacy import privacy
 from fedbench.report.sentences import about, headline
 from fedbench.report.words import measure
 from fedbench.report.world import World, worlds
@@ -128,6 +129,7 @@ def _world(run: RunDir, world: World, suite: Json, table: pd.DataFrame) -> Json:
         "baseline": tables.baseline(world),
         "tradeoff": tables.tradeoff(world),
         "hospitals": tables.hospitals(world),
+        "privacy": privacy(run, world),
         "everything": tables.everything(world),
         "numbers": [number.plain() for number in world.numbers],
     }

@@ -67,6 +67,7 @@ def _world(world: Json) -> list[str]:
         *_list("Controls", [_check(check, world) for check in world["controls"]], level=3),
         *_main(world["main"], "" if _given(world) else ", on all hospitals' patients together"),
         *_baseline(world["baseline"]),
+        *_privacy(world["privacy"]),
         *_hospitals(world["hospitals"]),
         *_everything(world["everything"], "" if _given(world) else " over all hospitals"),
     ]
@@ -189,6 +190,25 @@ def _baseline(found: Json | None) -> list[str]:
     said = "A model of real records that knows only how often and when patients came reaches"
     little = "Utility that is no higher means little."
     return ["", f"{said} {safe(found['title'])} {_cell(found['cell'])}. {little}"]
+
+
+def _privacy(found: Json | None) -> list[str]:
+    if found is None:
+        return []
+    rows = [
+        [
+            row["generator"],
+            row["regime"],
+            f"{row['most']:.3g}",
+            ", ".join(
+                f"{one['site']} {one['epsilon']:.3g} ({one['epsilon_rdp']:.3g})"
+                for one in row["sites"]
+            ),
+        ]
+        for row in found["rows"]
+    ]
+    heads = ["generator", "regime", "largest epsilon", "epsilon of each hospital (by RDP)"]
+    return ["", f"### {safe(found['title'])}", "", safe(found["text"]), "", table(heads, rows)]
 
 
 def _hospitals(found: Json | None) -> list[str]:

@@ -257,7 +257,17 @@ def test_none_is_left_out() -> None:
         (
             "rounds = 2",
             'privacy = { name = "dp-sgd", epsilon = 1.0 }',
-            "The scenario 'mixed': privacy 'dp-sgd' is not available; expected 'none'.",
+            "The scenario 'mixed': privacy 'dp-sgd' is not known; expected one of 'none', 'patien",
+        ),
+        (
+            "rounds = 2",
+            'privacy = { name = "patient", epsilon = 0 }',
+            "The scenario 'mixed': privacy: 'epsilon' is 0; expected more than 0",
+        ),
+        (
+            "rounds = 2",
+            'privacy = "patient"',
+            "The scenario 'mixed': privacy: 'epsilon' is missing.",
         ),
         ('partition = { name = "natural" }', "", "'scenarios.clinics.partition' is missing."),
         (

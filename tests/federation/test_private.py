@@ -1,0 +1,199 @@
+"""Differential privacy through the Flower apps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+from flwr.app import ArrayRecord, Message
+
+from fedbench.baselines.copula import Copula
+from fedbench.data import Cohort
+from fedbench.encoding import summarize
+from fedbench.errors import SpecError, Unsupported
+from fedbench.federation.door import arrays_of
+from fedbench.federation.inprocess import train
+from fedbench.federation.strategies.fedavg import FedAvg
+from fedbench.federation.study import Choice, Study
+from fedbench.generator import Local, Phase, Site
+from fedbench.kinds import GENERATORS
+from fedbench.seeds import Rng
+from fedbench.strategy import Message as Arrays
+from fedbench.strategy import Update
+
+DELTA = 1e-5
+
+
+def private(study: Study, epsilon: float = 4.0, **settings: Any) -> Study:
+    return replace(study, privacy=Choice("patient", {"epsilon": epsilon, **settings}))
+
+
+@pytest.mark.parametrize("generator", ["independent", "copula"])
+def test_every_site_spends_what_was_promised_and_no_more(
+    generator: str, study: Study, sites: Mapping[str, Cohort]
+) -> None:
+    trained = train(private(replace(study, generator=Choice(generator)), delta=DELTA), sites)
+    assert sorted(trained.accountants) == list(study.sites)
+    for accountant in trained.accountants.values():
+        spent = accountant.spent(DELTA)
+        assert 3.999 < spent.epsilon <= 4.0
+        assert spent.epsilon < spent.epsilon_rdp < 5.0
+        releases = [charge.what for charge in accountant.charges]
+        assert releases == ["encoder 0", "moments 0"][: 1 + (generator == "copula")]
+    assert not train(study, sites).accountants
+
+
+@pytest.mark.parametrize("generator", ["independent", "copula"])
+@pytest.mark.parametrize("epsilon", [0.1, 1.0, 50.0])
+def test_what_was_learned_from_noise_still_writes_records(
+    generator: str, epsilon: float, study: Study, sites: Mapping[str, Cohort]
+) -> None:
+    study = replace(study, generator=Choice(generator))
+    trained = train(private(study, epsilon), sites)
+    model = GENERATORS.build(generator)
+    written = model.sample(trained.state, trained.encoder, 200, np.random.default_rng(0))
+    assert len(written) == 200
+    assert all(np.isfinite(array).all() for array in trained.state.values())
+
+
+def heard(study: Study, sites: Mapping[str, Cohort]) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    said = []
+
+    def tap(message: Message) -> None:
+        if "facts" in message.content:
+            sums = message.content.get("sums", ArrayRecord())
+            said.append((arrays_of(sums), dict(message.content["facts"])))  # type: ignore[arg-type]
+
+    train(study, sites, tap)
+    return said
+
+
+def test_nothing_exact_crosses(study: Study, sites: Mapping[str, Cohort]) -> None:
+    exact, noised = heard(study, sites), heard(private(study), sites)
+    assert len(exact) == len(noised) == 6
+    for (open_sums, open_facts), (sums, facts) in zip(exact, noised, strict=True):
+        assert set(sums) == set(open_sums)
+        assert facts["noise"] > 0
+        assert "noise" not in open_facts
+    for (open_sums, _), (sums, _) in zip(exact[:3], noised[:3], strict=True):
+        apart = np.concatenate([(sums[name] != open_sums[name]).ravel() for name in sums])
+        assert apart.mean() > 0.98, "more alike than chance on a grid allows"
+    for sums, _ in noised[3:]:
+        assert (sums["counts"] != np.round(sums["counts"])).mean() > 0.9
+    counted = [facts["weight"] for _, facts in noised]
+    assert counted[:3] == counted[3:], "the number of patients is told once"
+    assert counted[:3] != [150, 100, 62]
+
+
+def test_the_noise_is_that_of_the_charge(study: Study, sites: Mapping[str, Cohort]) -> None:
+    told = heard(private(study, 1.0, delta=DELTA), sites)
+    accountants = train(private(study, 1.0, delta=DELTA), sites).accountants
+    features = len(sites["north"].schema.features) + 1
+    for (sums, facts), site in zip(told[:3], study.sites, strict=True):
+        charge = accountants[site].charges[0]
+        assert facts["noise"] == pytest.approx(charge.noise * features**0.5)
+        exact = summarize(sites[site])
+        noise = np.concatenate([(sums[name] - exact[name]).ravel() for name in exact])
+        assert noise.std() == pytest.approx(facts["noise"], rel=6 / (2 * len(noise)) ** 0.5)
+
+
+def test_a_strategy_is_told_how_large_the_noise_is(
+    study: Study, sites: Mapping[str, Cohort], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    met: list[float] = []
+
+    def meet(_: FedAvg, counts: Mapping[str, Update], noise: float = 0.0) -> Arrays:
+        met.extend([noise, *(update.noise for update in counts.values())])
+        return {}
+
+    monkeypatch.setattr(FedAvg, "meet", meet)
+    train(private(study), sites)
+    assert met[0] > 1
+    assert set(met) == {met[0]}
+    met.clear()
+    train(study, sites)
+    assert set(met) == {0.0}
+
+
+def test_more_privacy_is_more_noise(study: Study, sites: Mapping[str, Cohort]) -> None:
+    exact = train(study, sites).encoder.counts
+    off = []
+    for epsilon in (0.1, 1.0, 10.0, 100.0):
+        counts = train(private(study, epsilon), sites).encoder.counts
+        off.append(sum(float(np.abs(counts[name] - exact[name]).sum()) for name in exact))
+    assert off == sorted(off, reverse=True)
+
+
+def test_training_again_repeats_the_noise_and_another_seed_does_not(
+    study: Study, sites: Mapping[str, Cohort]
+) -> None:
+    one, same, other = (train(private(s), sites) for s in (study, study, replace(study, seed=4)))
+    for name, counts in one.encoder.counts.items():
+        np.testing.assert_array_equal(counts, same.encoder.counts[name])
+    assert any(
+        (counts != other.encoder.counts[n]).any() for n, counts in one.encoder.counts.items()
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Careless(Copula):
+    """Sends its sums past the budget."""
+
+    def update(self, phase: Phase, message: Arrays, site: Site, local: Local, rng: Rng) -> Update:
+        found = super().update(phase, message, site, local, rng)
+        return replace(found, sums={name: array + 0 for name, array in found.sums.items()})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Talkative(Copula):
+    """Releases twice in a round."""
+
+    calls: ClassVar[int] = 0
+
+    def update(self, phase: Phase, message: Arrays, site: Site, local: Local, rng: Rng) -> Update:
+        super().update(phase, message, site, local, rng)
+        return super().update(phase, message, site, local, rng)
+
+
+@pytest.mark.parametrize(
+    ("generator", "problem"),
+    [
+        (f"{__name__}:Careless", "does not learn with differential privacy: what it sends is not"),
+        (f"{__name__}:Talkative", "Releasing moments 0 would spend epsilon"),
+        ("tvae", "does not train with differential privacy"),
+    ],
+)
+def test_what_cannot_be_kept_is_refused(
+    generator: str, problem: str, study: Study, sites: Mapping[str, Cohort],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    import sys
+
+    monkeypatch.setitem(sys.modules, __name__, sys.modules[__name__])
+    with pytest.raises(Unsupported, match=problem):
+        train(private(replace(study, generator=Choice(generator))), sites)
+
+
+def test_a_delta_that_means_little_is_refused(study: Study, sites: Mapping[str, Cohort]) -> None:
+    with pytest.raises(Unsupported, match=r"delta 0.01 means little .* ask for at most 0.000"):
+        train(private(study, delta=0.01), sites)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "problem"),
+    [
+        ("dp-sgd", {}, "'dp-sgd' is not known; expected one of 'none', 'patient'"),
+        ("patient", {"epsilon": -1}, "'epsilon' is -1; expected more than 0"),
+        ("patient", {"epsilon": 1, "clip": 1}, "'clip' is not known"),
+        ("patient", {"epsilon": 1, "delta": 0.5}, "'delta' is 0.5; expected at most 0.01"),
+        ("none", {"epsilon": 1}, "'none' is not known"),
+    ],
+)
+def test_settings_that_do_not_fit_are_named(
+    name: str, settings: dict[str, Any], problem: str, study: Study, sites: Mapping[str, Cohort]
+) -> None:
+    with pytest.raises(SpecError, match=problem):
+        train(replace(study, privacy=Choice(name, settings)), sites)
