@@ -133,7 +133,7 @@ def test_a_share_of_sites_takes_part_in_a_round(study: Study, sites: Mapping[str
     assert (rounds == 2).all()
 
 
-@pytest.mark.parametrize("generator", ["independent", "copula", "tvae"])
+@pytest.mark.parametrize("generator", ["independent", "copula", "tree", "tvae"])
 def test_a_canary_is_found_in_no_message(
     generator: str, study: Study, sites: Mapping[str, Cohort]
 ) -> None:
