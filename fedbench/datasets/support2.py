@@ -13,7 +13,9 @@ from fedbench.datasets._survset import Unpacked
 if TYPE_CHECKING:
     import pandas as pd
 
-CODEBOOK = "https://hbiostat.org/data/repo/supportdesc"
+ENTERED = "https://doi.org/10.7326/0003-4819-122-3-199502010-00007"
+"""Who was entered into the study, and with which disease."""
+
 DAY = 3.0
 """Of the study: physiology is that of this day."""
 LAST = 2_200
@@ -101,11 +103,11 @@ SCHEMA = Schema(
     rules=(
         Rule(
             label="colon cancer is entered with metastases", holds="ca = metastatic",
-            when="dzgroup = Colon Cancer", source=CODEBOOK,
+            when="dzgroup = Colon Cancer", source=ENTERED,
         ),
         Rule(
             label="organ failure with malignancy is with cancer", holds="ca != no",
-            when="dzgroup = MOSF w/Malig", source=CODEBOOK,
+            when="dzgroup = MOSF w/Malig", source=ENTERED,
         ),
     ),
 )  # fmt: skip
@@ -129,13 +131,13 @@ class Support2(Unpacked):
 
     title: ClassVar[str] = "SUPPORT: prognoses of seriously ill hospitalized adults"
     licence: ClassVar[str] = (
-        "offered for free use by Vanderbilt University (hbiostat.org/data); GPL-3 as part of "
-        "SurvSet"
+        "as its publisher offers it (https://hbiostat.org/data, courtesy of the Department of "
+        "Biostatistics, Vanderbilt University); GPL-3 as part of SurvSet"
     )
     citation: ClassVar[str] = (
         "Knaus WA, Harrell FE, Lynn J, et al. The SUPPORT prognostic model. Objective estimates "
         "of survival for seriously ill hospitalized adults. Ann Intern Med 1995;122:191-203, "
-        "https://doi.org/10.7326/0003-4819-122-3-199502010-00007. Data: https://hbiostat.org/data, "
+        f"{ENTERED}. Data: https://hbiostat.org/data, "
         "Department of Biostatistics, Vanderbilt University. Drysdale E. SurvSet, 2022, "
         "https://arxiv.org/abs/2203.03094"
     )
