@@ -109,6 +109,13 @@ class Partitioner(Plugin):
         """
         return records
 
+    def numbers(self, cohort: Cohort, dealt: Partition) -> Mapping[str, Mapping[str, float]]:
+        """Return what else is to be known about sites, by site and name; nothing, usually.
+
+        ``cohort`` has the records as they were before any change.
+        """
+        return {}
+
     def advice(self, minimum: int) -> str:
         """Say what to change so that every site has at least so many patients."""
         return "Ask for fewer sites or less skew, or change the parts of the dataset."

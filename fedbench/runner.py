@@ -25,7 +25,7 @@ class Plan:
 
     ``cells`` and ``jobs`` are what is left to do. A resumed run has ``done`` others already;
     ``outdated`` ones are finished, but other code, data or versions made them, and they are made
-    again.
+    again. ``differences`` has, for every dataset and scenario, how the hospitals differ.
     """
 
     cells: list[str]
@@ -35,6 +35,7 @@ class Plan:
     seconds: float
     bytes: int
     licences: list[tuple[str, str, str]]
+    differences: list[dict[str, Any]]
 
 
 def plan(suite: Suite, store: DataStore, begun: RunDir | None = None) -> Plan:
@@ -48,17 +49,22 @@ def plan(suite: Suite, store: DataStore, begun: RunDir | None = None) -> Plan:
     """
     from fedbench.cells import cells_of, jobs_of, label_of, load  # noqa: PLC0415
     from fedbench.kinds import DATASETS  # noqa: PLC0415
+    from fedbench.report.differences import differences  # noqa: PLC0415
     from fedbench.world import World  # noqa: PLC0415
 
     suite.check()
-    trained, licences = {}, []
+    trained, licences, differ = {}, [], []
     for choice, scenario in suite.worlds():
         dataset = DATASETS.build(choice.name, choice.settings)
-        cohort = load(choice, store)
+        cohort, differing = load(choice, store), []
         for seed in suite.seeds:
             world = World(choice, scenario, seed, cohort, suite.records, suite.replicates)
             patients = sum(len(split.train) for split in world.splits.values())
             trained[choice.called, scenario.name, seed] = patients
+            differing.append(world.heterogeneity)
+        event = cohort.schema.outcome.label if cohort.schema.outcome else ""
+        where = {"dataset": choice.called, "scenario": scenario.name}
+        differ.append({**where, **differences(differing, event)})
         licences.append((choice.called, dataset.licence, dataset.citation))
     every = [(job, *cell) for job in jobs_of(suite) for cell in job.cells(suite)]
     found = cells_of(suite, begun, store) if begun else []
@@ -77,6 +83,7 @@ def plan(suite: Suite, store: DataStore, begun: RunDir | None = None) -> Plan:
         seconds=START + sum(cost[0] for cost in costs),
         bytes=sum(cost[1] for cost in costs),
         licences=list(dict.fromkeys(licences)),
+        differences=differ,
     )
 
 

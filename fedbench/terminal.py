@@ -42,6 +42,8 @@ __all__ = [
 
 WIDE = 100
 NARROW = 22
+SITES = 20
+"""Hospitals in a table that is read in passing."""
 
 
 def kinds() -> Mapping[str, Callable[[], Mapping[str, str]]]:
@@ -207,7 +209,24 @@ def planned(plan: Plan) -> str:
         f"{_left(plan)}\n{cells}\n\n"
         f"To expect: about {duration(plan.seconds)} of one core, give or take half (more where "
         f"networks are larger than in quick), {size(plan.bytes)} on disk.\n\n"
-        f"Data\n{licences}"
+        f"Data\n{licences}" + "".join(f"\n\n{_differing(found)}" for found in plan.differences)
+    )
+
+
+def _differing(found: Mapping[str, Any]) -> str:
+    """Show how the hospitals of a dataset and scenario differ."""
+    said = [textwrap.fill(f"  {text}", WIDE, subsequent_indent="  ") for text in found["sentences"]]
+    heads = [f"{column['title']}\n{column['hint']}" for column in found["columns"]]
+    rows = [[row["site"], *row["cells"]] for row in found["rows"][:SITES]]
+    more = len(found["rows"]) - len(rows)
+    return "\n".join(
+        [
+            f"How the hospitals differ: {found['dataset']} · {found['scenario']}",
+            *said,
+            "",
+            tabulate(rows, headers=["hospital", *heads], disable_numparse=True),
+            *([f"… and {more} more (--json has all)"] if more else []),
+        ]
     )
 
 

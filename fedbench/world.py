@@ -16,7 +16,7 @@ from fedbench.config import DatasetChoice, Scenario
 from fedbench.data import TABLES, Cohort, Schema
 from fedbench.encoding import Encoder, summarize
 from fedbench.errors import ContractError, FedbenchError, SpecError
-from fedbench.heterogeneity import indices
+from fedbench.heterogeneity import Index, indices
 from fedbench.kinds import PARTITIONERS
 from fedbench.metric import View
 from fedbench.partition import PARTS, Partition, Partitioner, Parts, Place, Split, split_site
@@ -230,7 +230,13 @@ class World:
     @cached_property
     def heterogeneity(self) -> list[dict[str, Any]]:
         """How the hospitals differ."""
-        return [dict(vars(row)) for row in indices(self.recorded, self.partition)]
+        told = [
+            Index(site, name, float(value))
+            for each in self.partitioner.chain
+            for site, numbers in each.numbers(self.cohort, self.partition).items()
+            for name, value in numbers.items()
+        ]
+        return [dict(vars(row)) for row in [*indices(self.recorded, self.partition), *told]]
 
     @cached_property
     def _weights(self) -> tuple[NDArray[np.str_], NDArray[np.uint8]]:

@@ -485,6 +485,8 @@ def test_a_dry_run_says_what_would_be_done(fedbench: Command) -> None:
     assert "opt-clinics-copula-local-s0" in said.out
     assert "To expect: about " in said.out
     assert "medicaldata" in said.out
+    assert "How the hospitals differ: opt · clinics\n" in said.out
+    assert "4 hospitals: from 173 patients (NY) to 247 (MN): 1.4 times as many." in said.out
     assert said.err == ""
     assert not list(Path().iterdir())
 
@@ -493,6 +495,7 @@ def test_a_dry_run_for_scripts(fedbench: Command) -> None:
     found = json.loads(fedbench("run", "smoke", "--dry-run", "--json", "--seeds", "0-2").out)
     assert found["jobs"] == 9
     assert found["licences"][0][0] == "opt"
+    assert [row["site"] for row in found["differences"][0]["rows"]] == ["KY", "MN", "MS", "NY"]
 
 
 def test_a_dry_run_says_what_the_suite_lacks(fedbench: Command) -> None:

@@ -92,9 +92,13 @@ class Altering(Partitioner):
         first, second = rng.spawn(2)
         if place.part in self.inner.alters:
             records = self.inner.alter(records, place, first)
-        if place.part in self.own and place.site in (self.at or self.usual(place.dealt)):
+        if place.part in self.own and place.site in self.sites(place.dealt):
             records = self.changed(records, place, second)
         return records
+
+    def sites(self, dealt: Partition) -> Sequence[str]:
+        """Return the sites whose records are changed."""
+        return self.at or self.usual(dealt)
 
     def usual(self, dealt: Partition) -> Sequence[str]:
         """Return the sites that are changed if none is named: every second one by size."""

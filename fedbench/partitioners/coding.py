@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from fedbench.crosswalk import Crosswalk, Which, disease_ontology, gems, own_map
 from fedbench.data import OTHER, Cohort, Schema
 from fedbench.errors import SpecError, Unsupported
-from fedbench.partition import Place
+from fedbench.partition import Partition, Place
 from fedbench.partitioners._altering import Altering
 from fedbench.seeds import Rng
 
@@ -80,6 +83,20 @@ class Coding(Altering):
                 f"{self.level!r}."
             )
         return self.crosswalk.schema(schema)
+
+    def numbers(self, cohort: Cohort, dealt: Partition) -> Mapping[str, Mapping[str, float]]:
+        """Return how many of the diagnoses, and of the different codes, have a counterpart."""
+        return {site: self._covered(cohort, dealt.patients[site]) for site in self.sites(dealt)}
+
+    def _covered(self, cohort: Cohort, patients: NDArray[np.object_]) -> Mapping[str, float]:
+        mine = cohort.codes["patient"].isin(patients) & cohort.codes["system"].eq(self.source)
+        found = self.crosswalk.coverage(cohort.codes.loc[mine, "code"])
+        return {
+            "diagnoses there": found.records,
+            f"diagnoses mapped to {self.target}": found.records_mapped,
+            "codes there": found.codes,
+            f"codes mapped to {self.target}": found.codes_mapped,
+        }
 
     def changed(self, records: Cohort, place: Place, rng: Rng) -> Cohort:
         return self.crosswalk.applied(records)[0]

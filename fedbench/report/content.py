@@ -112,6 +112,7 @@ def _world(run: RunDir, world: World, suite: Json, table: pd.DataFrame) -> Json:
         "dataset": world.dataset,
         "scenario": world.scenario,
         "data": facts.data(run, world, suite, trains),
+        "differences": None if run.is_audit else facts.differing(run, world, suite, trains),
         "words": dict(world.words),
         "lead": {
             "generator": world.lead,

@@ -14,12 +14,13 @@ from fedbench.config import suite_of
 from fedbench.data import Dataset, Feature, Schema
 from fedbench.errors import FedbenchError
 from fedbench.kinds import DATASETS
+from fedbench.report.differences import differences
 from fedbench.report.words import joined, plural
 from fedbench.report.world import World
-from fedbench.results import RunDir, read_json
+from fedbench.results import CellDir, RunDir, read_json
 from fedbench.schemas import read_schema
 
-__all__ = ["data", "environment", "run_facts", "suite", "words"]
+__all__ = ["data", "differing", "environment", "run_facts", "suite", "words"]
 
 Json = dict[str, Any]
 
@@ -76,6 +77,22 @@ def data(run: RunDir, world: World, found: Json, trains: Mapping[str, int]) -> J
     }
 
 
+def differing(run: RunDir, world: World, found: Json, trains: Mapping[str, int]) -> Json | None:
+    """Return how a world's hospitals differ; None where no finished cell says so.
+
+    Args:
+        run: where the cells are.
+        world: the dataset and scenario.
+        found: the suite's tables.
+        trains: train ids of the world's cells, with their seeds.
+    """
+    known = [_cell(run, train).get("heterogeneity", []) for train in _one_per_seed(run, trains)]
+    schema = _schema(found, world.dataset)
+    event = schema.outcome.label if schema and schema.outcome else ""
+    known = [rows for rows in known if rows]
+    return differences(known, event) if known else None
+
+
 def words(found: Json, name: str) -> dict[str, str]:
     """Return what a dataset's schema calls its tasks and columns.
 
@@ -83,15 +100,21 @@ def words(found: Json, name: str) -> dict[str, str]:
         found: the suite's tables.
         name: the dataset.
     """
-    dataset = None if found["schema"] else _dataset(name, found)
-    schema: Schema | None = found["schema"]
-    with suppress(FedbenchError):  # a schema file that is not here
-        schema = dataset.schema if dataset else schema
+    schema = _schema(found, name)
     if schema is None:
         return {}
     columns = {feature.name: _called(feature) for feature in schema.features}
     tasks = {task: about.label for task, about in schema.tasks.items()}
     return {name: said for name, said in (columns | tasks).items() if said}
+
+
+def _schema(found: Json, name: str) -> Schema | None:
+    """Return the schema of an audit or a dataset, if it can be had here."""
+    schema: Schema | None = found["schema"]
+    dataset = None if schema else _dataset(name, found)
+    with suppress(FedbenchError):  # a schema file that is not here
+        schema = dataset.schema if dataset else schema
+    return schema
 
 
 def _tables(found: Json) -> Json:
@@ -223,6 +246,11 @@ def _partition(run: RunDir, train: str) -> pd.DataFrame:
     files = sorted((run.path / "cells").glob(f"*-{train}/partition.parquet"))
     nothing = pd.DataFrame({"site": [], "part": []})
     return pd.read_parquet(files[0], columns=["site", "part"]) if files else nothing
+
+
+def _cell(run: RunDir, train: str) -> Json:
+    files = sorted((run.path / "cells").glob(f"*-{train}/cell.json"))
+    return CellDir(files[0].parent).facts() if files else {}
 
 
 def _has(run: RunDir, name: str) -> bool:

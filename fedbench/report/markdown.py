@@ -68,6 +68,7 @@ def _world(world: Json) -> list[str]:
         *_main(world["main"], "" if _given(world) else ", on all hospitals' patients together"),
         *_baseline(world["baseline"]),
         *_privacy(world["privacy"]),
+        *_differences(world["differences"]),
         *_hospitals(world["hospitals"]),
         *_everything(world["everything"], "" if _given(world) else " over all hospitals"),
     ]
@@ -209,6 +210,15 @@ def _privacy(found: Json | None) -> list[str]:
     ]
     heads = ["generator", "regime", "largest epsilon", "epsilon of each hospital (by RDP)"]
     return ["", f"### {safe(found['title'])}", "", safe(found["text"]), "", table(heads, rows)]
+
+
+def _differences(found: Json | None) -> list[str]:
+    if found is None:
+        return []
+    heads = [f"{c['title']} ({c['hint']})" if c["hint"] else c["title"] for c in found["columns"]]
+    rows = [[row["site"], *row["cells"]] for row in found["rows"]]
+    lines = ["<details><summary>Every hospital</summary>", "", table(["hospital", *heads], rows)]
+    return [*_list("How the hospitals differ", found["sentences"], 3), "", *lines, "", "</details>"]
 
 
 def _hospitals(found: Json | None) -> list[str]:
