@@ -24,22 +24,31 @@ Ints = NDArray[np.int64]
 _TURNS = 50
 """Of fitting a table to its margins."""
 
+_ROUGH = 4
+"""Groups of a number while the tree is looked for."""
+
 _FILLED = 20
 """Patients that a cell of two numbers should have, on average."""
+
+_CLEAR = 8.0
+"""By how much they should outnumber the standard deviation of the noise."""
+
+_DOUBT = 2.0
+"""Departures from chance within so many standard deviations of the noise are taken for noise."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tree(Statistic):
     """Let every column depend on one other, along the tree that says most (Chow-Liu).
 
-    Numbers are cut into groups of about equally many patients, fewer where there are few patients;
-    missing and not applicable are groups of their own. Sites first send how often any two groups
-    of different columns meet. The server gives each pair of columns its mutual information, less
-    what chance alone would show in new patients (a parameter each, Akaike 1974,
-    https://doi.org/10.1109/TAC.1974.1100705), and keeps the tree that adds up to most (Chow and Liu
-    1968, https://doi.org/10.1109/TIT.1968.1054142); columns without a link worth keeping stay on
-    their own. Then sites count again, along the tree alone: one patient adds to far fewer counts
-    there, so that noise for privacy costs less (as in MST, McKenna et al. 2021,
+    Numbers are cut into groups of about equally many patients; missing and not applicable are
+    groups of their own. Sites first send how often any two groups of different columns meet. The
+    server gives each pair of columns its mutual information, less what chance alone would show in
+    new patients (a parameter each, Akaike 1974, https://doi.org/10.1109/TAC.1974.1100705), and
+    keeps the tree that adds up to most (Chow and Liu 1968,
+    https://doi.org/10.1109/TIT.1968.1054142); columns without a link worth keeping stay on their
+    own. Then sites count again, along the tree alone and more finely: one patient adds to far fewer
+    counts there, so that noise for privacy costs less (as in MST, McKenna et al. 2021,
     https://arxiv.org/abs/2108.04978). As all of this is sums, federated and centralized training
     are the same.
 
@@ -47,8 +56,8 @@ class Tree(Statistic):
     columns, so that single columns stay as agreed; within its group a number is spread as agreed.
 
     Attributes:
-        bins: Groups of a number, at most; fewer if two numbers would have fewer than 20 patients
-            per cell, on average.
+        bins: Groups of a number in the tables of the tree, at most; fewer where a cell of two
+            numbers would have fewer than 20 patients, or 8 times the noise, on average.
         smoothing: Imagined patients per group, to whom the next column means nothing.
     """
 
@@ -58,14 +67,14 @@ class Tree(Statistic):
     smoothing: Annotated[float, Ge(0)] = 1.0
 
     def phases(self) -> Sequence[Phase]:
-        return (Phase("pairs", rounds=1), Phase("tree", rounds=1))
+        # A rough look at all pairs is enough to choose; what is written is counted carefully.
+        return (Phase("pairs", rounds=1, share=1), Phase("tree", rounds=1, share=2))
 
     def features(
         self, phase: Phase, message: Message, records: Records, encoder: Encoder
     ) -> Message:
-        plan = _Plan(encoder, self.bins)
-        onehot = plan.onehot(records)
-        one, other = plan.cells if phase.name == "pairs" else plan.along(message["parents"])
+        plan = self._plan(message, encoder)
+        onehot, (one, other) = plan.onehot(records), plan.cells(message.get("parents"))
         return {"counts": onehot[:, one] * onehot[:, other]}
 
     def bound(self, phase: Phase, encoder: Encoder) -> float:
@@ -76,34 +85,44 @@ class Tree(Statistic):
 
     def update(self, phase: Phase, message: Message, site: Site, local: Local, rng: Rng) -> Update:
         # The sums of `features` by one matrix product, in a fraction of time and memory.
-        plan = _Plan(site.encoder, self.bins)
+        plan = self._plan(message, site.encoder)
         blocks = [plan.onehot(block) for block in site.records.blocks()]
         meet = np.sum([block.T @ block for block in blocks], axis=0)
-        cells = plan.cells if phase.name == "pairs" else plan.along(message["parents"])
-        sums = local.budget.release({"counts": meet[cells]}, self.bound(phase, site.encoder))
+        counts = meet[plan.cells(message.get("parents"))]
+        sums = local.budget.release({"counts": counts}, self.bound(phase, site.encoder))
         return Update(sums=sums, weight=float(len(site.records)))
 
     def fold(
         self, phase: Phase, state: State, combined: Combined, encoder: Encoder, rng: Rng
     ) -> State:
-        plan = _Plan(encoder, self.bins)
-        counts = combined.sums["counts"]
-        if phase.name == "pairs":
-            return {"parents": _spanning(plan.worth(counts))}
-        return {**state, "counts": counts}
+        plan, counts = self._plan(state, encoder), combined.sums["counts"]
+        counts = plan.denoised(counts, combined.noise, state.get("parents"))
+        if phase.name == "tree":
+            return {**state, "counts": counts}
+        first, second = self.phases()
+        bounds = self.bound(second, encoder) / self.bound(first, encoder)
+        noise = combined.noise * bounds * np.sqrt(first.share / second.share)
+        filled = max(_FILLED, _CLEAR * noise)
+        bins = int(np.clip(np.sqrt(plan.patients / filled), 2, self.bins))
+        return {"parents": _spanning(plan.worth(counts)), "bins": np.array([bins])}
 
     def sample(
         self, state: State, encoder: Encoder, n: int, rng: Rng, memory: Memory | None = None
     ) -> Cohort:
-        plan, parents = _Plan(encoder, self.bins), state["parents"]
+        plan, parents = self._plan(state, encoder), state["parents"]
         groups = np.zeros((n, len(plan.blocks)), dtype=np.int64)
         chances = plan.chances(state["counts"], parents, self.smoothing)
         for column in _from_roots(parents):
             # A root has one row, and everybody is in it.
             above = groups[:, parents[column]] if parents[column] >= 0 else np.zeros(n, np.int64)
-            ends = chances[column].cumsum(axis=1)[above]
-            groups[:, column] = (rng.random((n, 1)) * ends[:, -1:] >= ends).sum(axis=1)
+            ends = chances[column].cumsum(axis=1)
+            drawn = rng.random((n, 1)) * ends[above, -1:] >= ends[above, :-1]
+            groups[:, column] = drawn.sum(axis=1)
         return plan.records(groups, rng)
+
+    def _plan(self, message: Message, encoder: Encoder) -> _Plan:
+        bins = message["bins"].item() if "bins" in message else min(_ROUGH, self.bins)
+        return _Plan(encoder, bins)
 
 
 class _Plan:
@@ -114,9 +133,8 @@ class _Plan:
     """
 
     def __init__(self, encoder: Encoder, bins: int) -> None:
-        self.encoder = encoder
-        patients = max((counts.sum() for counts in encoder.counts.values()), default=0.0)
-        self.bins = int(np.clip(np.sqrt(patients / _FILLED), 2, bins))
+        self.encoder, self.bins = encoder, bins
+        self.patients = max((counts.sum() for counts in encoder.counts.values()), default=0.0)
         self.features = (*encoder.numbers, *encoder.categories)
         names = [feature.name for feature in encoder.categories]
         self.given = [names.index(f.given) if f.given else -1 for f in encoder.numbers]
@@ -142,29 +160,40 @@ class _Plan:
         return [np.flatnonzero(mine) for mine in self.shares]
 
     @cached_property
+    def present(self) -> Floats:
+        """The shares of all groups that somebody is in, end to end."""
+        mine = [share[there] for share, there in zip(self.shares, self.there, strict=True)]
+        return np.concatenate([np.empty(0), *mine])
+
+    @cached_property
     def blocks(self) -> Sequence[slice]:
         """Where the groups of each column stand among those of all."""
         ends = np.cumsum([len(mine) for mine in self.there]).tolist()
         return [slice(start, end) for start, end in zip([0, *ends], ends, strict=False)]
 
-    @cached_property
-    def cells(self) -> tuple[Ints, Ints]:
-        """Both groups of every cell of every pair of columns."""
-        owner = np.repeat(np.arange(len(self.blocks)), [len(mine) for mine in self.there])
-        one, other = np.nonzero(owner[:, None] < owner[None, :])
-        return one, other
-
-    def along(self, parents: Ints) -> tuple[Ints, Ints]:
-        """Return both groups, parent first, of every cell of the tables of a tree."""
-        tables = [
-            np.meshgrid(_range(self.blocks[parent]), _range(self.blocks[column]), indexing="ij")
-            for column, parent in enumerate(parents.tolist())
-            if parent >= 0
-        ]
-        pieces = [[side.ravel() for side in table] for table in tables]
-        one, other = ([piece[side] for piece in pieces] for side in (0, 1))
+    def cells(self, parents: Ints | None = None) -> tuple[Ints, Ints]:
+        """Return both groups of every cell of every pair of columns, or of a tree, parent first."""
+        if parents is None:
+            owner = np.repeat(np.arange(len(self.blocks)), [len(mine) for mine in self.there])
+            one, other = np.nonzero(owner[:, None] < owner[None, :])
+            return one, other
+        pairs = [(self.blocks[p], self.blocks[c]) for c, p in enumerate(parents.tolist()) if p >= 0]
         empty = np.array([], dtype=np.int64)
-        return np.concatenate([empty, *one]), np.concatenate([empty, *other])
+        above = [np.repeat(_range(one), len(_range(other))) for one, other in pairs]
+        below = [np.tile(_range(other), len(_range(one))) for one, other in pairs]
+        return np.concatenate([empty, *above]), np.concatenate([empty, *below])
+
+    def denoised(self, counts: Floats, noise: float, parents: Ints | None) -> Floats:
+        """Return counts that could have been: what noise may have done to them is taken back.
+
+        Differences to what independent columns would show are moved towards them by a few standard
+        deviations (soft thresholds, Donoho 1995, https://doi.org/10.1109/18.382009).
+        """
+        one, other = self.cells(parents)
+        chance = self.patients * self.present[one] * self.present[other]
+        apart = counts - chance
+        trusted = np.sign(apart) * np.maximum(np.abs(apart) - _DOUBT * noise, 0)
+        return np.asarray(np.maximum(chance + trusted, 0))
 
     def onehot(self, records: Records) -> Floats:
         """Return in which groups each patient is, shape ``(n, groups)``."""
@@ -175,18 +204,13 @@ class _Plan:
     def worth(self, counts: Floats) -> Floats:
         """Return the mutual information of every pair of columns, less what chance would show."""
         starts = [block.start for block in self.blocks]
-        shares = np.concatenate(
-            [mine[there] for mine, there in zip(self.shares, self.there, strict=True)]
-        )
-        found = np.zeros((len(shares), len(shares)))
-        found[self.cells] = counts
-        pairs = len(starts) * (len(starts) - 1) / 2
-        n = max(counts.sum() / max(pairs, 1), 1.0)
-        ratio = found / (n * np.outer(shares, shares))
+        found = np.zeros((len(self.present), len(self.present)))
+        found[self.cells()] = counts / self.patients
+        ratio = found / np.outer(self.present, self.present)
         logs = np.log(ratio, out=np.zeros_like(ratio), where=ratio > 0)
+        information = np.add.reduceat(np.add.reduceat(found * logs, starts, 0), starts, 1)
         sizes = np.array([len(mine) - 1 for mine in self.there])
-        information = np.add.reduceat(np.add.reduceat(found / n * logs, starts, 0), starts, 1)
-        upper = np.triu(information - np.outer(sizes, sizes) / n, 1)
+        upper = np.triu(information - np.outer(sizes, sizes) / self.patients, 1)
         return np.where(np.outer(sizes, sizes) > 0, upper + upper.T, 0.0)
 
     def chances(self, counts: Floats, parents: Ints, smoothing: float) -> Sequence[Floats]:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,8 @@ from fedbench.baselines.copula import Copula
 from fedbench.baselines.independent import Independent
 from fedbench.baselines.tree import Tree
 from fedbench.data import Cohort, Column, Schema
-from fedbench.generator import Phase, Statistic
+from fedbench.generator import Phase, State, Statistic
+from fedbench.strategy import Combined
 
 PLANTED = Schema(
     name="planted",
@@ -48,23 +49,45 @@ def test_federated_is_centralized(
     trained: Callable[..., Any], small: Cohort, sites: Mapping[str, Cohort]
 ) -> None:
     apart, together = trained(Tree(), sites), trained(Tree(), {"all": small})
-    assert apart.state.keys() == together.state.keys() == {"parents", "counts"}
+    assert apart.state.keys() == together.state.keys() == {"parents", "bins", "counts"}
     for name, values in together.state.items():
         np.testing.assert_array_equal(apart.state[name], values)
 
 
-def test_the_planted_links_are_found(trained: Callable[..., Any]) -> None:
-    run = trained(Tree(), {"all": chain(1500)})
+PLANTED_LINKS = {frozenset("ab"), frozenset("bc"), frozenset("cd")}
+
+
+def links(run: Any) -> set[frozenset[str]]:
     names = [f.name for f in (*run.encoder.numbers, *run.encoder.categories)]
     parents = run.state["parents"].tolist()
-    links = {
-        frozenset((names[child], names[parent]))
-        for child, parent in enumerate(parents)
-        if parent >= 0
-    }
-    planted = {frozenset("ab"), frozenset("bc"), frozenset("cd")}
-    assert planted <= links
-    assert all("alone" in link for link in links - planted)  # chance may tie that one to something
+    return {frozenset((names[c], names[p])) for c, p in enumerate(parents) if p >= 0}
+
+
+def test_the_planted_links_are_found(trained: Callable[..., Any]) -> None:
+    found = links(trained(Tree(), {"all": chain(1500)}))
+    assert found >= PLANTED_LINKS
+    assert all("alone" in link for link in found - PLANTED_LINKS)  # chance may tie it to something
+
+
+def test_links_are_found_through_noise(trained: Callable[..., Any]) -> None:
+    encoder, noise = trained(Tree(), {"all": chain(8000)}).encoder, 60.0
+    model, rng = Tree(), np.random.default_rng(0)
+
+    @dataclass(frozen=True, kw_only=True)
+    class Noisy(Tree):
+        def fold(self, phase: Phase, state: State, combined: Combined, *rest: Any) -> State:
+            counts = combined.sums["counts"]
+            noised = {"counts": counts + noise * rng.standard_normal(counts.shape)}
+            heard = replace(combined, sums=noised, noise=noise)
+            return super().fold(phase, state, heard, *rest)
+
+    run = trained(Noisy(), {"all": chain(8000)}, encoder=encoder)
+    assert links(run) >= PLANTED_LINKS
+    assert 2 < run.state["bins"].item() < 16
+    assert (run.state["counts"] >= 0).all()
+    written = model.sample(run.state, encoder, 6000, np.random.default_rng(1))
+    missing = written.table["d"].isna().groupby(written.table["c"], observed=True).mean()
+    assert missing["x"] > missing["y"] + 0.4
 
 
 def test_what_bends_and_what_is_missing_come_back(trained: Callable[..., Any]) -> None:

@@ -25,13 +25,14 @@ from fedbench.strategy import Message as Arrays
 from fedbench.strategy import Update
 
 DELTA = 1e-5
+RELEASES = {"independent": [], "copula": ["moments 0"], "tree": ["pairs 0", "tree 0"]}
 
 
 def private(study: Study, epsilon: float = 4.0, **settings: Any) -> Study:
     return replace(study, privacy=Choice("patient", {"epsilon": epsilon, **settings}))
 
 
-@pytest.mark.parametrize("generator", ["independent", "copula"])
+@pytest.mark.parametrize("generator", ["independent", "copula", "tree"])
 def test_every_site_spends_what_was_promised_and_no_more(
     generator: str, study: Study, sites: Mapping[str, Cohort]
 ) -> None:
@@ -42,11 +43,11 @@ def test_every_site_spends_what_was_promised_and_no_more(
         assert 3.999 < spent.epsilon <= 4.0
         assert spent.epsilon < spent.epsilon_rdp < 5.0
         releases = [charge.what for charge in accountant.charges]
-        assert releases == ["encoder 0", "moments 0"][: 1 + (generator == "copula")]
+        assert releases == ["encoder 0", *RELEASES[generator]]
     assert not train(study, sites).accountants
 
 
-@pytest.mark.parametrize("generator", ["independent", "copula"])
+@pytest.mark.parametrize("generator", ["independent", "copula", "tree"])
 @pytest.mark.parametrize("epsilon", [0.1, 1.0, 50.0])
 def test_what_was_learned_from_noise_still_writes_records(
     generator: str, epsilon: float, study: Study, sites: Mapping[str, Cohort]
