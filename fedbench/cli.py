@@ -26,6 +26,8 @@ from fedbench.errors import DataError, FedbenchError, SpecError
 if TYPE_CHECKING:
     from fedbench.config import Suite
     from fedbench.data import DataStore
+    from fedbench.examine import Examination
+    from fedbench.given import Asked
     from fedbench.leaderboards.board import Board
     from fedbench.leaderboards.bundle import Bundle
     from fedbench.leaderboards.entries import Entry
@@ -445,37 +447,97 @@ def report(
     from fedbench.runner import suite_of_run  # noqa: PLC0415
 
     found = RunDir.open(run)
-    if not found.is_audit:
+    if not found.given:
         suite_of_run(found)
     found.check()
     typer.echo(write(found))
 
 
+Trained = Annotated[
+    Path | None,
+    typer.Option("--train", help="Needed: who was trained on; CSV, parquet or a folder.", **A_PATH),
+]
+MadeUp = Annotated[
+    Path | None,
+    typer.Option("--synthetic", help="Needed: the records to be examined.", **A_PATH),
+]
+OfColumns = Annotated[
+    Path | None,
+    typer.Option("--schema", help="What the columns mean. Default: it is drafted.", **A_PATH),
+]
+Secret = Annotated[
+    Names,
+    typer.Option("--sensitive", help="A column that the attacker tries to guess. Repeatable."),
+]
+WhoIsWho = Annotated[
+    str, typer.Option("--id", help="The column that says who a patient is.", **QUIET)
+]
+
+
+@app.command()
+def evaluate(  # noqa: PLR0913  (a command's options are its arguments)
+    *,
+    train: Trained = None,
+    test: Annotated[
+        Path | None, typer.Option(help="Needed: like patients, not trained on.", **A_PATH)
+    ] = None,
+    synthetic: MadeUp = None,
+    schema: OfColumns = None,
+    predict: Annotated[
+        Names,
+        typer.Option(help="A column that models are to foresee from the others. Repeatable."),
+    ] = None,
+    sensitive: Secret = None,
+    patient: WhoIsWho = "",
+    records: Annotated[
+        int | None,
+        typer.Option(help="Score at most so many synthetic records.  [10000]", **QUIET),
+    ] = None,
+    out: Out = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say how good synthetic records are, whoever made them: fidelity, utility, leaks."""
+    paths = {"train": train, "test": test, "synthetic": synthetic}
+    real, release = _parts(paths, "evaluate")
+    from fedbench import given, terminal  # noqa: PLC0415
+    from fedbench.examine import EVALUATION  # noqa: PLC0415
+
+    if records is not None and records < given.FEWEST:
+        raise SpecError(f"--records is {records}; expected at least {given.FEWEST}.")
+    asked = given.Asked(
+        parts=real,
+        synthetic=release,
+        schema=schema,
+        sensitive=tuple(sensitive or ()),
+        patient=patient,
+        predict=tuple(predict or ()),
+        records=records or given.MOST,
+    )
+    done, failures = _examined(EVALUATION, asked, out)
+    if as_json:
+        typer.echo(_json({**_where(done), **terminal.answers(done), "failures": failures}))
+    else:
+        typer.echo(terminal.evaluated(done))
+    for line in failures:
+        _say(line, FAILED)
+    if failures:
+        raise typer.Exit(FAILED)
+
+
 @app.command()
 def audit(  # noqa: PLR0913  (a command's options are its arguments)
     *,
-    train: Annotated[
-        Path | None,
-        typer.Option(help="Needed: who was trained on; CSV, parquet or a folder.", **A_PATH),
-    ] = None,
+    train: Trained = None,
     control: Annotated[
         Path | None, typer.Option(help="Needed: like patients, not trained on.", **A_PATH)
     ] = None,
-    synthetic: Annotated[
-        Path | None, typer.Option(help="Needed: the records to be audited.", **A_PATH)
-    ] = None,
+    synthetic: MadeUp = None,
     reference: Annotated[
         Path | None, typer.Option(help="Other such patients, for the attacker.", **A_PATH)
     ] = None,
-    schema: Annotated[
-        Path | None, typer.Option(help="What the columns mean. Default: it is drafted.", **A_PATH)
-    ] = None,
-    sensitive: Annotated[
-        Names, typer.Option(help="A column that the attacker tries to guess. Repeatable.")
-    ] = None,
-    patient: Annotated[
-        str, typer.Option("--id", help="The column that says who a patient is.", **QUIET)
-    ] = "",
+    schema: OfColumns = None,
+    sensitive: Secret = None,
+    patient: WhoIsWho = "",
     fail_over: Annotated[
         float | None,
         typer.Option(
@@ -488,38 +550,28 @@ def audit(  # noqa: PLR0913  (a command's options are its arguments)
     as_json: AsJson = False,
 ) -> None:
     """Say what synthetic records give away about the patients they were made from."""
-    # Where typer itself asks for an option it imports rich.
-    if train is None or control is None or synthetic is None:
-        needed = {"--train": train, "--control": control, "--synthetic": synthetic}
-        lacking = next(name for name, path in needed.items() if path is None)
-        raise SpecError(f"Missing option '{lacking}'. See `fedbench audit --help`.")
+    paths = {"train": train, "control": control, "synthetic": synthetic}
+    real, release = _parts(paths, "audit")
     if fail_over is not None and not 0 <= fail_over < 1:
         raise SpecError(f"--fail-over is {fail_over}; expected a share from 0 to below 1.")
-    from fedbench import runner, terminal  # noqa: PLC0415
-    from fedbench.audit import gate, perform  # noqa: PLC0415
-    from fedbench.given import Asked, prepare  # noqa: PLC0415
+    from fedbench import terminal  # noqa: PLC0415
+    from fedbench.audit import gate  # noqa: PLC0415
+    from fedbench.examine import AUDIT  # noqa: PLC0415
+    from fedbench.given import Asked  # noqa: PLC0415
 
-    say = partial(typer.echo, err=True)
-    out = out or RUNS
-    _writable("--out", out)
     asked = Asked(
-        train=train,
-        control=control,
-        synthetic=synthetic,
-        reference=reference,
+        parts=real | ({"reference": reference} if reference else {}),
+        synthetic=release,
         schema=schema,
         sensitive=tuple(sensitive or ()),
         patient=patient,
     )
-    case = prepare(asked)
-    say(terminal.compared(case))
-    done = perform(case, out, say)
-    failures = runner.failures(done)
+    done, failures = _examined(AUDIT, asked, out)
     checked = None if fail_over is None else gate(done.results(), fail_over)
     if as_json:
-        facts = {"run": str(done.path), "report": str(done.path / "report.html")}
         passed = {} if checked is None else {"passed": checked.passed}
-        typer.echo(_json({**facts, **terminal.verdict(done), "failures": failures, **passed}))
+        facts = {**_where(done), **terminal.verdict(done), "failures": failures, **passed}
+        typer.echo(_json(facts))
     else:
         typer.echo(terminal.audited(done))
     for line in failures:
@@ -528,6 +580,34 @@ def audit(  # noqa: PLR0913  (a command's options are its arguments)
         _say(checked.text, DONE)
     if failures or (checked is not None and not checked.passed):
         raise typer.Exit(FAILED)
+
+
+def _parts(paths: Mapping[str, Path | None], command: str) -> tuple[dict[str, Path], Path]:
+    """Return the tables of real patients, and the synthetic one; all of them are needed."""
+    there = {name: path for name, path in paths.items() if path is not None}
+    # Where typer itself asks for an option it imports rich.
+    if lacking := [name for name in paths if name not in there]:
+        raise SpecError(f"Missing option '--{lacking[0]}'. See `fedbench {command} --help`.")
+    return {name: path for name, path in there.items() if name != "synthetic"}, there["synthetic"]
+
+
+def _examined(what: Examination, asked: Asked, out: Path | None) -> tuple[RunDir, Sequence[str]]:
+    """Examine records from outside; say first what is compared."""
+    from fedbench import runner, terminal  # noqa: PLC0415
+    from fedbench.examine import perform  # noqa: PLC0415
+    from fedbench.given import prepare  # noqa: PLC0415
+
+    say = partial(typer.echo, err=True)
+    folder = out or RUNS
+    _writable("--out", folder)
+    case = prepare(asked)
+    say(terminal.compared(case))
+    done = perform(what, case, folder, say)
+    return done, runner.failures(done)
+
+
+def _where(done: RunDir) -> Mapping[str, str]:
+    return {"run": str(done.path), "report": str(done.path / "report.html")}
 
 
 @app.command()

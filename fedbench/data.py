@@ -154,8 +154,8 @@ class Task:
     What is foreseen is the outcome, unless the task names something else:
 
     * ``column``, a static column known later than ``index``: a number (``regression``: length of
-      stay) or a category with the levels no and yes (``classification``: readmission). Who has no
-      value is left out.
+      stay) or a category with two levels, the event last, such as no and yes (``classification``:
+      readmission). Who has no value is left out.
     * ``codes``, each as ``system:code``: whether one of them is recorded in ``(index, horizon]``
       (``classification``: next diagnosis, phenotype). Who had one before is left out; so is who
       was censored before a finite horizon without one.
@@ -243,8 +243,11 @@ class Schema:
             )
         if (column.kind == "category") == (task.kind == "regression"):
             raise DataError(f"{where}: a {task.kind} cannot be about a {column.kind} column.")
-        if column.kind == "category" and column.levels != ("no", "yes"):
-            raise DataError(f"{where}: {task.column!r} needs the levels no and yes.")
+        if column.kind == "category" and len(column.levels) != 2:
+            raise DataError(
+                f"{where}: {task.column!r} needs two levels, the event last; found "
+                f"{len(column.levels)}."
+            )
 
     @property
     def site(self) -> str | None:

@@ -1,4 +1,4 @@
-"""Tables from outside, checked against each other and set up as a world to be attacked in."""
+"""Tables from outside, checked against each other and set up as a world."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 
 from fedbench.attacking import Arena
 from fedbench.config import DatasetChoice, Scenario
-from fedbench.data import Cohort, Column, Role, Schema
+from fedbench.data import Cohort, Column, Role, Schema, Task
 from fedbench.draft import Draft, drafted, widened
 from fedbench.errors import DataError, SpecError
 from fedbench.federation.study import Choice
@@ -29,10 +30,14 @@ SYNTHETIC = "synthetic"
 SEED = 0
 REPLICATES = 400
 EVERYWHERE = "everywhere"
+LATER = 1.0
+"""Day from which a column is known that is foreseen at day 0."""
+FEWEST, MOST = 10, 10_000
+"""Synthetic records that metrics look at: at least, and unless more are asked for."""
 
 NOT_PUBLIC = (
-    "The schema was drafted from these very records. That is fine for an audit; its bounds are not "
-    "public, so train no generator with it."
+    "The schema was drafted from these very records. That is fine for looking at them; its bounds "
+    "are not public, so train no generator with it."
 )
 
 ROW_NUMBER = ("", "unnamed: 0", "index", "rownames", "row")
@@ -40,15 +45,19 @@ ROW_NUMBER = ("", "unnamed: 0", "index", "rownames", "row")
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """Where the tables are, and what is known about them."""
+    """Where the tables are, and what is known about them.
 
-    train: Path
-    control: Path
+    ``parts`` are those of real patients: ``train``, and ``test``, ``control`` or ``reference``.
+    Where there is no control, the test patients are the non-members.
+    """
+
+    parts: Mapping[str, Path]
     synthetic: Path
-    reference: Path | None = None
     schema: Path | None = None
     sensitive: tuple[str, ...] = ()
     patient: str = ""
+    predict: tuple[str, ...] = ()
+    records: int = MOST
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +69,7 @@ class Case:
     release: Cohort
     is_drafted: bool
     notes: tuple[str, ...]
+    records: int
 
     @property
     def schema(self) -> Schema:
@@ -72,30 +82,31 @@ class Case:
         return {**self.parts, SYNTHETIC: self.release}
 
     @cached_property
-    def arena(self) -> Arena:
-        """The challenges, dealt from what was given."""
+    def world(self) -> World:
+        """The hospitals, with their parts as they were given."""
         part = dict(self.parts)
         everyone = Cohort.union(list(part.values()))
         nobody = everyone.take(np.array([], dtype=object))
-        part.setdefault("reference", nobody)
-        _ = [cohort.table for cohort in part.values()]  # once for all
+        _ = [cohort.table for cohort in (nobody, *part.values())]  # once for all
         homes = sorted(set(everyone.sites)) if everyone.sites is not None else [EVERYWHERE]
         splits = {
-            str(home): Split(
-                test=nobody, **{name: _living(cohort, home) for name, cohort in part.items()}
-            )
+            str(home): _split({name: _living(c, home) for name, c in part.items()}, nobody)
             for home in homes
         }
-        world = _GivenWorld(
+        return _GivenWorld(
             dataset=DatasetChoice(name=self.schema.name),
             scenario=Scenario(name="given", partition=Choice("natural")),
             seed=SEED,
             cohort=everyone,
-            records=len(part["train"]),
+            records=min(len(self.release), self.records),
             replicates=REPLICATES,
             given=splits,
         )
-        return Arena(world, secrets=len(self.schema.features))
+
+    @cached_property
+    def arena(self) -> Arena:
+        """The challenges, dealt from what was given."""
+        return Arena(self.world, secrets=len(self.schema.features))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +118,12 @@ class _GivenWorld(World):
     @property
     def splits(self) -> Mapping[str, Split]:
         return self.given
+
+
+def _split(part: Mapping[str, Cohort], nobody: Cohort) -> Split:
+    test = part.get("test", nobody)
+    control, reference = part.get("control", test), part.get("reference", nobody)
+    return Split(train=part["train"], test=test, control=control, reference=reference)
 
 
 def _living(cohort: Cohort, home: str) -> Cohort:
@@ -122,6 +139,7 @@ def prepare(asked: Asked) -> Case:
     real, released = _read(asked)
     described, patient = _described(asked, real, released)
     schema = _with_sensitive(described.schema, asked.sensitive)
+    schema = _with_tasks(schema, asked.predict, released)
     named = {name: table.by_patient(patient, f"{name} ") for name, table in real.items()}
     for table in named.values():  # only what is synthetic may go beyond the schema
         table.cohort(schema)
@@ -135,6 +153,7 @@ def prepare(asked: Asked) -> Case:
         parts=parts,
         release=renamed(records, np.array(numbered("s", len(records)), dtype=object)),
         is_drafted=asked.schema is None,
+        records=asked.records,
         notes=(*described.notes, *wide.notes),
     )
     return replace(case, notes=(*case.notes, *_limits(case)))
@@ -142,10 +161,8 @@ def prepare(asked: Asked) -> Case:
 
 def _read(asked: Asked) -> tuple[dict[str, Given], Given]:
     """Return the tables of real patients by part, and the synthetic ones."""
-    paths = {"train": asked.train, "control": asked.control}
-    paths |= {"reference": asked.reference} if asked.reference else {}
-    _distinct(paths)
-    real = {name: read(path, f"--{name}") for name, path in paths.items()}
+    _distinct(asked.parts)
+    real = {name: read(path, f"--{name}") for name, path in asked.parts.items()}
     released = read(asked.synthetic, f"--{SYNTHETIC}")
     _alike([*real.values(), released])
     return real, released
@@ -160,7 +177,7 @@ def _described(asked: Asked, real: Mapping[str, Given], released: Given) -> tupl
         return Draft(schema, tuple(notes)), patient
     numbers = _row_numbers(tables, patient)
     notes += [f"{name!r} is left out: it numbers rows or patients." for name in numbers]
-    name = portable(asked.train.stem) or "given"
+    name = portable(asked.parts["train"].stem) or "given"
     draft = drafted(tables, released, name, {patient, *numbers} - {""}, asked.sensitive)
     return Draft(draft.schema, (*notes, *draft.notes, NOT_PUBLIC)), patient
 
@@ -170,8 +187,8 @@ def _distinct(paths: Mapping[str, Path]) -> None:
     for name, path in paths.items():
         if (other := seen.setdefault(path.resolve(), name)) != name:
             raise DataError(
-                f"--{other} and --{name} are both {str(path)!r}. The audit compares patients who "
-                "were trained on with others who were not."
+                f"--{other} and --{name} are both {str(path)!r}. Patients who were trained on "
+                "are compared with others who were not."
             )
 
 
@@ -244,6 +261,34 @@ def _sensitive(name: str, column: Column) -> Column:
     return replace(column, roles=column.roles | {role})
 
 
+def _with_tasks(schema: Schema, names: Sequence[str], given: Given) -> Schema:
+    """Let columns be foreseen from all others."""
+    if names and not given.single:
+        raise SpecError(
+            "--predict is for single tables. What is to be foreseen from which visits, say in "
+            "[tasks] of a --schema."
+        )
+    static, tasks = dict(schema.static), dict(schema.tasks)
+    for name in names:
+        column = static.get(name)
+        if column is None:
+            raise SpecError(
+                f"--predict {name!r}: no such column is compared.{hint(name, static)} "
+                f"There is: {', '.join(static)}."
+            )
+        if column.kind == "category" and len(column.levels) != 2:
+            raise SpecError(
+                f"--predict {name!r}: it has {len(column.levels)} levels; expected two, or a "
+                "number."
+            )
+        kind: Literal["classification", "regression"] = (
+            "classification" if column.kind == "category" else "regression"
+        )
+        static[name] = replace(column, known=max(column.known, LATER))
+        tasks[name] = Task(kind=kind, label=column.label or name, index=0.0, column=name)
+    return replace(schema, static=static, tasks=tasks)
+
+
 def _apart(parts: Mapping[str, Cohort], files: Mapping[str, str]) -> None:
     """Nobody may be in two tables, neither by name nor, all of them, word for word."""
     names = list(parts)
@@ -263,6 +308,16 @@ def _apart(parts: Mapping[str, Cohort], files: Mapping[str, str]) -> None:
 
 
 def _limits(case: Case) -> Iterator[str]:
+    for task in case.schema.tasks.values():
+        levels = case.schema.static[task.column].levels if task.column else ()
+        if levels:
+            yield f"Of {task.column!r}, {levels[-1]!r} is the event that models foresee."
+    if len(case.release) > case.world.m:
+        yield (
+            f"Metrics look at {case.world.m:,} of the {len(case.release):,} synthetic records, "
+            "drawn at random (not more than were trained on, nor than --records); attacks look at "
+            "all of them."
+        )
     if not any("sensitive" in feature.column.roles for feature in case.schema.features):
         yield (
             "Attribute inference was not played, as no column is declared sensitive "

@@ -56,6 +56,9 @@ ORDER = (
 REWRITTEN = ("timings", "guesses-")
 """Files of a cell that scoring it again writes anew, and that nothing is computed from."""
 
+GIVEN = ("audit", "evaluate")
+"""Commands that are given the records; each writes down what it was asked in ``NAME.toml``."""
+
 LONGEST = 150
 """Letters of a name that become part of a path."""
 
@@ -298,7 +301,7 @@ class RunDir:
         Raises:
             RunError: it is not a run directory.
         """
-        if not (path / "suite.toml").is_file() and not cls(path).is_audit:
+        if not (path / "suite.toml").is_file() and not cls(path).given:
             raise RunError(
                 f"{path} is not a run directory: there is no suite.toml in it. "
                 "Give the folder that `fedbench run` printed."
@@ -306,9 +309,12 @@ class RunDir:
         return cls(path)
 
     @property
-    def is_audit(self) -> bool:
-        """Whether ``fedbench audit`` made it: nothing was trained, and nothing can be resumed."""
-        return (self.path / "audit.toml").is_file()
+    def given(self) -> str:
+        """The command that was given the records: nothing was trained, and nothing can be resumed.
+
+        Empty where a suite was run.
+        """
+        return next((name for name in GIVEN if (self.path / f"{name}.toml").is_file()), "")
 
     def cell(self, label: str, train_id: str) -> CellDir:
         """Return the folder of a cell."""

@@ -164,9 +164,10 @@ def suite_of_run(run: RunDir) -> Suite:
     """Return the suite a run was started with."""
     import tomllib  # noqa: PLC0415
 
-    if run.is_audit:
+    if run.given:
         raise RunError(
-            f"{run.path} is an audit, which has no suite. Give the folder that `fedbench run` made."
+            f"{run.path} was made by `fedbench {run.given}` and has no suite. Give the folder that "
+            "`fedbench run` made."
         )
     file = run.path / "suite.toml"
     try:

@@ -109,7 +109,8 @@ def _in_column(cohort: Cohort, task: Task) -> tuple[Bools, Bools, Floats]:
     found = cohort.static[task.column]
     there = found.notna().to_numpy()
     if task.kind == "classification":
-        yes = found.eq("yes").fillna(value=False).to_numpy(dtype=bool)
+        happened = cohort.schema.static[task.column].levels[-1]
+        yes = found.eq(happened).fillna(value=False).to_numpy(dtype=bool)
         return there, yes, np.full(len(found), np.nan)
     value = found.to_numpy(dtype=float, na_value=np.nan)
     if cohort.schema.static[task.column].log:

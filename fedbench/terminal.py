@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from fedbench.runner import Plan
 
 __all__ = [
+    "answers",
     "audited",
     "compared",
     "contents",
@@ -30,6 +31,7 @@ __all__ = [
     "datasets",
     "described",
     "description",
+    "evaluated",
     "examined",
     "kinds",
     "named_lists",
@@ -262,29 +264,57 @@ def compared(case: Case) -> str:
 
 
 def verdict(run: RunDir) -> Mapping[str, str]:
-    """Return what an audit found, in words."""
-    found = read_json(run.path / "report.json")["worlds"][0]["headline"][0]
+    """Return what attacks on a release found, in words."""
+    found = read_json(run.path / "report.json")["worlds"][0]["headline"][-1]
     return {"verdict": found["title"], "because": found["text"]}
+
+
+def answers(run: RunDir) -> Mapping[str, Any]:
+    """Return what an evaluation found: the answers in words, and the numbers of the release."""
+    world = read_json(run.path / "report.json")["worlds"][0]
+    found = [n for n in world["numbers"] if n["regime"] == "given" and n["generator"] == "given"]
+    kept = ["name", "task", "secret", "site", "status", "value", "low", "high", "n"]
+    kept += ["floor", "ceiling", "normalized", "reasons"]
+    return {
+        "answers": {said["title"]: said["text"] for said in world["headline"]},
+        "numbers": [{k: n[k] for k in kept if k in n} for n in found],
+    }
+
+
+def evaluated(run: RunDir) -> str:
+    """Show the controls, the numbers, the answers and where the report is."""
+    world = read_json(run.path / "report.json")["worlds"][0]
+    told = [
+        "\n".join(
+            textwrap.fill(line, WIDE, initial_indent="  ", subsequent_indent="    ")
+            for line in [*said["text"].split("\n"), *said["details"]]
+        )
+        for said in world["headline"][:-1]
+    ]
+    titles = [said["title"] for said in world["headline"]]
+    answers = [f"{title}\n{text}" for title, text in zip(titles, told, strict=False)]
+    return "\n\n".join([_controls(world), _main(world["main"]), *answers, _ending(run)])
 
 
 def audited(run: RunDir) -> str:
     """Show the controls, the numbers, the verdict and where the report is."""
     world = read_json(run.path / "report.json")["worlds"][0]
+    return "\n\n".join([_controls(world), _main(world["main"]), _ending(run)])
+
+
+def _controls(world: Mapping[str, Any]) -> str:
     words = world["words"]
     checks = [
         (check["outcome"], f"{_tried(check, words)}: {check['text']}")
         for check in world["controls"]
     ]
+    return "Controls first\n" + facts([(f"  {outcome}", text) for outcome, text in checks])
+
+
+def _ending(run: RunDir) -> str:
     said = verdict(run)
     told = textwrap.fill(f"{said['verdict']}. {said['because']}", WIDE)
-    return "\n\n".join(
-        [
-            "Controls first\n" + facts([(f"  {outcome}", text) for outcome, text in checks]),
-            _main(world["main"]),
-            told,
-            f"Report: {run.path / 'report.html'}",
-        ]
-    )
+    return f"{told}\n\nReport: {run.path / 'report.html'}"
 
 
 def _tried(check: Mapping[str, str], words: Mapping[str, str]) -> str:

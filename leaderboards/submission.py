@@ -42,8 +42,11 @@ def submit(run: RunDir, board: Board, out: Path, store: DataStore) -> None:
         RunError: the run is unfinished, failed, changed, of another version, or does not fit
             the board; or records derived from its data may not be passed on.
     """
-    if run.is_audit:
-        raise RunError(f"{run.path} is an audit: nothing was trained, so there is nothing to rank.")
+    if run.given:
+        raise RunError(
+            f"{run.path} was made by `fedbench {run.given}`: nothing was trained, so there is "
+            "nothing to rank."
+        )
     suite = suite_of_run(run)
     rows = run.results()
     run.check()

@@ -26,16 +26,17 @@ _TABLES = (
 def again(run: RunDir, suite: Json, table: pd.DataFrame) -> Json:
     """Return a command for a shell in the run's folder, and what must be there first."""
     tables = suite["tables"]
-    if run.is_audit:
-        return {"command": _audit(tables["tables"]), "needs": [_TABLES]}
+    if run.given:
+        return {"command": _given(run.given, tables), "needs": [_TABLES]}
     outside = sorted(set(_outside(tables)))
     return {"command": "fedbench run suite.toml", "needs": [_needed(n, table) for n in outside]}
 
 
-def _audit(tables: list[Mapping[str, Any]]) -> str:
-    words = ["fedbench", "audit", "--schema", "schema.toml"]
-    for table in tables:
+def _given(command: str, found: Mapping[str, Any]) -> str:
+    words = ["fedbench", command, "--schema", "schema.toml"]
+    for table in found["tables"]:
         words += [f"--{table['part']}", str(table["file"])]
+    words += ["--records", str(found[command]["records"])] if "records" in found[command] else []
     return shlex.join(words)
 
 

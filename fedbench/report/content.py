@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from fedbench.errors import RunError
-from fedbench.report import facts, given, silent, tables
+from fedbench.report import facts, given, scored, silent, tables
 from fedbench.report.again import again
 from fedbench.report.controls import checks
 from fedbench.report.notes import GLOSSARY, caveats, introduction, reading
@@ -51,7 +51,7 @@ def build(run: RunDir) -> Json:
             "worlds": [_world(run, world, suite, table) for world in stories],
             "silent": silent.groups(table, words),
             "again": again(run, suite, table),
-            **(_about_given(suite) if run.is_audit else _about_runs(stories)),
+            **(_about_given(run.given, suite) if run.given else _about_runs(stories)),
         }
     )
     validate(report)
@@ -67,12 +67,13 @@ def _about_runs(stories: Sequence[World]) -> Json:
     }
 
 
-def _about_given(suite: Json) -> Json:
+def _about_given(command: str, suite: Json) -> Json:
+    about = scored if command == "evaluate" else given
     return {
-        "introduction": list(given.INTRODUCTION),
-        "caveats": [*suite["tables"]["audit"]["notes"], *given.WARNINGS],
-        "reading": list(given.READING_IT),
-        "glossary": dict(given.TERMS),
+        "introduction": list(about.INTRODUCTION),
+        "caveats": [*suite["tables"][command]["notes"], *about.WARNINGS],
+        "reading": list(about.READING_IT),
+        "glossary": dict(about.TERMS),
     }
 
 
@@ -104,26 +105,29 @@ def _world(run: RunDir, world: World, suite: Json, table: pd.DataFrame) -> Json:
     seeds = mine[mine["seed"].notna() & (mine["train_id"] != "")]
     trains = {str(t): int(s) for t, s in zip(seeds["train_id"], seeds["seed"], strict=True)}
     played = checks(world)
-    sentences = (
-        [given.verdict(world, played)] if run.is_audit else headline(world, world.lead, played)
-    )
+    if run.given == "audit":
+        sentences = [given.verdict(world, played)]
+    elif run.given:
+        sentences = scored.answers(world, played, mine[mine["column"] != ""])
+    else:
+        sentences = headline(world, world.lead, played)
     score, task = world.score
     return {
         "dataset": world.dataset,
         "scenario": world.scenario,
         "data": facts.data(run, world, suite, trains),
-        "differences": None if run.is_audit else facts.differing(run, world, suite, trains),
+        "differences": None if run.given else facts.differing(run, world, suite, trains),
         "words": dict(world.words),
         "lead": {
             "generator": world.lead,
             "measure": measure(score),
             "name": score,
             "task": world.say(task),
-            "about": [] if run.is_audit else about(world),
+            "about": [] if run.given else about(world),
         },
         "regimes": world.regimes,
         "headline": [s.plain() for s in sentences],
-        "overview": [] if run.is_audit else tables.overview(world, played),
+        "overview": [] if run.given else tables.overview(world, played),
         "behind": tables.behind(world),
         "controls": [check.plain() for check in played],
         "main": tables.main(world),

@@ -27,15 +27,15 @@ Json = dict[str, Any]
 
 def suite(run: RunDir) -> Json:
     """Return the tables of the run's resolved suite file, or of what an audit was asked."""
-    file = run.path / ("audit.toml" if run.is_audit else "suite.toml")
+    file = run.path / f"{run.given or 'suite'}.toml"
     text = file.read_text(encoding="utf-8") if file.is_file() else ""
-    schema = read_schema(run.path / "schema.toml") if run.is_audit else None
+    schema = read_schema(run.path / "schema.toml") if run.given else None
     return {"text": text, "tables": tomllib.loads(text), "schema": schema}
 
 
 def run_facts(run: RunDir, found: Json) -> Json:
     """Return what was asked, and when, as the folder's name tells it."""
-    head = found["tables"].get("suite") or found["tables"].get("audit", {})
+    head = found["tables"].get(run.given or "suite", {})
     stamp = re.search(r"-(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)\d\dZ-", f"{run.path.name}-")
     date = "{}-{}-{} {}:{} UTC".format(*stamp.groups()) if stamp else ""
     return {
@@ -65,8 +65,8 @@ def data(run: RunDir, world: World, found: Json, trains: Mapping[str, int]) -> J
         found: the suite's tables.
         trains: train ids of the world's cells, with their seeds.
     """
-    if run.is_audit:
-        return _tables(found["tables"])
+    if run.given:
+        return _tables(found["tables"], _OF_GIVEN[run.given])
     scenarios = {table["name"]: table for table in found["tables"].get("scenarios", [])}
     partitions = [_partition(run, train) for train in _one_per_seed(run, trains)]
     return {
@@ -117,20 +117,24 @@ def _schema(found: Json, name: str) -> Schema | None:
     return schema
 
 
-def _tables(found: Json) -> Json:
-    """Say which records an audit compared."""
+_OF_GIVEN = {"audit": "What {} gives away", "evaluate": "How good {} is, and what it gives away"}
+_OTHERS = ("test", "control", "reference")
+
+
+def _tables(found: Json, title: str) -> Json:
+    """Say which records from outside were compared."""
     tables = {table["part"]: table for table in found["tables"]}
     sizes = {name: f"{table['file']} ({table['records']:,})" for name, table in tables.items()}
-    others = f", reference patients {sizes['reference']}" if "reference" in sizes else ""
+    others = "".join(f", {who} patients {sizes[who]}" for who in _OTHERS if who in sizes)
     return {
-        "title": f"What {tables['synthetic']['file']} gives away",
+        "title": title.format(tables["synthetic"]["file"]),
         "licence": "",
         "citation": "",
         "patients": None,
         "hospitals": [],
         "split": "",
-        "setting": f"Synthetic records {sizes['synthetic']}, training patients {sizes['train']}, "
-        f"control patients {sizes['control']}{others}",
+        "setting": f"Synthetic records {sizes['synthetic']}, training patients {sizes['train']}"
+        f"{others}",
     }
 
 

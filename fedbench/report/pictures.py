@@ -20,10 +20,13 @@ Json = dict[str, Any]
 # Stand-ins that become the page's own colours, so that dark mode and print need no second picture.
 INK, QUIET, RULE, PAPER = "#010101", "#020202", "#030303", "#040404"
 SERIES = ("#0a0001", "#0a0002", "#0a0003", "#0a0004", "#0a0005", "#0a0006")
-MARKS = {"federated": "o", "centralized": "s", "local": "^", "mixture": "D", "control": "X"}
+MARKS = {
+    "federated": "o", "centralized": "s", "local": "^", "mixture": "D", "given": "o",
+    "control": "X",
+}  # fmt: skip
 # Two ways to train may give the same point: the larger mark is drawn first, and both are seen.
 SIZES = {"centralized": 11.0, "local": 8.0, "mixture": 7.0, "federated": 6.5}
-SIDES = ("local", "federated", "centralized")
+SIDES = ("local", "federated", "centralized", "given")
 
 STYLE: Any = {
     "svg.fonttype": "none",

@@ -26,7 +26,7 @@ from fedbench.report.world import FLOOR, World
 
 __all__ = ["ONE_HOSPITAL", "Sentence", "about", "headline", "turned", "verdict"]
 
-Topic = Literal["gain", "tax", "leak", "sent"]
+Topic = Literal["gain", "tax", "leak", "sent", "fidelity", "utility"]
 Target = Literal["gain", "tax"]
 
 TITLES: dict[Topic, str] = {

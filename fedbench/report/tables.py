@@ -307,7 +307,8 @@ def hospitals(world: World) -> Json | None:
     if choice is None:
         return None
     name, task = choice
-    regimes = [r for r in ("local", "federated", "centralized") if r in world.regimes]
+    shown = ("local", "federated", "centralized", "given")
+    regimes = [r for r in shown if r in world.regimes]
     panels = [
         {
             "generator": label,

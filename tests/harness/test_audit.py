@@ -349,7 +349,7 @@ def test_an_audit_that_breaks_leaves_nothing(
     def fail(_: RunDir) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", "x")
 
-    monkeypatch.setattr("fedbench.audit.report.write", fail)
+    monkeypatch.setattr("fedbench.examine.report.write", fail)
     assert audit(**small()).status == 2
     assert not list((tmp_path / "runs").iterdir())
 
@@ -364,7 +364,7 @@ def test_its_report_can_be_rendered_again_but_nothing_resumed(
     assert page.read_text() == before
     capfd.readouterr()
     assert cli.main(["run", "--resume", str(done.run.path)]) == 2
-    assert "is an audit, which has no suite" in capfd.readouterr().err
+    assert "was made by `fedbench audit` and has no suite" in capfd.readouterr().err
 
 
 def test_the_terminal_ends_with_verdict_and_report(audit: Audit) -> None:

@@ -107,7 +107,7 @@ def test_a_licence_that_forbids_it_is_named(
 
 def test_an_audit_is_nothing_to_rank(run: RunDir, refused: Refused) -> None:
     (run.path / "audit.toml").touch()
-    assert "is an audit" in refused(run.path)
+    assert "was made by `fedbench audit`" in refused(run.path)
 
 
 def test_a_generator_that_copies_real_records_is_refused(run: RunDir, refused: Refused) -> None:

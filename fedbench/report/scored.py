@@ -1,0 +1,137 @@
+"""The report of an evaluation: how like real patients records from outside are, and of what use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import pandas as pd
+
+from fedbench.report.controls import Check
+from fedbench.report.given import WARNINGS as OF_AN_AUDIT
+from fedbench.report.given import verdict
+from fedbench.report.notes import GLOSSARY, READING
+from fedbench.report.numbers import Number
+from fedbench.report.sentences import Sentence
+from fedbench.report.words import interval, joined, measure, nothing, number
+from fedbench.report.world import FIDELITY, FLOOR, UTILITY, World
+
+__all__ = ["INTRODUCTION", "READING_IT", "TERMS", "WARNINGS", "answers"]
+
+INTRODUCTION = (
+    (
+        "Synthetic records that came from outside were compared with real patients who had been "
+        "kept back, used to train models that foresee what happens to such patients, and attacked."
+    ),
+    (
+        "Every number stands between two ends. The ceiling is what the real training records reach "
+        "when they are scored as if they were synthetic, equally many of them; the floor, "
+        f"{FLOOR}, draws every column of the training records on its own."
+    ),
+)
+WARNINGS = (
+    *OF_AN_AUDIT,
+    (
+        "One release was scored. How much another one of the same generator, or one trained on "
+        "other patients, would differ is not known, and no interval covers it."
+    ),
+)
+READING_IT = (
+    "A value stands above its range, the 95 % interval: chance in which patients were tested.",
+    READING[-2],
+    READING[-1].partition("; failed,")[0] + ".",
+)
+TERMS = {term: text for term, text in GLOSSARY.items() if "TPR" not in term}
+
+_WORST = 5
+"""Columns that are named as the furthest off."""
+
+
+def answers(world: World, played: Sequence[Check], columns: pd.DataFrame) -> list[Sentence]:
+    """Say how like real patients the records are, what they are good for, and what leaks.
+
+    Args:
+        world: the numbers.
+        played: what the attacks' controls said.
+        columns: rows about one column each.
+    """
+    return [
+        Sentence("fidelity", "How like real patients", _likeness(world), tuple(_worst(columns))),
+        Sentence("utility", "What they are good for", _usefulness(world)),
+        verdict(world, played),
+    ]
+
+
+def _likeness(world: World) -> str:
+    names = ("detection", *(name for name in FIDELITY if name != "detection"))
+    found = [(name, "", world.pooled(world.lead, "given", name)) for name in names]
+    found += [("missingness.rates", "", world.pooled(world.lead, "given", "missingness.rates"))]
+    return _listed(world, found) or nothing("fidelity", ["it was not measured"])
+
+
+def _usefulness(world: World) -> str:
+    asked = world.own.where(name=UTILITY, label=world.lead, column="")
+    pairs = {
+        task: min(UTILITY.index(n["name"]) for n in asked if n["task"] == task)
+        for task in asked.values("task")
+    }
+    found = [
+        (UTILITY[at], task, world.pooled(world.lead, "given", UTILITY[at], task))
+        for task, at in pairs.items()
+    ]
+    unnamed = "nothing is named that is to be foreseen (--predict, or tasks of a schema)"
+    return _listed(world, found) or nothing("utility", [unnamed])
+
+
+def _listed(world: World, found: Sequence[tuple[str, str, Number | None]]) -> str:
+    return "\n".join(
+        _one(world, name, task, one)
+        for name, task, one in found
+        if one is not None and (one.done or one["name"] not in _OPTIONAL)
+    )
+
+
+_OPTIONAL = ("missingness.rates",)
+
+
+def _one(world: World, name: str, task: str, found: Number) -> str:
+    what = measure(name) + (f" ({world.say(task)})" if task else "")
+    if not found.done:
+        return nothing(what, list(found.reasons))
+    ends = [
+        f"{said} {number(end.value)}"
+        for said, label, regime in (
+            ("the real training records reach", "copy", "control"),
+            ("columns drawn one by one", FLOOR, "given"),
+        )
+        if (end := world.pooled(label, regime, name, task)) is not None and end.done
+    ]
+    return f"{what[:1].upper()}{what[1:]}: {interval(found)}{_ends(ends)}. {_place(found)}".strip()
+
+
+def _ends(ends: Sequence[str]) -> str:
+    return f"; {joined(ends)}" if ends else ""
+
+
+def _place(found: Number) -> str:
+    """Say where a number lies between its ends, where these can be told apart."""
+    if found.normalized is None:
+        return ""
+    return f"Between floor (0) and ceiling (1) that is {number(found.normalized, 2)}."
+
+
+def _worst(columns: pd.DataFrame) -> Iterator[str]:
+    """Name the columns that are further off than chance makes those of real records."""
+    asked = columns[(columns["name"] == "marginals") & (columns["site"] == "")]
+    of = {label: mine.set_index("column") for label, mine in asked.groupby("label")}
+    real = of.pop("copy", asked.set_index("column"))
+    own = next((mine for label, mine in of.items() if label not in (FLOOR, "uniform")), real[:0])
+    usual = real["value"].to_dict()
+    off = own[own["low"] > real["high"].reindex(own.index)].sort_values("value", ascending=False)
+    for name, row in off.head(_WORST).iterrows():
+        spread = f"{number(row['low'])} to {number(row['high'])}"
+        yield (
+            f"{name}: a share of {number(row['value'])} ({spread}) would have to change; of real "
+            f"training records {number(usual[name])}"
+        )
+    if len(off) > _WORST:
+        yield f"and {len(off) - _WORST} more columns that are further off than by chance"

@@ -1,0 +1,221 @@
+"""An evaluation tells good synthetic records from bad ones, whoever made them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fedbench import cli
+from fedbench.data import Cohort
+from fedbench.results import RunDir
+from fedbench.schemas import schema_file
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """What the command said, and what it left behind."""
+
+    status: int
+    out: str
+    err: str
+
+    @cached_property
+    def facts(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.out)
+        return found
+
+    @property
+    def run(self) -> RunDir:
+        return RunDir.open(Path(self.facts["run"]))
+
+    def row(self, name: str, label: str = "synthetic", **about: str) -> Mapping[str, Any]:
+        rows = self.run.results()
+        asked = {"name": name, "label": label, "column": "", "site": "", "level": "", **about}
+        for column, value in asked.items():
+            rows = rows[rows[column] == value]
+        assert len(rows) == 1
+        return dict(rows.iloc[0])
+
+
+Evaluate = Callable[..., Evaluated]
+
+
+@pytest.fixture
+def evaluate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Evaluate:
+    """The command, on tables that are written first; of a path nothing is."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*options: str, **tables: pd.DataFrame | Path) -> Evaluated:
+        arguments = list(options)
+        for name, table in tables.items():
+            path = table if isinstance(table, Path) else Path(f"{name}.csv")
+            if isinstance(table, pd.DataFrame):
+                table.to_csv(path, index=name != "synthetic", index_label="patient")
+            arguments += [f"--{name}", str(path)]
+        return Evaluated(cli.main(["evaluate", *arguments]), *capfd.readouterr())
+
+    return call
+
+
+def made(n: int, seed: int, start: int = 0) -> pd.DataFrame:
+    """Patients whose columns hang together."""
+    rng = np.random.default_rng(seed)
+    a = rng.normal(size=n)
+    return pd.DataFrame(
+        {
+            "a": a,
+            "b": a + rng.normal(size=n),
+            "c": np.where(a + rng.normal(size=n) > 0, "x", "y"),
+            "ill": (a + rng.normal(size=n) > 0.5).astype(int),
+        },
+        index=[f"p{start + i}" for i in range(n)],
+    )
+
+
+def shuffled(table: pd.DataFrame, seed: int = 9) -> pd.DataFrame:
+    """The same columns, each in an order of its own."""
+    rng = np.random.default_rng(seed)
+    return pd.DataFrame({name: rng.permutation(table[name]) for name in table})
+
+
+def tables(**other: pd.DataFrame | Path) -> dict[str, pd.DataFrame | Path]:
+    """Tables that are quickly scored."""
+    found = {"train": made(250, 0), "test": made(400, 1, start=1000), "synthetic": made(250, 2)}
+    return {**found, **other}
+
+
+def test_good_records_are_near_the_ceiling_and_shuffled_ones_at_the_floor(
+    evaluate: Evaluate,
+) -> None:
+    good = evaluate("--json", "--predict", "ill", **tables())
+    bad = evaluate("--json", "--predict", "ill", **tables(synthetic=shuffled(made(250, 2))))
+    assert (good.status, bad.status) == (0, 0), good.err + bad.err
+    assert good.row("detection")["high"] < bad.row("detection")["low"]
+    assert good.row("utility.auroc", task="ill")["low"] > 0.6
+    near, far = (found.row("associations") for found in (good, bad))
+    assert near["normalized"] > 0.7 > far["normalized"] + 0.2
+    for row, task in ((near, ""), (good.row("utility.auroc", task="ill"), "ill")):
+        for end, label in (("floor", "independent"), ("ceiling", "copy")):
+            assert row[end] == good.row(row["name"], label, task=task)["value"]
+    assert good.row("marginals")["floor"] == good.row("marginals", "uniform")["value"]
+    assert "Of 'ill', '1' is the event that models foresee." in good.err
+    assert good.row("dcr.check", "copy")["value"] == good.row("dcr.check", "real")["value"] == 1.0
+    assert good.facts["answers"].keys() >= {"How like real patients", "What they are good for"}
+    assert any(n["name"] == "associations" and n["ceiling"] for n in good.facts["numbers"])
+
+
+def test_all_records_that_come_are_attacked_and_not_more_than_trained_on_are_scored(
+    evaluate: Evaluate,
+) -> None:
+    found = evaluate("--json", **tables(synthetic=made(600, 2)))
+    assert found.row("marginals")["n"] == 400
+    assert "Metrics look at 250 of the 600 synthetic records, drawn at random" in found.err
+    few = evaluate("--json", "--records", "100", **tables())
+    assert "Metrics look at 100 of the 250" in few.err
+    assert few.row("marginals")["value"] != found.row("marginals")["value"]
+
+
+def test_a_number_can_be_foreseen_and_what_is_not_named_is_not(evaluate: Evaluate) -> None:
+    named = evaluate("--json", "--predict", "b", **tables())
+    assert named.row("utility.r2", task="b")["value"] > 0.2
+    silent = evaluate("--json", **tables())
+    assert silent.row("utility")["status"] == "not applicable"
+    assert "--predict" in silent.facts["answers"]["What they are good for"]
+
+
+def test_a_cohort_folder_has_numbers_for_every_hospital(
+    evaluate: Evaluate, tmp_path: Path, made_up: Callable[[int, int], Cohort]
+) -> None:
+    cohort = made_up(300, 0)
+    (tmp_path / "s.toml").write_text(schema_file(cohort.schema), encoding="utf-8")
+    folders = {}
+    for name, part in zip(
+        ("train", "test", "synthetic"), np.split(cohort.patients, [100, 200]), strict=True
+    ):
+        folders[name] = tmp_path / name
+        folders[name].mkdir()
+        for table in ("static", "visits", "codes", "outcome"):
+            getattr(cohort.take(part), table).to_csv(folders[name] / f"{table}.csv", index=False)
+    found = evaluate("--json", "--schema", "s.toml", **folders)
+    assert found.status == 0, found.err
+    for site in ("north", "south"):
+        assert found.row("marginals", site=site)["status"] == "done"
+    assert found.row("marginals", site="worst")["status"] == "done"
+    assert found.row("utility.c_index", task="survival")["status"] in ("done", "refused")
+    assert "north" in (found.run.path / "report.md").read_text()
+    asked = evaluate("--schema", "s.toml", "--predict", "stage", **folders)
+    assert (asked.status, asked.out) == (2, "")
+    assert "--predict is for single tables." in asked.err
+
+
+WRONG: list[tuple[Mapping[str, Any], str, str]] = [
+    ({"test": Path("train.csv")}, "", "--train and --test are both 'train.csv'."),
+    ({"test": Path("gone.csv")}, "", "--test 'gone.csv': there is no such file or folder."),
+    ({"test": made(50, 1, start=240)}, "", "10 patients are in train.csv and in test.csv"),
+    ({"synthetic": made(60, 2).drop(columns="c")}, "", "synthetic.csv has no column 'c'"),
+    ({"synthetic": made(60, 2)[:0]}, "", "--synthetic 'synthetic.csv' has no rows"),
+    ({}, "--predict il", "--predict 'il': no such column is compared. Did you mean 'ill'?"),
+    ({}, "--records 3", "--records is 3; expected at least 10."),
+    ({}, "--schema gone.toml", "There is no file 'gone.toml'."),
+    ({}, "--out taken", "--out 'taken': "),
+]
+
+
+@pytest.mark.parametrize(("other", "options", "problem"), WRONG)
+def test_a_mistake_is_told_in_one_line(
+    evaluate: Evaluate, tmp_path: Path, other: Mapping[str, Any], options: str, problem: str
+) -> None:
+    (tmp_path / "taken").touch()
+    found = evaluate(*options.split(), **tables(**other))
+    assert (found.status, found.out) == (2, "")
+    assert problem in found.err
+    assert found.err.count("\n") == 1
+    assert not [path for path in tmp_path.iterdir() if path.is_dir()]
+
+
+def test_three_levels_are_not_foreseen(evaluate: Evaluate) -> None:
+    sizes = {"train": (250, 0), "test": (400, 1000), "synthetic": (250, 0)}
+    made_of = {name: made(n, i, start) for i, (name, (n, start)) in enumerate(sizes.items())}
+    three = {n: t.assign(c=t["c"].where(t["b"] < 1, "z")) for n, t in made_of.items()}
+    found = evaluate("--predict", "c", **three)
+    assert (found.status, found.out) == (2, "")
+    assert "--predict 'c': it has 3 levels; expected two, or a number." in found.err
+    assert evaluate(train=made(5, 0)).err.startswith("fedbench: Missing option '--test'.")
+
+
+def test_what_it_leaves_behind_makes_the_same_again(evaluate: Evaluate) -> None:
+    found = evaluate("--json", "--predict", "ill", **tables())
+    folder = found.run.path
+    report = json.loads((folder / "report.json").read_text())
+    command = report["again"]["command"].split()
+    assert command[:3] == ["fedbench", "evaluate", "--schema"]
+    again = evaluate(
+        "--json", "--id", "patient", "--schema", str(folder / "schema.toml"), **tables()
+    )
+    assert again.status == 0, again.err
+    pd.testing.assert_frame_equal(found.run.results(), again.run.results())
+    page = (folder / "report.html").read_text()
+    assert cli.main(["report", str(folder)]) == 0
+    assert (folder / "report.html").read_text() == page
+    for text in ("Three answers", "synthetic.csv", "How like real patients"):
+        assert text in page
+    for file in folder.rglob("*.parquet"):
+        assert not pd.read_parquet(file).astype(str).isin(["p0", "p1000"]).any(axis=None), file
+
+
+def test_the_terminal_shows_numbers_answers_and_report(evaluate: Evaluate) -> None:
+    found = evaluate("--predict", "ill", **tables(synthetic=shuffled(made(250, 2)).assign(a=3.0)))
+    assert found.out.startswith("Controls first\n")
+    for text in ("How like real patients\n", "What they are good for\n", "  a: a share of "):
+        assert text in found.out
+    assert found.out.strip().split("\n\n")[-1].startswith("Report: runs/evaluate-")
