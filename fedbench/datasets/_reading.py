@@ -166,17 +166,20 @@ def table(
 def stream(
     origin: str, open_: Open, columns: Mapping[str, Kind], *, missing: Sequence[str] = ("",)
 ) -> Table:
-    """Return the table in a stream of comma-separated text; ``origin`` names it in errors.
+    """Return the table in a stream of text; ``origin`` names it in errors.
+
+    It is separated by commas, or, if its header is, by tabs. Between tabs quotation marks are
+    letters (as in the vocabularies of OHDSI's Athena), unless the header stands in some itself.
 
     Raises:
         DataError: it cannot be read, or its header lacks columns or names one twice.
     """
     try:
         with open_() as file:
-            header = _header(origin, file.read(HEAD))
+            form = _Form.of(_first_line(origin, file.read(HEAD)))
     except BROKEN as error:
         raise _broken(origin, error) from error
-    names = _spelled(origin, header, columns)
+    names = _spelled(origin, form.header, columns)
 
     def batches() -> Iterator[pa.RecordBatch]:
         from pyarrow import csv as arrow  # noqa: PLC0415
@@ -193,13 +196,17 @@ def stream(
             reader = arrow.open_csv(
                 quotes,
                 read_options=arrow.ReadOptions(block_size=BLOCK, use_threads=False),
-                parse_options=arrow.ParseOptions(newlines_in_values=True),
+                parse_options=arrow.ParseOptions(
+                    delimiter=form.mark,
+                    quote_char='"' if form.quoted else False,
+                    newlines_in_values=form.quoted,
+                ),
                 convert_options=convert,
             )
             for batch in reader:
                 yield batch.rename_columns(list(columns))
-        if quotes.count % 2:
-            _check_quotes(open_)
+        if form.quoted and quotes.count % 2:
+            _check_quotes(open_, form.mark)
 
     return Table(origin, columns, batches)
 
@@ -220,12 +227,12 @@ class _Quotes(io.RawIOBase):
         return found
 
 
-def _check_quotes(open_: Open) -> None:
+def _check_quotes(open_: Open, mark: str) -> None:
     """Tell a quotation mark that is never closed from one inside a field (a 5" needle)."""
     limit = csv.field_size_limit(BLOCK)
     try:
         with open_() as file, io.TextIOWrapper(file, "utf-8-sig", newline="") as text:
-            for _ in csv.reader(text, strict=True):
+            for _ in csv.reader(text, delimiter=mark, strict=True):
                 pass
     finally:
         csv.field_size_limit(limit)
@@ -375,15 +382,32 @@ def _parquet(origin: str, open_: Open, columns: Mapping[str, Kind]) -> Table:
     return Table(origin, columns, batches)
 
 
-def _header(origin: str, start: bytes) -> list[str]:
-    """Return the names in the first line that is not empty."""
+@dataclass(frozen=True)
+class _Form:
+    """What a header says about how its file is written."""
+
+    header: Sequence[str]
+    mark: str = ","
+    quoted: bool = True
+
+    @classmethod
+    def of(cls, line: str) -> _Form:
+        if "\t" in line and "," not in line:
+            quoted = line.startswith('"')
+            header = next(csv.reader([line], delimiter="\t")) if quoted else line.split("\t")
+            return cls(header, "\t", quoted)
+        return cls(next(csv.reader([line])))
+
+
+def _first_line(origin: str, start: bytes) -> str:
+    """Return the first line that is not empty."""
     text = io.StringIO(start.decode("utf-8-sig", errors="surrogateescape"), newline=None)
     line = next((line for line in text if line.strip()), "")
     if "\0" in line or any("\ud800" <= letter <= "\udfff" for letter in line):
         raise DataError(f"{origin} does not begin with text in UTF-8. Save it as UTF-8.")
     if not line:
         raise DataError(f"{origin} is empty; expected a header and rows.")
-    return next(csv.reader([line]))
+    return line.rstrip("\n")
 
 
 def _spelled(origin: str, header: Sequence[str], columns: Mapping[str, Kind]) -> dict[str, str]:
@@ -392,7 +416,7 @@ def _spelled(origin: str, header: Sequence[str], columns: Mapping[str, Kind]) ->
     for name in header:
         known.setdefault(name.strip().lower(), []).append(name)
     if lacking := [column for column in columns if column.lower() not in known]:
-        split = next((mark for mark in (";", "\t", "|") if mark in header[0]), None)
+        split = next((mark for mark in (";", "|") if mark in header[0]), None)
         hint = f" Its header is separated by {split!r}; write it with commas." if split else ""
         shown = ", ".join(repr(name[:40]) for name in header[:8])
         more = f" … ({len(header)} in all)" if len(header) > 8 else ""

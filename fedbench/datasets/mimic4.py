@@ -54,10 +54,11 @@ class Mimic4(Mimic):
     """Hospital admissions of MIMIC-IV 2.x: vital signs, laboratory values, diagnoses, outcomes.
 
     The folder holds ``admissions``, ``patients``, ``diagnoses_icd`` (in ``hosp/``) and ``icustays``
-    (in ``icu/``), and ``chartevents`` and ``labevents`` where they are to be read. The default is
-    the open demo, 100 people, without these two; give the folder of the whole demo, or of the full
-    data, for which PhysioNet asks for training and a signed agreement, with ``vitals = true`` and
-    ``labs = true``.
+    (in ``icu/``). Vital signs and laboratory values are read only with ``vitals = true, labs =
+    true``, from ``chartevents`` (in ``icu/``) and ``labevents`` (in ``hosp/``); without, there are
+    no visits. The default is the open demo, 100 people, without these two tables; give the folder
+    of the whole demo, or of the full data, for which PhysioNet asks for training and a signed
+    agreement.
 
     A record is an admission, and those of a person are kept together. The sites are care units of
     one hospital, no hospitals: the one in which the person's first stay in intensive care began;

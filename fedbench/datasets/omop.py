@@ -29,7 +29,8 @@ class Omop(Persons):
     DuckDB file, which is opened for reading only and can neither open other files nor load
     extensions. Needed are ``person``, ``visit_occurrence``, ``condition_occurrence``,
     ``measurement`` and ``death``; ``observation_period``, ``drug_exposure``, ``care_site``,
-    ``concept`` and ``concept_ancestor`` are used where they are there.
+    ``concept`` and ``concept_ancestor`` are used where they are there, also as Athena offers them
+    (CSV separated by tabs).
 
     Nothing of the schema comes from the records. What is read is a built-in catalogue of common
     vital signs, laboratory values and diagnoses by public identifiers. A file of yours adds to it
