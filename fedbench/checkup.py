@@ -6,7 +6,6 @@ import math
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,11 +13,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fedbench.config import DatasetChoice
-from fedbench.data import OTHER, Cohort, Column, DataStore, Feature, Part, Task
+from fedbench.data import OTHER, Cohort, Column, DataStore, Feature, Part, Schema, Task
 from fedbench.encoding import BINS, edges
 from fedbench.games.scoring import FEW
 from fedbench.kinds import cohort_of
-from fedbench.partition import Parts
+from fedbench.partition import Parts, units
 from fedbench.partitioners.natural import Natural
 from fedbench.subject import Subject
 from fedbench.task import problem
@@ -29,6 +28,9 @@ __all__ = ["Finding", "Place", "check", "columns", "places", "shown"]
 PILED = 0.2
 """The share of patients with one value, or CROWDED in one bin, that is worth a word."""
 CROWDED = 0.5
+
+STRANGE = 0.5
+"""The share of diagnoses that are none of the codes listed that is worth a word."""
 
 CASES = 10  # with and without the event among a hospital's test patients
 EVENTS = 20  # among them, where the task is survival
@@ -77,13 +79,12 @@ class _Needs:
         """Patients of a hospital with which an attack has a row of its own there."""
         return max(self.of("train", FEW), self.of("control", FEW))
 
-    @cached_property
-    def words(self) -> str:
+    def words(self, schema: Schema) -> str:
         """Say what is needed for what."""
         split = ", ".join(f"{name} {share:.3g}" for name, share in self.parts.shares.items())
         return (
             f"Reckoned with the usual parts ({split}); a suite may set others. Needed at a "
-            f"hospital: {self.parts.enough} patients for training, {self.membership} for "
+            f"hospital: {self.parts.enough} {units(schema)} for training, {self.membership} for "
             f"membership of its own patients, {self.of('control', AT_A_HOSPITAL):,} to count for "
             f"membership at 1 % FPR, which takes {self.of('control', IN_ALL):,} in all; for "
             f"utility {self.of('test', CASES)} with and as many without the event, in survival "
@@ -101,7 +102,7 @@ def check(subject: Subject, store: DataStore) -> Mapping[str, Any]:
     cohort = cohort_of(name, subject.settings, store)
     needs = _Needs(Parts(**DatasetChoice(name=name).parts))
     found = tuple(places(cohort, needs))
-    notes = [needs.words] if any(place.too_small_for for place in found) else []
+    notes = [needs.words(cohort.schema)] if any(place.too_small_for for place in found) else []
     if any("training" in place.too_small_for for place in found[1:]):
         notes.append(Natural().advice(needs.parts.enough))
     return {
@@ -219,14 +220,35 @@ def _alone(name: str, column: Column) -> Feature:
 
 
 def _codes(cohort: Cohort) -> Iterator[Finding]:
-    """Yield the codes of each system that nobody has."""
+    """Yield systems whose diagnoses are mostly none of the codes that are listed.
+
+    A list that is public has codes that nobody here has, and that is as it should be; each is a
+    column only if it is ``shown``.
+    """
     for system, vocabulary in cohort.schema.vocabularies.items():
-        there = set(cohort.codes.loc[cohort.codes["system"] == system, "code"])
-        if lacking := [code for code in vocabulary.codes if code not in there | {OTHER}]:
+        name, codes = (
+            f"codes {system!r}",
+            cohort.codes.loc[cohort.codes["system"] == system, "code"],
+        )
+        if codes.empty:
+            yield Finding(name, "nobody has any", "Leave the system out, or look how it is called.")
+            continue
+        if (strange := float((codes == OTHER).mean())) >= STRANGE:
+            found = f"{100 * strange:.0f} % of {len(codes):,} are none of those listed"
+            yield Finding(name, found, "Look whether they are spelled alike, or list more of them.")
+        lacking = [] if vocabulary.shown else sorted({*vocabulary.codes} - {OTHER, *codes})
+        if lacking:
             some = ", ".join(lacking[:5]) + (" …" if len(lacking) > 5 else "")
-            found = f"nobody has {len(lacking)} of {len(vocabulary.codes)} codes: {some}"
-            advice = "Look whether they are spelled as in the records, or leave them out."
-            yield Finding(f"codes {system!r}", found, advice)
+            found = f"nobody has {len(lacking)} of {len(vocabulary.codes)}: {some}"
+            yield Finding(name, found, _unused(cohort.schema, len(lacking)))
+
+
+def _unused(schema: Schema, count: int) -> str:
+    columns = f"{count * len(schema.windows):,} columns of “no”" if schema.windows else "no column"
+    return (
+        f"Nothing, if the list is public (they are {columns}; `shown` would name those that are to "
+        "be columns). Else look whether they are spelled alike."
+    )
 
 
 def _finding(name: str, values: pd.Series, feature: Feature) -> Finding | None:

@@ -64,7 +64,7 @@ class Part(StrEnum):
     OUTCOME = "outcome"
 
 
-Role = Literal["quasi-identifier", "sensitive", "site"]
+Role = Literal["quasi-identifier", "sensitive", "site", "region"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +75,8 @@ class Column:
     ``log`` says that the quantity is spread over orders of magnitude.
     ``implies`` names the static column whose value this one gives away (cigarettes a day tells
     who smokes): it is hidden from whoever must guess that one.
-    A column with the role ``site`` says where a patient lives and is not generated.
+    A column with the role ``site`` says where a patient lives and is not generated; one with the
+    role ``region``, where her hospital lies.
     ``known`` is the day from which a static fact is known: what is known later than the index
     time of a task (length of stay, readmission) predicts nothing there.
     """
@@ -253,6 +254,11 @@ class Schema:
     def site(self) -> str | None:
         """The static column that names a patient's hospital."""
         return next((n for n, c in self.static.items() if "site" in c.roles), None)
+
+    @property
+    def region(self) -> str | None:
+        """The static column that names the region of a patient's hospital."""
+        return next((n for n, c in self.static.items() if "region" in c.roles), None)
 
     @property
     def parts(self) -> frozenset[Part]:

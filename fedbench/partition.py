@@ -17,7 +17,7 @@ from fedbench.errors import ContractError, SpecError
 from fedbench.plugin import Plugin
 from fedbench.seeds import Rng, Seeds
 
-__all__ = ["Partition", "Partitioner", "Parts", "Place", "Split", "split_site"]
+__all__ = ["Partition", "Partitioner", "Parts", "Place", "Split", "split_site", "units"]
 
 PARTS = ("train", "test", "control", "reference")
 
@@ -162,6 +162,11 @@ class Parts:
         return 2 * alike - 1  # so many must be on one side: with events, or without
 
 
+def units(schema: Schema) -> str:
+    """Return what is counted where a site must be large enough: who stays together counts once."""
+    return f"clusters ({schema.cluster})" if schema.cluster else "patients"
+
+
 @dataclass(frozen=True)
 class Split:
     """The four parts of one site, all its own patients."""
@@ -207,7 +212,7 @@ def split_site(cohort: Cohort, site: str, parts: Parts, seeds: Seeds) -> Split:
         asked["reference"] = reference
     if empty := [name for name, cohort in asked.items() if not len(cohort)]:
         raise SpecError(
-            f"Site {site!r} has {len(clusters)} patients or clusters, too few to fill "
+            f"Site {site!r} has {len(clusters)} {units(cohort.schema)}, too few to fill "
             f"{' and '.join(empty)}; with these parts, {parts.enough} are always enough."
         )
     return Split(train=train, test=test, control=control, reference=reference)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -19,7 +18,7 @@ from fedbench.errors import ContractError, FedbenchError, SpecError
 from fedbench.heterogeneity import Index, indices
 from fedbench.kinds import PARTITIONERS
 from fedbench.metric import View
-from fedbench.partition import PARTS, Partition, Partitioner, Parts, Place, Split, split_site
+from fedbench.partition import PARTS, Partition, Partitioner, Parts, Place, Split, split_site, units
 from fedbench.seeds import Seeds
 from fedbench.stats import poisson_weights
 
@@ -142,14 +141,13 @@ class World:
         clusters = pd.Series(self.cohort.clusters, index=self.cohort.patients)
         known = {site: clusters.reindex(p) for site, p in self.partition.patients.items()}
         small = {site: c for site, c in known.items() if c.nunique() < parts.enough}
-        units = "clusters" if self.schema.cluster else "patients"
-        listed = [f"{site!r} has {c.nunique()} {units}" for site, c in sorted(small.items())]
+        what = units(self.schema)
+        listed = [f"{site!r} has {c.nunique()} {what}" for site, c in sorted(small.items())]
         more = f", and {len(listed) - most} more" if len(listed) > most else ""
         shares = ", ".join(f"{name} {share:.3g}" for name, share in parts.shares.items())
-        a_cluster = max((len(c) / max(c.nunique(), 1) for c in small.values()), default=1)
         return (
             f"{', '.join(listed[:most])}{more}; to be split into {shares}, a site needs "
-            f"{parts.enough}. {self.partitioner.advice(math.ceil(parts.enough * a_cluster))}"
+            f"{parts.enough}. {self.partitioner.advice(parts.enough)}"
         )
 
     @property

@@ -38,6 +38,9 @@ FROM = -1
 
 PERSONAL: frozenset[Role] = frozenset(["quasi-identifier"])
 REGIONS = ("Midwest", "Northeast", "South", "West", "unknown")
+REGION = Column(
+    kind="category", label="region of the US", levels=REGIONS, roles=frozenset(["region"])
+)
 
 
 def _number(label: str, unit: str, low: float, high: float, *, log: bool = False) -> Column:
@@ -204,7 +207,7 @@ class Eicu(FromFolder):
                     kind="category", label="hospital" if self.hospitals else "region of the US",
                     levels=site, roles=frozenset(["site"]),
                 ),
-                **({"region": Column(kind="category", levels=REGIONS)} if self.hospitals else {}),
+                **({"region": REGION} if self.hospitals else {}),
                 "age": Column(
                     kind="integer", label="age, over 89 is 90", unit="years", low=0, high=90,
                     roles=PERSONAL,

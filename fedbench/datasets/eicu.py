@@ -18,8 +18,8 @@ class Eicu(_Eicu):
     A record is a unit stay; those of a person are kept together, at the site of her first stay (by
     year of discharge, hospital stay and unit visit). Sites are the regions, "unknown" where the
     database names none; ``hospitals`` lists hospitals that are sites of their own, and then
-    ``partition = { name = "natural", merge = true, minimum = …, by = "region" }`` puts the small
-    ones together.
+    ``partition = { name = "natural", merge = true, minimum = … }`` puts the small ones of a region
+    together.
 
     Vital signs and laboratory values are the last of every hour, dated by the last minute in which
     there was one, from a day before the unit to a week after. What APACHE is reckoned from is known

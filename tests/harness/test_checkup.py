@@ -95,8 +95,43 @@ def test_visits_and_codes_are_looked_at_once_and_not_in_every_window() -> None:
     assert said == {
         "crp": "is empty for every visit",
         "window 'never'": "no visit lies after day 1 and up to day 9",
-        "codes 'icd'": "nobody has 1 of 3 codes: Z99",
+        "codes 'icd'": "nobody has 1 of 3: Z99",
     }
+
+
+@pytest.mark.parametrize(
+    ("book", "said"),
+    [
+        (Vocabulary(codes={"E11": "", "Z99": ""}, shown=("E11",)), {}),
+        (Vocabulary(codes={"E11": ""}), {}),
+        (Vocabulary(codes={"e11": "", OTHER: ""}, shown=("e11",)),
+         {"codes 'icd'": "100 % of 30 are none of those listed"}),
+    ],
+)  # fmt: skip
+def test_a_public_list_may_have_codes_that_nobody_has(
+    book: Vocabulary, said: dict[str, str]
+) -> None:
+    names = [f"p{i}" for i in range(N)]
+    schema = Schema(
+        name="mine", clock="", static={"it": NUMBER}, vocabularies={"icd": book},
+        windows=(Window(name="now", start=-1, end=1),),
+    )  # fmt: skip
+    static = pd.DataFrame({"patient": names, "it": np.random.default_rng(0).uniform(0, 10, N)})
+    codes = pd.DataFrame({"patient": names[:30], "day": 0, "system": "icd", "code": "E11"})
+    cohort = Cohort.of_tables(schema, static, codes=codes)
+    assert {each.column: each.found for each in columns(cohort)} == said
+
+
+def test_a_system_that_nobody_writes_is_named() -> None:
+    names = [f"p{i}" for i in range(N)]
+    schema = Schema(
+        name="mine", clock="", static={"it": NUMBER},
+        vocabularies={"icd": Vocabulary(codes={"E11": ""})},
+        windows=(Window(name="now", start=-1, end=1),),
+    )  # fmt: skip
+    static = pd.DataFrame({"patient": names, "it": np.random.default_rng(0).uniform(0, 10, N)})
+    (found,) = columns(Cohort.of_tables(schema, static))
+    assert (found.column, found.found) == ("codes 'icd'", "nobody has any")
 
 
 def test_an_event_that_nobody_had_is_named() -> None:

@@ -82,7 +82,9 @@ def test_control_may_be_the_test_patients(made_up: Any) -> None:
 
 
 def test_a_site_too_small_says_so(made_up: Any) -> None:
-    with pytest.raises(SpecError, match="Site 'north' has 1 patients or clusters, too few to fill"):
+    with pytest.raises(
+        SpecError, match=r"Site 'north' has 1 clusters \(household\), too few to fill"
+    ):
         _split(made_up(2, 0), 0)
 
 
@@ -107,7 +109,7 @@ def test_enough_is_always_enough(made_up: Any, parts: Parts, events: float, seed
 
 def test_a_site_without_patients_is_too_small(made_up: Any) -> None:
     cohort = made_up(20, 0)
-    with pytest.raises(SpecError, match=r"'north' has 0 patients .* 19 are always enough"):
+    with pytest.raises(SpecError, match=r"'north' has 0 clusters .* 19 are always enough"):
         _split(cohort.take(cohort.patients[:0]), 0)
 
 

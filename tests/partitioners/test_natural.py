@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from fedbench.config import DatasetChoice, Scenario
 from fedbench.data import Cohort, Column, Schema, cohort_from_table
 from fedbench.errors import SpecError, Unsupported
+from fedbench.federation.study import Choice
 from fedbench.heterogeneity import indices
+from fedbench.partition import Parts
 from fedbench.partitioners.natural import Natural
+from fedbench.world import World
 
 RNG = np.random.default_rng(0)
 
@@ -34,7 +41,7 @@ def test_records_without_hospitals_are_skipped_with_a_reason(matched: Cohort, op
 def test_small_hospitals_are_named(opt: Cohort) -> None:
     with pytest.raises(SpecError, match=r"fewer than 200 patients: MS \(192\), NY \(173\)") as told:
         replace(Natural(), minimum=200).deal(opt, RNG)
-    assert 'partition = { name = "natural", minimum = 200, merge = true }' in str(told.value)
+    assert "Write merge = true beside minimum" in str(told.value)
 
 
 def test_small_hospitals_can_be_one_site(opt: Cohort) -> None:
@@ -79,6 +86,59 @@ def test_small_hospitals_are_merged_region_by_region() -> None:
     assert {"c", "f"} < set(merge.patients)
 
 
+def test_a_region_that_the_records_declare_needs_no_naming() -> None:
+    cohort = scattered({"a": 9, "b": 8, "c": 40, "d": 7, "e": 6, "f": 50, "g": 3}, "aabbbcg")
+    asked = Natural(minimum=12, merge=True, by="region").deal(cohort, RNG)
+    assert list(Natural(minimum=12, merge=True).deal(cohort, RNG).merged) == ["5 small hospitals"]
+    static = dict(cohort.schema.static)
+    static["region"] = replace(static["region"], roles=frozenset(["region"]))
+    declared = replace(cohort, schema=replace(cohort.schema, static=static))
+    assert Natural(minimum=12, merge=True).deal(declared, RNG).merged == asked.merged
+
+
+def test_stays_of_one_person_count_once() -> None:
+    cohort = persons({"a": 10, "b": 30, "c": 60}, stays=2)
+    with pytest.raises(SpecError, match=r"fewer than 12 clusters \(person\): a \(5\)\."):
+        Natural(minimum=12).deal(cohort, RNG)
+    merge = Natural(minimum=12, merge=True).deal(cohort, RNG).check(cohort)
+    assert merge.merged == {"a + b": {"a": 10, "b": 30}}
+
+
+@given(
+    sizes=st.lists(st.integers(1, 60), min_size=2, max_size=8),
+    stays=st.integers(1, 4),
+    control=st.sampled_from([0.2, 0.1]),
+)
+@settings(max_examples=30, deadline=None)
+def test_the_minimum_that_is_advised_is_enough(
+    sizes: list[int], stays: int, control: float
+) -> None:
+    parts = {"train": 0.5, "control": control, "reference": 0.1}
+    enough = Parts(**parts).enough
+    cohort = persons({f"h{number}": size for number, size in enumerate(sizes)}, stays)
+
+    def world(**asked: Any) -> World:
+        scenario = Scenario(name="here", partition=Choice("natural", asked))
+        return World(DatasetChoice(name="x", parts=parts), scenario, 0, cohort, 10, 5)
+
+    everybody = len(set(cohort.clusters))
+    assert f"minimum = {enough}, merge = true" in refused(world()) or not refused(world())
+    if everybody < enough:
+        with pytest.raises(SpecError, match=f"All hospitals together have {everybody} clusters"):
+            _ = world(minimum=enough, merge=True).splits
+        return
+    found = world(minimum=enough, merge=True).splits
+    assert all(len(split.train) and len(split.test) for split in found.values())
+
+
+def test_who_must_stay_together_and_lives_apart_is_named() -> None:
+    cohort = persons({"a": 2, "b": 2}, stays=2)
+    static = cohort.static.assign(person=["p0", "p1", "p1", "p2"])
+    cohort = Cohort.of_tables(cohort.schema, static)
+    with pytest.raises(SpecError, match=r"person 'p1' has patients at a and b \(and so 1 in all\)"):
+        Natural().deal(cohort, RNG)
+
+
 def test_merged_sites_of_two_regions_have_two_names() -> None:
     cohort = scattered(dict.fromkeys("abcdefgh", 5), "aaaabbbb")
     merge = Natural(minimum=20, merge=True, by="region").deal(cohort, RNG)
@@ -99,6 +159,25 @@ def test_a_region_that_is_not_there_is_named(opt: Cohort) -> None:
         Natural(minimum=200, merge=True, by="county").deal(opt, RNG)
     with pytest.raises(SpecError, match="by has no effect without merge = true"):
         Natural(by="race")
+
+
+def refused(world: World) -> str:
+    """Return why a world cannot be split; nothing where it can."""
+    try:
+        _ = world.splits
+    except SpecError as told:
+        return str(told)
+    return ""
+
+
+def persons(sizes: dict[str, int], stays: int) -> Cohort:
+    """Return hospitals with so many stays, of people with so many each."""
+    hospital = np.repeat(list(sizes), list(sizes.values()))
+    here = Column(kind="category", levels=tuple(sizes), roles=frozenset(["site"]))
+    schema = Schema(name="persons", clock="", static={"hospital": here}, cluster="person")
+    static = pd.DataFrame({"patient": np.arange(len(hospital)).astype(str), "hospital": hospital})
+    number = static.groupby("hospital").cumcount() // stays
+    return Cohort.of_tables(schema, static.assign(person=hospital + number.astype(str).radd("-")))
 
 
 def scattered(sizes: dict[str, int], regions: str) -> Cohort:
