@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-import pandas as pd
-from numpy.typing import NDArray
 
 from fedbench.attack import Attack, Game, Guess, Knowledge, PublicChallenge, Sight
-from fedbench.data import Feature, Schema
+from fedbench.attacks._neighbours import to_release
 from fedbench.seeds import Rng
 
-__all__ = ["Dcr", "closest", "units"]
-
-_ROWS, _COLUMNS = 64, 4096  # a block of float32 distances that stays in the processor's cache
-_FAR = np.float32(1e9)  # where missing numbers lie: together, and a full unit from all others
-_MIDDLE = (5, 95)  # percent
+__all__ = ["Dcr"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,117 +24,8 @@ class Dcr(Attack):
 
     game: ClassVar[Game] = "membership"
     knows: ClassVar[frozenset[Knowledge]] = frozenset({Knowledge.SYNTHETIC})
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 1
 
     def guess(self, sight: Sight, challenge: PublicChallenge, rng: Rng) -> Guess:
-        released = sight.synthetic.table
-        unit = units(sight.schema, released)
-        return Guess(-closest(sight.schema, challenge.targets, released, unit))
-
-
-def closest(
-    schema: Schema, targets: pd.DataFrame, released: pd.DataFrame, unit: Mapping[str, float]
-) -> NDArray[np.float64]:
-    """Return each target's Gower distance to the closest released record, exactly.
-
-    The mean over columns of: for numbers the difference in units, at most 1; for categories
-    whether they differ; missing is a value of its own, so two missing values are 0 apart and
-    a missing one is 1 from any other. All targets are measured on one scale, which is what
-    makes their distances comparable. Identical records are exactly 0 apart.
-
-    Gower 1971 (https://doi.org/10.2307/2528823), where missing values are left out instead:
-    then an empty record would be close to everybody. With the range of the released records
-    as unit it is SDMetrics' DCR.
-
-    Args:
-        schema: names the columns and their public ranges.
-        targets: a patient table.
-        released: a patient table.
-        unit: for each numeric column, the difference that counts as a full one.
-
-    Returns:
-        Shape ``(len(targets),)``; 1 where nothing was released.
-    """
-    features = [f for f in schema.features if f.name in targets and f.name in released]
-    numbers = [f for f in features if f.column.kind != "category"]
-    categories = [f for f in features if f.column.kind == "category"]
-    mine, theirs = (_places(t, numbers, unit) for t in (targets, released))
-    levels, their_levels = (_indicators(t, categories) for t in (targets, released))
-    nearest = np.full(len(targets), float(len(features)), np.float32)
-    for right in _blocks(len(released), _COLUMNS):
-        columns, flags = np.ascontiguousarray(theirs[right].T), their_levels[right].T
-        for left in _blocks(len(targets), _ROWS):
-            # Counts of equal categories are whole numbers, so this product is exact.
-            total = np.float32(len(categories)) - levels[left] @ flags
-            _add_differences(total, mine[left], columns)
-            np.minimum(nearest[left], total.min(axis=1), out=nearest[left])
-    return nearest.astype(np.float64) / max(len(features), 1)
-
-
-def units(schema: Schema, released: pd.DataFrame) -> Mapping[str, float]:
-    """Return what counts as a full difference: the middle 90 % of what was released.
-
-    The public range would do for a column that fills it; laboratory values do not, and their
-    differences would drown among those of the categories. It is what is left where the
-    release has a single value. Columns that the schema calls logarithmic are measured in logs.
-    """
-    return {
-        feature.name: _unit(feature, _numbers(released, feature))
-        for feature in schema.features
-        if feature.column.kind != "category"
-    }
-
-
-def _unit(feature: Feature, values: NDArray[np.float64]) -> float:
-    found = values[np.isfinite(values)]
-    if found.size:
-        low, high = np.percentile(found, _MIDDLE)
-        if high > low:
-            return float(high - low)
-    column = feature.column
-    ends = (np.log(column.low), np.log(column.high)) if column.log else (column.low, column.high)
-    return float(ends[1] - ends[0])
-
-
-def _numbers(table: pd.DataFrame, feature: Feature) -> NDArray[np.float64]:
-    values = table[feature.name].to_numpy(dtype=np.float64)
-    if not feature.column.log:
-        return values
-    return np.asarray(np.log(np.maximum(values, np.finfo(np.float64).tiny)))  # NaN stays NaN
-
-
-def _places(
-    table: pd.DataFrame, numbers: Iterable[Feature], unit: Mapping[str, float]
-) -> NDArray[np.float32]:
-    """Numbers in units, counted from the public lower end so that float32 suffices."""
-    columns = [np.empty((len(table), 0))]
-    for feature in numbers:
-        column = feature.column
-        start = np.log(column.low) if column.log else column.low
-        columns.append(((_numbers(table, feature) - start) / unit[feature.name])[:, None])
-    places = np.hstack(columns).astype(np.float32)
-    return np.where(np.isnan(places), _FAR, places)
-
-
-def _indicators(table: pd.DataFrame, categories: Iterable[Feature]) -> NDArray[np.float32]:
-    """One column per level and one for missing."""
-    columns = [np.empty((len(table), 0), np.float32)]
-    for feature in categories:
-        codes = pd.Categorical(table[feature.name], categories=list(feature.column.levels)).codes
-        columns.append(np.eye(len(feature.column.levels) + 1, dtype=np.float32)[codes])
-    return np.hstack(columns)
-
-
-def _add_differences(
-    total: NDArray[np.float32], mine: NDArray[np.float32], theirs: NDArray[np.float32]
-) -> None:
-    gap = np.empty_like(total)
-    for place, column in zip(mine.T, theirs, strict=True):
-        np.subtract(place[:, None], column, out=gap)
-        np.clip(gap, -1, 1, out=gap)  # half the time of `minimum`, which looks for NaN
-        np.abs(gap, out=gap)
-        total += gap
-
-
-def _blocks(n: int, size: int) -> Iterable[slice]:
-    return (slice(start, min(start + size, n)) for start in range(0, n, size))
+        distances = to_release(sight, challenge)
+        return Guess(-distances[:, 0] if distances.size else np.full(len(distances), -1.0))

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from sdmetrics.single_table.privacy.dcr_utils import calculate_dcr
 
-from fedbench.attacks.dcr import closest
+from fedbench.attacks._neighbours import closest
 from fedbench.data import Column, Schema
 
 # SDMetrics warns about the columns it has just been given.

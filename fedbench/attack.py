@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any, ClassVar, Literal, cast
+from typing import Any, ClassVar, Literal, TypeVar, cast
 
 import numpy as np
 import pandas as pd
@@ -27,6 +28,8 @@ __all__ = [
     "levels_of",
     "plain_columns",
 ]
+
+T = TypeVar("T")
 
 Game = Literal["membership", "attribute", "linkage", "singling-out", "source", "property"]
 
@@ -55,6 +58,7 @@ class Sight:
     schema: Schema
     allowed: frozenset[Knowledge]
     _held: Mapping[Knowledge, Any] = field(repr=False)
+    _found: dict[tuple[str, int], Any] = field(default_factory=dict, repr=False)
 
     @property
     def synthetic(self) -> Cohort:
@@ -66,11 +70,34 @@ class Sight:
         """Other patients of the same hospitals, none of them a target; may be empty."""
         return cast("Cohort", self._get(Knowledge.REFERENCE))
 
-    def _get(self, what: Knowledge) -> Any:
+    def shared(
+        self,
+        name: str,
+        challenge: PublicChallenge,
+        what: AbstractSet[Knowledge],
+        compute: Callable[[Sight], T],
+    ) -> T:
+        """Return what ``compute`` makes of a challenge and ``what``, made once for all attacks.
+
+        Raises:
+            ContractError: an attack asks for what was made of something it did not declare.
+        """
+        for each in sorted(what):
+            self._check(each)
+        key = (name, id(challenge))
+        if key not in self._found:
+            # The challenge is kept, so that no other one can have its id.
+            self._found[key] = challenge, compute(replace(self, allowed=frozenset(what)))
+        return cast("T", self._found[key][1])
+
+    def _check(self, what: Knowledge) -> None:
         if what not in self.allowed:
             raise ContractError(
                 f"The attack looked at {what.value!r} without declaring it in `knows`."
             )
+
+    def _get(self, what: Knowledge) -> Any:
+        self._check(what)
         if what not in self._held:
             raise ContractError(f"This game has no {what.value!r} to look at.")
         return self._held[what]

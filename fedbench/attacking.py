@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,11 +25,15 @@ __all__ = ["Arena", "Release", "Siege", "judged"]
 
 @dataclass(frozen=True)
 class Release:
-    """The records one model publishes, and whose records it was trained on."""
+    """The records one model publishes, and whose records it was trained on.
+
+    ``found`` keeps what attacks share.
+    """
 
     model: str
     records: Cohort
     sites: tuple[str, ...]
+    found: dict[tuple[str, int], Any] = field(default_factory=dict, repr=False)
 
 
 @dataclass
@@ -166,7 +171,7 @@ class Siege:
                 Knowledge.REFERENCE: arena.reference(release.sites),
                 Knowledge.OTHER_COLUMNS: None,
             }
-            sight = games.show(attack, arena.world.schema, held)
+            sight = games.show(attack, arena.world.schema, held, release.found)
             seeds = arena.seeds(self.name, challenge)
             if attack.game == "membership":
                 blind = arena.blind(challenge, release.sites)
@@ -208,7 +213,7 @@ def judged(control: str, found: Sequence[Answer], attacks: int, arena: Arena) ->
         attacks: how many attacks are played, all of which must stay silent.
         arena: the world's own, which knows who plays the null control.
     """
-    played = [answer for answer in found if answer.status != "not applicable"]
+    played = [a for a in found if a.status not in ("not applicable", "skipped")]
     secrets = list(dict.fromkeys(answer.found.key.secret for answer in played))
     for secret in secrets:
         mine = [answer for answer in played if answer.found.key.secret == secret]

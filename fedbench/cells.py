@@ -459,6 +459,7 @@ class Cell:
             model: world.synthetic(cohort.take(cohort.patients[: world.m]))
             for model, cohort in models.items()
         }
+        releases = [self._as_attacked(*item) for item in models.items()]
         for kind, choice in self._asked():
             name = choice.name.rpartition(":")[2].lower()
             score_id = self.score_id(kind, choice)
@@ -470,7 +471,7 @@ class Cell:
                 metric = METRICS.build(choice.name, choice.settings)
                 found: Iterator[Answer] = answers(world, name, metric, views, ledger)
             else:
-                found = self._attacked(name, choice, models)
+                found = self._attacked(name, choice, releases)
             said = [answer.row() for answer in found]
             rows = [
                 {**self.base, **self._claim(r["site"] or r["model"]), "score_id": score_id, **r}
@@ -478,19 +479,21 @@ class Cell:
             ]
             write_parquet(file, measures(rows))
 
-    def _attacked(
-        self, name: str, choice: Choice, models: Mapping[str, Cohort]
-    ) -> Iterator[Answer]:
-        world, arena = self.work.place
+    def _as_attacked(self, model: str, cohort: Cohort) -> Release:
+        """Return as many records as were trained on."""
+        world = self.work.world
+        sites = (model,) if model else world.sites
+        trained = sum(len(world.splits[site].train) for site in sites)
+        return Release(model, cohort.take(cohort.patients[:trained]), sites)
+
+    def _attacked(self, name: str, choice: Choice, releases: Sequence[Release]) -> Iterator[Answer]:
+        arena = self.work.arena
         if self.generator == "real" and self.regime == "control":
             arena = arena.for_null
         siege = Siege(arena, name, ATTACKS.build(choice.name, choice.settings))
-        for model, cohort in models.items():
-            sites = (model,) if model else world.sites
-            trained = sum(len(world.splits[site].train) for site in sites)
-            released = cohort.take(cohort.patients[:trained])
-            target = "specialist" if model else "pooled"
-            found = list(siege.answers(Release(model, released, sites), target))
+        for release in releases:
+            target = "specialist" if release.model else "pooled"
+            found = list(siege.answers(release, target))
             yield from found
             if self.regime == "control":
                 attacks = len(self.work.suite.attacks)

@@ -206,13 +206,13 @@ class _Cell:
         if self.generator in ("uniform", FLOOR):
             return
         arena = self.case.arena
+        release = Release("", released, arena.world.sites)
         for name in self.asked.attacks:
             self.note(
                 f"attacking {self._called}" if self.asked is AUDIT else f"{name} on {self._called}"
             )
             attack = ATTACKS.build(name)
             siege = Siege(arena.for_null if self.generator == "real" else arena, name, attack)
-            release = Release("", released, arena.world.sites)
             found = list(siege.answers(release, "pooled"))
             if self.regime == "control":
                 found += judged(self.generator, found, len(self.asked.attacks), arena)

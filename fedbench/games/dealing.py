@@ -53,9 +53,18 @@ class Challenge:
         return self.public.sites
 
 
-def show(attack: Attack, schema: Schema, held: Mapping[Knowledge, Any]) -> Sight:
-    """Return what this attack declared, out of what there is, and nothing else."""
-    return Sight(schema, attack.knows, {k: v for k, v in held.items() if k in attack.knows})
+def show(
+    attack: Attack,
+    schema: Schema,
+    held: Mapping[Knowledge, Any],
+    found: dict[tuple[str, int], Any] | None = None,
+) -> Sight:
+    """Return what this attack declared, out of what there is, and nothing else.
+
+    ``found`` is what attacks share with those that hold the same.
+    """
+    seen = {k: v for k, v in held.items() if k in attack.knows}
+    return Sight(schema, attack.knows, seen, {} if found is None else found)
 
 
 @dataclass(frozen=True)

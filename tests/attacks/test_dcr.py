@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedbench.attack import Knowledge, PublicChallenge
-from fedbench.attacks.dcr import Dcr, closest, units
+from fedbench.attacks._neighbours import closest, units
+from fedbench.attacks.dcr import Dcr
 from fedbench.data import Cohort, Column, Schema
 from fedbench.games import show
 
@@ -63,8 +64,8 @@ def test_blocks_change_nothing(people: People, monkeypatch: pytest.MonkeyPatch) 
     targets, released = people(130, 0), people(90, 1)
     unit = units(targets.schema, released.table)
     once = closest(targets.schema, targets.table, released.table, unit)
-    monkeypatch.setattr("fedbench.attacks.dcr._ROWS", 7)
-    monkeypatch.setattr("fedbench.attacks.dcr._COLUMNS", 11)
+    monkeypatch.setattr("fedbench.attacks._neighbours._ROWS", 7)
+    monkeypatch.setattr("fedbench.attacks._neighbours._COLUMNS", 11)
     assert (closest(targets.schema, targets.table, released.table, unit) == once).all()
 
 
