@@ -17,11 +17,12 @@ import numpy as np
 import pandas as pd
 
 from fedbench.accounting import Accountant, Charge, Spent
+from fedbench.attack import Knowledge
 from fedbench.attacking import Arena, Release, Siege, judged
 from fedbench.config import DatasetChoice, GeneratorChoice, Scenario, Suite
 from fedbench.data import TABLES, Cohort, DataStore, Schema
 from fedbench.environment import source_digest, versions
-from fedbench.errors import ContractError, Unsupported
+from fedbench.errors import ContractError, RunError, Unsupported
 from fedbench.federation.study import Choice, promised
 from fedbench.generator import Generator
 from fedbench.kinds import (
@@ -37,6 +38,7 @@ from fedbench.plugin import plain
 from fedbench.regimes import Release as Published
 from fedbench.regimes import Trainer
 from fedbench.results import (
+    ROW,
     CellDir,
     RunDir,
     digest,
@@ -48,9 +50,28 @@ from fedbench.results import (
 from fedbench.scoring import Answer, answers
 from fedbench.world import World, renamed, uniform
 
-__all__ = ["Cell", "Job", "cells_of", "jobs_of", "label_of", "load", "lost", "perform", "written"]
+__all__ = [
+    "Cell",
+    "Job",
+    "Work",
+    "cells_of",
+    "jobs_of",
+    "label_of",
+    "load",
+    "lost",
+    "perform",
+    "written",
+]
 
 Note = Callable[[str], None]
+
+STORED = {
+    Knowledge.SYNTHETIC,
+    Knowledge.REFERENCE,
+    Knowledge.OTHER_COLUMNS,
+    Knowledge.LABELS,
+}
+"""What an attacker knows that can be shown to her long after the training."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +141,7 @@ def load(choice: DatasetChoice, store: DataStore) -> Cohort:
 
 def lost(job: Job, suite: Suite, run: RunDir, store: DataStore, code: int) -> bool:
     """Write down that a worker process died in this job; say whether cells of it are left."""
-    work = _Work(job, suite, run, store, lambda _: None)
+    work = Work(job, suite, run, store, lambda _: None)
     due = [cell for cell in (work.cell(*cell) for cell in job.cells(suite)) if cell.due]
     if due:
         due[0].died(code)
@@ -130,7 +151,7 @@ def lost(job: Job, suite: Suite, run: RunDir, store: DataStore, code: int) -> bo
 def cells_of(suite: Suite, run: RunDir, store: DataStore) -> list[Cell]:
     """Return every cell of a run."""
     return [
-        _Work(job, suite, run, store, lambda _: None).cell(*cell)
+        Work(job, suite, run, store, lambda _: None).cell(*cell)
         for job in jobs_of(suite)
         for cell in job.cells(suite)
     ]
@@ -139,13 +160,13 @@ def cells_of(suite: Suite, run: RunDir, store: DataStore) -> list[Cell]:
 def perform(job: Job, suite: Suite, run: RunDir, store: DataStore, note: Note) -> str:
     """Do a job and return the worst status of its cells."""
     note("dealing patients")
-    work = _Work(job, suite, run, store, note)
+    work = Work(job, suite, run, store, note)
     statuses = [work.cell(*cell).perform() for cell in job.cells(suite)]
     return "failed" if "failed" in statuses else "done"
 
 
 @dataclass
-class _Work:
+class Work:
     """A job under way; its world is made when it is first needed."""
 
     job: Job
@@ -234,12 +255,25 @@ class _Work:
         here = self.run.cell(label_of(self.job, generator, regime), train_id)
         return Cell(self, here, train_id, generator, regime)
 
+    def stored(self, trained: Mapping[tuple[str, str], str]) -> list[Cell]:
+        """Return the cells as they were trained, by whatever code and versions.
+
+        Args:
+            trained: the train id of every generator and regime.
+        """
+        return [
+            Cell(
+                self, self.run.cell(label_of(self.job, *cell), trained[cell]), trained[cell], *cell
+            )
+            for cell in self.job.cells(self.suite)
+        ]
+
 
 @dataclass
 class Cell:
     """One cell under way."""
 
-    work: _Work
+    work: Work
     here: CellDir
     train_id: str
     generator: str
@@ -256,8 +290,43 @@ class Cell:
         """Whether there is something left to do."""
         if not self.here.finished:
             return True
-        done = self.here.facts()["status"] == "done"
-        return done and not all(map(self._answered, self.score_ids()))
+        return self.here.facts()["status"] == "done" and bool(self.unanswered())
+
+    def rescore(self, *, anew: bool) -> None:
+        """Ask a cell that is done from its stored records: everything again, or what is new.
+
+        What an attack heard while the cell was trained is not stored, and its answer is kept. A
+        control judges every attack by how many there are, so a new one has all judged again.
+
+        Raises:
+            RunError: its patients are dealt otherwise today.
+        """
+        facts = self.here.facts()
+        if facts.pop("status") != "done":
+            return
+        facts.pop("files")
+        dealt = read_parquet(self.here.path / "partition.parquet")
+        if not dealt.equals(self.work.world.table()):
+            raise RunError(
+                f"The patients of {self.here.path.name} are dealt otherwise by this version of "
+                "fedbench, so its records cannot be scored by it."
+            )
+        release = self._released()
+        self.spent = spent(release.charges, self.work.job.scenario)
+        new = self.regime == "control" and any(
+            kind == "attack" and not self._answered(self.score_id(kind, choice))
+            for kind, choice in self._asked()
+        )
+        for kind, choice in self._asked():
+            if kind == "metric":
+                again = anew
+            else:
+                again = (anew or new) and ATTACKS.find(choice.name).knows <= STORED
+            if again:
+                score_id = self.score_id(kind, choice)
+                (self.here.path / "measures" / f"{score_id}.parquet").unlink(missing_ok=True)
+        self._score(release.records, release.ledger)
+        self.here.finish({**facts, "status": "done"})
 
     def died(self, code: int) -> None:
         """Record that the process at work on this cell died with this return code."""
@@ -272,6 +341,10 @@ class Cell:
     def score_ids(self) -> list[str]:
         """Return the names of the questions this cell is asked."""
         return [self.score_id(kind, choice) for kind, choice in self._asked()]
+
+    def unanswered(self) -> list[str]:
+        """Return the names of the questions that have no answer yet."""
+        return [score_id for score_id in self.score_ids() if not self._answered(score_id)]
 
     def _answered(self, score_id: str) -> bool:
         return (self.here.path / "measures" / f"{score_id}.parquet").is_file()
@@ -318,6 +391,9 @@ class Cell:
     @cached_property
     def base(self) -> dict[str, Any]:
         """The columns that all rows of this cell share."""
+        if self.here.finished:  # whatever code there is today, this is what was trained
+            row = self.here.facts()["row"]
+            return {name: row[name] for name in ROW if name in row and name != "epsilon_max"}
         job, choice, plugin = self.work.job, self.work.job.generator, self.work.plugin
         settings = plugin.settings if plugin else {}
         source = source_digest(type(plugin).__module__) if plugin else ""

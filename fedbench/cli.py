@@ -453,6 +453,60 @@ def report(
     typer.echo(write(found))
 
 
+@app.command()
+def score(  # noqa: PLR0913  (a command's options are its arguments)
+    run: Annotated[Path, typer.Argument(help="The folder that `fedbench run` made.", **A_PATH)],
+    *,
+    metric: Annotated[
+        Names, typer.Option(help="Ask this metric as well, and nothing else. Repeatable.")
+    ] = None,
+    attack: Annotated[
+        Names, typer.Option(help="Play this attack as well, and nothing else. Repeatable.")
+    ] = None,
+    jobs: Annotated[
+        int | None, typer.Option("-j", "--jobs", help="Jobs at a time. Default: all cores.")
+    ] = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Score a run again from its stored records; nothing is trained."""
+    if jobs is not None and jobs < 1:
+        raise SpecError(f"--jobs is {jobs}; expected at least 1.")
+    from dataclasses import asdict  # noqa: PLC0415
+
+    from fedbench import runner, terminal  # noqa: PLC0415
+    from fedbench.doctor import cores  # noqa: PLC0415
+    from fedbench.progress import watching  # noqa: PLC0415
+    from fedbench.rescoring import rescore  # noqa: PLC0415
+    from fedbench.results import RunDir  # noqa: PLC0415
+
+    done = RunDir.open(run)
+    _writable("RUN", run)
+    try:
+        with watching(sys.stderr) as observe:
+            found = rescore(
+                done,
+                metrics=tuple(metric or ()),
+                attacks=tuple(attack or ()),
+                jobs=jobs or cores(),
+                store=_store(data_dir),
+                observe=observe,
+            )
+    except KeyboardInterrupt:
+        raise typer.Exit(
+            _say(f"interrupted. Begin again with `fedbench score {run}`.", INTERRUPTED)
+        ) from None
+    failures = runner.failures(done)
+    if as_json:
+        typer.echo(_json({**_where(done), **asdict(found), "failures": failures}))
+    else:
+        typer.echo(f"{terminal.rescored(found)}\n\nReport: {done.path / 'report.html'}")
+    for line in failures:
+        _say(line, FAILED)
+    if failures:
+        raise typer.Exit(FAILED)
+
+
 Trained = Annotated[
     Path | None,
     typer.Option("--train", help="Needed: who was trained on; CSV, parquet or a folder.", **A_PATH),

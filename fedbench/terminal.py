@@ -20,6 +20,7 @@ from fedbench.results import RunDir, read_json
 
 if TYPE_CHECKING:
     from fedbench.given import Case
+    from fedbench.rescoring import Rescored
     from fedbench.runner import Plan
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "named_lists",
     "planned",
     "primary",
+    "rescored",
     "size",
     "table",
     "verdict",
@@ -267,6 +269,19 @@ def verdict(run: RunDir) -> Mapping[str, str]:
     """Return what attacks on a release found, in words."""
     found = read_json(run.path / "report.json")["worlds"][0]["headline"][-1]
     return {"verdict": found["title"], "because": found["text"]}
+
+
+def rescored(found: Rescored) -> str:
+    """Say what scoring a run again asked, and what became of its rows."""
+    what = "Everything was asked again" if found.anew else "What had no answer was asked"
+    new = f", {found.new:,} of them new" if found.new else ""
+    otherwise = (
+        f"{found.changed:,} of the rows there were came out otherwise ({', '.join(found.names)})."
+        if found.changed
+        else "All rows there were came out as before."
+    )
+    asked = f"{found.asked:,} question{'s' * (found.asked != 1)} to cells"
+    return f"{what}: {asked}; {found.rows:,} rows{new}. {otherwise}"
 
 
 def answers(run: RunDir) -> Mapping[str, Any]:

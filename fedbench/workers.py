@@ -16,7 +16,7 @@ from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from types import FrameType
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from fedbench.config import Suite
 from fedbench.data import DataStore
@@ -42,6 +42,8 @@ class Event:
 
 Observer = Callable[[Event], None]
 
+Do = Callable[[Any, Suite, RunDir, DataStore, Callable[[str], None]], str]
+
 READY = Event("stage")
 """The first thing that a worker says."""
 
@@ -53,6 +55,8 @@ class Task:
     suite: Suite
     run: RunDir
     store: DataStore
+    do: Do | None = None
+    """What is done with a job; to train and score it, unless something else is asked."""
 
 
 @contextmanager
@@ -198,6 +202,8 @@ class _Worker:
                 "script that calls fedbench needs `if __name__ == '__main__':` around the call."
             )
         note = f"the process died with return code {code}"
+        if task.do is not None:  # its cells are done, and stay so
+            raise RunError(f"{self.job.label}: {note}. Nothing of the run is lost; try again.")
         if lost(self.job, task.suite, task.run, task.store, code):
             observe(Event("stage", self.job.label, note))
             return self.job
@@ -232,7 +238,7 @@ def _done(job: Job, task: Task, pipe: Connection) -> Event | Exception:
         pipe.send(Event("stage", job.label, text))
 
     try:
-        status = perform(job, task.suite, task.run, task.store, note)
+        status = (task.do or perform)(job, task.suite, task.run, task.store, note)
     except (FedbenchError, OSError) as error:
         return error
     except Exception as error:  # noqa: BLE001  (it is raised again where the run was started)
