@@ -35,8 +35,8 @@ from fedbench.kinds import (
     cohort_of,
 )
 from fedbench.plugin import plain
+from fedbench.regimes import CHARGES, Trainer
 from fedbench.regimes import Release as Published
-from fedbench.regimes import Trainer
 from fedbench.results import (
     ROW,
     CellDir,
@@ -228,7 +228,7 @@ class Work:
                         CODECS.find(job.scenario.codec.name),
                     )
                 ],
-                "versions": {name: versions()[name] for name in ("torch", "numpy", "flwr")},
+                "versions": {name: versions()[name] for name in self._decisive},
                 "device": device_of(suite),
                 "threads": suite.threads,
             }
@@ -248,6 +248,11 @@ class Work:
             job.seed,
             trained,
         )
+
+    @property
+    def _decisive(self) -> Sequence[str]:
+        private = self.job.scenario.privacy.name != "none"
+        return ("torch", "numpy", "flwr", *(["opacus"] if private else []))
 
     def cell(self, generator: str, regime: str) -> Cell:
         """Return one cell of this job."""
@@ -590,9 +595,8 @@ def spent(charges: pd.DataFrame, scenario: Scenario) -> dict[str, Spent]:
         return {}
     found = {}
     for site, mine in charges.groupby("site", sort=True):
-        told = [
-            Charge("", str(w), float(n)) for w, n in zip(mine["what"], mine["noise"], strict=True)
-        ]
+        columns = (mine[name].tolist() for name in CHARGES[1:])
+        told = [Charge("", *each) for each in zip(*columns, strict=True)]
         found[str(site)] = Accountant(charges=told).spent(promise.delta)
     return found
 

@@ -18,10 +18,13 @@ from fedbench.kinds import KINDS
 
 __all__ = ["SOURCES", "describe", "source_digest", "versions"]
 
-PACKAGES = ("torch", "numpy", "flwr", "scipy", "scikit-learn", "lifelines", "pandas", "pyarrow")
+PACKAGES = (
+    "torch", "numpy", "flwr", "opacus", "scipy", "scikit-learn", "lifelines", "pandas", "pyarrow",
+)  # fmt: skip
 
 TRAINING = [
     "accounting",
+    "clipping",
     "coding",
     "crosswalk",
     "data",
@@ -31,6 +34,7 @@ TRAINING = [
     "privacy",
     "regimes",
     "seeds",
+    "stepping",
     "strategy",
     "summary",
     "training",

@@ -14,7 +14,7 @@ from fedbench.data import Cohort, Part
 from fedbench.encoding import Encoder, Records
 from fedbench.errors import Unsupported
 from fedbench.plugin import Plugin
-from fedbench.privacy import Budget, Unlimited
+from fedbench.privacy import Budget, Stake, Unlimited
 from fedbench.seeds import Rng, Seeds
 from fedbench.strategy import Combined, Correction, Memory, Message, Update
 
@@ -76,6 +76,13 @@ class Generator(Plugin):
     def phases(self) -> Sequence[Phase]:
         """Return the stages of training, after the encoder is agreed."""
         return (Phase("train"),)
+
+    def stake(self, phase: Phase, patients: int, rounds: int, steps: int | None) -> Stake:
+        """Return what a site with so many patients will release in a phase.
+
+        ``rounds`` are the scenario's, for phases without their own; ``steps`` as in ``Local``.
+        """
+        return Stake(phase.name, phase.rounds or rounds, phase.share)
 
     @abstractmethod
     def start(self, phase: Phase, state: State | None, encoder: Encoder, rng: Rng) -> State:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import os
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
@@ -14,11 +15,29 @@ from annotated_types import Gt, Le, Lt
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-from fedbench.accounting import Accountant, Charge, epsilon_of, gaussian_mu
+from fedbench.accounting import (
+    Accountant,
+    Bill,
+    Charge,
+    epsilon_of,
+    gaussian_epsilon,
+    gaussian_mu,
+    noise_for,
+)
 from fedbench.errors import Unsupported
 from fedbench.plugin import Plugin
 
-__all__ = ["PROMISES", "Budget", "Noised", "Patient", "Stake", "Unlimited", "noises", "os_normals"]
+__all__ = [
+    "PROMISES",
+    "Budget",
+    "Noised",
+    "Patient",
+    "Stake",
+    "Unlimited",
+    "agreed",
+    "os_normals",
+    "planned",
+]
 
 Floats = NDArray[np.float64]
 
@@ -38,6 +57,7 @@ class Patient(Plugin):
         delta: With which probability, at most, it is more; below a tenth of one over the number
             of patients.
         encoder: The share of the budget (of its squared ``mu``) that agreeing on the encoder takes.
+        clip: The longest gradient that a patient may have; longer ones are shortened.
     """
 
     unit: ClassVar[str] = "patient"
@@ -45,6 +65,7 @@ class Patient(Plugin):
     epsilon: Annotated[float, Gt(0), Le(100)]
     delta: Annotated[float, Gt(0), Le(0.01)] = 1e-6
     encoder: Annotated[float, Gt(0), Lt(1)] = 0.5
+    clip: Annotated[float, Gt(0), Le(1000)] = 1.0
 
 
 PROMISES: Mapping[str, type[Patient]] = {"patient": Patient}
@@ -53,23 +74,42 @@ PROMISES: Mapping[str, type[Patient]] = {"patient": Patient}
 
 @dataclass(frozen=True)
 class Stake:
-    """How often a phase releases something, and its part of what the encoder leaves."""
+    """What a phase will release over all its rounds, and its part of what the encoder leaves.
+
+    It takes ``steps`` releases, each about a sample that a patient is in with chance ``rate``.
+    """
 
     phase: str
-    rounds: int
+    steps: int
     share: float = 1.0
+    rate: float = 1.0
 
 
-def noises(promise: Patient, encoder: str, stakes: Sequence[Stake]) -> Mapping[str, float]:
-    """Return the noise of every release by its phase, in units of its bound.
+def agreed(promise: Patient, encoder: str, *, alone: bool) -> Charge:
+    """Return what agreeing on the encoder will cost; ``alone`` it takes the whole budget."""
+    whole = gaussian_mu(promise.epsilon, promise.delta)
+    return Charge("", encoder, (whole * math.sqrt(1.0 if alone else promise.encoder)) ** -1)
 
-    Squared ``mu`` is divided, as it adds up. Without a phase the encoder gets all of it.
+
+@lru_cache(maxsize=256)
+def planned(promise: Patient, encoder: str, stakes: tuple[Stake, ...]) -> tuple[Charge, ...]:
+    """Return what agreeing on the encoder and every phase will cost, all rounds of it together.
+
+    Squared ``mu`` is divided, as it adds up: after each phase epsilon is at most that of
+    unsampled Gaussian noise with as much of it.
     """
+    found = [agreed(promise, encoder, alone=not stakes)]
     whole = gaussian_mu(promise.epsilon, promise.delta) ** 2
-    mine = whole * (promise.encoder if stakes else 1.0)
-    shares = sum(stake.share for stake in stakes)
-    parts = {s.phase: (whole - mine) * s.share / shares / s.rounds for s in stakes}
-    return {phase: part**-0.5 for phase, part in {encoder: mine, **parts}.items()}
+    used = found[0].noise ** -2
+    parts = [(whole - used) * s.share / sum(other.share for other in stakes) for s in stakes]
+    for stake, part in zip(stakes, parts, strict=True):
+        used += part
+        target = promise.epsilon * (1 - 1e-9)
+        if stake is not stakes[-1]:
+            target = min(target, gaussian_epsilon(math.sqrt(used), promise.delta))
+        empty = Charge("", stake.phase, 1.0, stake.rate, stake.steps)
+        found.append(replace(empty, noise=noise_for(found, empty, target, promise.delta)))
+    return tuple(found)
 
 
 class Budget(Plugin):
@@ -94,14 +134,15 @@ class Unlimited(Budget):
 
 @dataclass(frozen=True, kw_only=True)
 class Noised(Budget):
-    """Gaussian noise on every sum, charged before it leaves.
+    """Gaussian noise on everything, charged before it leaves.
 
     Attributes:
         promise: What all releases of ``run`` together must keep.
         accountant: Of this site.
         run: Which training this is.
         what: Which message.
-        noise: Standard deviation of the noise in units of the bound.
+        plan: What was planned, up to and including the phase of this message.
+        patients: How many patients the site said it has.
         normals: Standard normal numbers that nobody outside the site can foresee.
         said: What was released, and ``scale``, the standard deviation of its noise.
     """
@@ -112,15 +153,28 @@ class Noised(Budget):
     accountant: Accountant
     run: str
     what: str
-    noise: float
+    plan: tuple[Charge, ...]
     normals: Callable[[int], Floats]
-    said: dict[str, Floats] = field(default_factory=dict)
+    patients: int = 0
+    said: dict[str, NDArray[Any]] = field(default_factory=dict)
     scale: list[float] = field(default_factory=list)
+
+    @property
+    def noise(self) -> float:
+        """Standard deviation of the noise in units of the bound."""
+        return self.plan[-1].noise
+
+    @property
+    def rate(self) -> float:
+        """The chance of every patient to be in the sample of a step."""
+        return self.plan[-1].rate
 
     def release(self, sums: Mapping[str, NDArray[Any]], bound: float) -> Mapping[str, NDArray[Any]]:
         if not (math.isfinite(bound) and bound > 0):
             raise Unsupported(f"Sums without a bound on one patient ({bound}) cannot be released.")
-        self.pay(Charge(self.run, self.what, self.noise))
+        if self.rate < 1:
+            raise Unsupported(f"Sums about everybody in {self.what}, which was to sample patients.")
+        self.pay()
         std = self.noise * bound
         # Rounding afterwards costs no privacy, and hides how floating-point noise is made
         # (Mironov 2012, https://doi.org/10.1145/2382196.2382264).
@@ -132,20 +186,32 @@ class Noised(Budget):
         self.scale.append(std)
         return dict(self.said)
 
-    def pay(self, charge: Charge) -> None:
-        """Write a charge down.
+    def pay(self, steps: int = 1) -> None:
+        """Write down what is about to be released.
 
         Raises:
             Unsupported: together with the others of this run it is more than was promised.
         """
-        total = epsilon_of([*self.accountant.of(self.run), charge], self.promise.delta)
-        if total > self.promise.epsilon * (1 + _ROUNDING):
-            raise Unsupported(
-                f"Releasing {self.what} would spend epsilon {total:.4g} of the promised "
-                f"{self.promise.epsilon:.4g}, so nothing is released. A site that starts again "
-                "has to pay again; a generator may release once a round."
-            )
+        charge = Charge(self.run, self.what, self.noise, self.rate, steps)
+        charges = [*self.accountant.of(self.run), charge]
+        # What was planned keeps the promise; adding it up again takes long.
+        if not Bill.of(charges).within(Bill.of(self.plan)):
+            total = epsilon_of(charges, self.promise.delta)
+            if total > self.promise.epsilon * (1 + _ROUNDING):
+                raise Unsupported(
+                    f"Releasing {self.what} would spend epsilon {total:.4g} of the promised "
+                    f"{self.promise.epsilon:.4g}, so nothing is released. A site that starts again "
+                    "has to pay again; a generator may release once a round."
+                )
         self.accountant.charge(charge)
+
+    def learned(self, parameters: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
+        """Let parameters out that were trained on noised gradients and nothing else.
+
+        What was paid for is ``pay``'s business; without a payment they are those of the server.
+        """
+        self.said.update(parameters)
+        return parameters
 
     def covers(self, message: Mapping[str, NDArray[Any]]) -> bool:
         """Say whether all of a message was released here."""

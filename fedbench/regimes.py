@@ -26,7 +26,7 @@ __all__ = ["CHARGES", "Release", "Trainer"]
 _POOLED = "all"
 """The one site that has everybody's records."""
 
-CHARGES = ("site", "what", "noise")
+CHARGES = ("site", "what", "noise", "rate", "steps")
 LEDGER = ("phase", "round", "site", "way", "bytes")
 
 
@@ -37,7 +37,8 @@ class Release:
     ``records`` is keyed by the model's name: empty for a model of everybody. Each holds enough
     for fidelity and for privacy, which use prefixes. ``remarks`` are the strategy's (columns
     ``site``, ``name``, ``value``). ``charges`` are those of the privacy accountants (columns
-    ``site``, ``what``, ``noise``); a training on pooled records is charged to all sites alike.
+    ``site``, ``what``, ``noise``, ``rate``, ``steps``); a training on pooled records is charged to
+    all sites alike.
     """
 
     records: Mapping[str, Cohort]
@@ -220,7 +221,7 @@ def _stored(cohort: Cohort) -> int:
 def _charges(trained: Iterable[Trained], everybody: Sequence[str] = ()) -> pd.DataFrame:
     """Return what was charged, in order; to everybody, if they are named."""
     rows = [
-        (name, charge.what, charge.noise)
+        (name, charge.what, charge.noise, charge.rate, charge.steps)
         for one in trained
         for site, accountant in one.accountants.items()
         for name in (everybody or (site,))

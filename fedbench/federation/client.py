@@ -21,6 +21,7 @@ from flwr.clientapp import ClientApp
 from flwr.clientapp.typing import ClientAppCallable
 from numpy.typing import NDArray
 
+from fedbench.accounting import Charge
 from fedbench.codec import Codec
 from fedbench.encoding import summarize
 from fedbench.errors import ContractError, FedbenchError, SpecError, Unsupported
@@ -29,7 +30,7 @@ from fedbench.federation.sites import SiteSource, source_of
 from fedbench.federation.study import Study
 from fedbench.generator import Generator, Local, Phase, Site
 from fedbench.kinds import CODECS, GENERATORS, STRATEGIES
-from fedbench.privacy import Budget, Noised, Stake, Unlimited, noises
+from fedbench.privacy import Budget, Noised, Unlimited, agreed, planned
 from fedbench.strategy import Strategy, Update
 
 __all__ = ["ENCODER", "client"]
@@ -157,7 +158,7 @@ class Desk:
         patients = float(sums.pop(_PATIENTS)[0])
         if not isinstance(budget, Noised):
             return Update(sums=sums, weight=patients)
-        patients = max(1.0, round(patients))
+        patients = float(max(1, round(patients)))
         if patients * 10 * budget.promise.delta > 1:
             raise Unsupported(
                 f"Privacy with delta {budget.promise.delta:g} means little for the about "
@@ -168,18 +169,24 @@ class Desk:
 
     def budget(self, phase: str, round: int) -> Budget:
         """Return what this site may say in one message."""
-        promise = self.study.promise
+        promise, phases = self.study.promise, self.generator.phases()
         if promise is None:
             return Unlimited()
-        stakes = [
-            Stake(p.name, p.rounds or self.study.rounds, p.share) for p in self.generator.phases()
-        ]
+        plan: tuple[Charge, ...] = (agreed(promise, ENCODER, alone=not phases),)
+        patients = 0
+        if phase != ENCODER:
+            patients = int(part(self.context.state, "said", MetricRecord)["patients"])  # type: ignore[arg-type]
+            asked = self.study.rounds, self.study.steps
+            stakes = tuple(self.generator.stake(each, patients, *asked) for each in phases)
+            plan = planned(promise, ENCODER, stakes)
+            plan = plan[: 2 + [stake.phase for stake in stakes].index(phase)]
         return Noised(
             promise=promise,
             accountant=self.source.accountant(self.site),
             run=sha256(self.asked.encode()).hexdigest()[:16],
             what=f"{phase} {round}",
-            noise=noises(promise, ENCODER, stakes)[phase],
+            plan=plan,
+            patients=patients,
             normals=self.source.normals(self.study.seeds.child("secret", self.site, phase, round)),
         )
 
@@ -189,15 +196,15 @@ class Desk:
         Raises:
             Unsupported: something would leave that was not noised.
         """
-        if found.parameters or found.control or not budget.covers(found.sums):
+        said = {**found.parameters, **found.sums, **found.control}
+        if found.control or not budget.covers(said):
             raise Unsupported(
                 f"{self.study.generator.name} does not learn with differential privacy: what it "
                 "sends is not all noised."
             )
-        said = part(self.context.state, "said", MetricRecord)
         return replace(
             found,
-            weight=float(said["patients"]),  # type: ignore[arg-type]
+            weight=float(budget.patients),
             noise=budget.scale[-1] if budget.scale else 0.0,
         )
 

@@ -32,6 +32,9 @@ def private(study: Study, epsilon: float = 4.0, **settings: Any) -> Study:
     return replace(study, privacy=Choice("patient", {"epsilon": epsilon, **settings}))
 
 
+SHORT = {"passes": 4, "hidden": 8, "latent": 2}
+
+
 @pytest.mark.parametrize("generator", ["independent", "copula", "tree"])
 def test_every_site_spends_what_was_promised_and_no_more(
     generator: str, study: Study, sites: Mapping[str, Cohort]
@@ -45,6 +48,51 @@ def test_every_site_spends_what_was_promised_and_no_more(
         releases = [charge.what for charge in accountant.charges]
         assert releases == ["encoder 0", *RELEASES[generator]]
     assert not train(study, sites).accountants
+
+
+def test_a_neural_generator_spends_what_was_promised_round_by_round(
+    study: Study, sites: Mapping[str, Cohort]
+) -> None:
+    study = replace(study, generator=Choice("tvae", SHORT))
+    trained = train(private(study, delta=DELTA), sites)
+    assert set(trained.history["steps"][-6:]) == {6}
+    for accountant in trained.accountants.values():
+        assert [c.what for c in accountant.charges] == ["encoder 0", "train 0", "train 1"]
+        assert [(c.rate, c.steps) for c in accountant.charges[1:]] == [(1 / 3, 6)] * 2
+        spent = accountant.spent(DELTA)
+        assert 3.95 < spent.epsilon <= 4.0
+        first = replace(accountant, charges=accountant.charges[:2]).spent(DELTA)
+        assert first.epsilon < spent.epsilon
+    for name, array in trained.state.items():
+        assert np.isfinite(array).all(), name
+    model = GENERATORS.build("tvae", SHORT)
+    assert len(model.sample(trained.state, trained.encoder, 50, np.random.default_rng(0))) == 50
+
+
+def test_a_site_that_sits_out_spends_less(study: Study, sites: Mapping[str, Cohort]) -> None:
+    study = replace(study, generator=Choice("tvae", SHORT), rounds=4, participation=0.34)
+    trained = train(private(study, delta=DELTA), sites)
+    rounds = {site: len(a.charges) - 1 for site, a in trained.accountants.items()}
+    assert min(rounds.values()) < 4
+    most = {site: a.spent(DELTA).epsilon for site, a in trained.accountants.items()}
+    assert all(epsilon < 3.9 for site, epsilon in most.items() if rounds[site] < 4)
+
+
+@pytest.mark.parametrize("strategy", ["fedprox", "fednova", "fedadam", "median", "daw", "fedtgan"])
+def test_other_strategies_work_on_what_was_noised(
+    strategy: str, study: Study, sites: Mapping[str, Cohort]
+) -> None:
+    study = replace(study, generator=Choice("tvae", SHORT), strategy=Choice(strategy))
+    trained = train(private(study), sites)
+    assert all(np.isfinite(array).all() for array in trained.state.values())
+
+
+def test_exact_gradients_beside_the_noised_ones_are_refused(
+    study: Study, sites: Mapping[str, Cohort]
+) -> None:
+    study = replace(study, generator=Choice("tvae", SHORT), strategy=Choice("scaffold"))
+    with pytest.raises(Unsupported, match="exact gradients of a site"):
+        train(private(study), sites)
 
 
 @pytest.mark.parametrize("generator", ["independent", "copula", "tree"])
@@ -164,7 +212,6 @@ class Talkative(Copula):
     [
         (f"{__name__}:Careless", "does not learn with differential privacy: what it sends is not"),
         (f"{__name__}:Talkative", "Releasing moments 0 would spend epsilon"),
-        ("tvae", "does not train with differential privacy"),
     ],
 )
 def test_what_cannot_be_kept_is_refused(
@@ -188,7 +235,8 @@ def test_a_delta_that_means_little_is_refused(study: Study, sites: Mapping[str, 
     [
         ("dp-sgd", {}, "'dp-sgd' is not known; expected one of 'none', 'patient'"),
         ("patient", {"epsilon": -1}, "'epsilon' is -1; expected more than 0"),
-        ("patient", {"epsilon": 1, "clip": 1}, "'clip' is not known"),
+        ("patient", {"epsilon": 1, "clipp": 1}, "'clipp' is not known. Did you mean 'clip'"),
+        ("patient", {"epsilon": 1, "clip": 0}, "'clip' is 0; expected more than 0"),
         ("patient", {"epsilon": 1, "delta": 0.5}, "'delta' is 0.5; expected at most 0.01"),
         ("none", {"epsilon": 1}, "'none' is not known"),
     ],

@@ -6,6 +6,7 @@ import json
 import math
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +18,13 @@ from scipy.stats import norm
 
 from fedbench.accounting import (
     Accountant,
+    Bill,
     Charge,
     epsilon_of,
     gaussian_delta,
     gaussian_epsilon,
     gaussian_mu,
+    noise_for,
     renyi_epsilon_of,
 )
 from fedbench.errors import FedbenchError
@@ -85,6 +88,68 @@ def test_renyi_is_looser_but_not_by_much(noises: list[float], delta: float) -> N
     tight, loose = (f(charges(*noises), delta) for f in (epsilon_of, renyi_epsilon_of))
     assert tight <= loose + 1e-9
     assert loose < 1.5 * tight + 0.5
+
+
+# dp-accounting 0.6.0 at delta 1e-6, the same accountants composed of
+# PoissonSampledDpEvent(rate, GaussianDpEvent(noise)), `steps` times, and GaussianDpEvent(1 / mu).
+SAMPLED = [
+    ((1.5, 0.33, 300), 0.0, 28.298766),
+    ((6.0, 0.33, 300), 0.1, 4.7434813),
+    ((6.0, 0.33, 300), 0.2, 4.8270496),
+    ((20.0, 0.33, 300), 0.2, 1.5251912),
+    ((2.0, 0.01, 3000), 0.2, 1.5644569),
+    ((0.8, 0.01, 3000), 0.2, 6.0553156),
+]
+
+
+@pytest.mark.parametrize(("kind", "mu", "expected"), SAMPLED)
+def test_sampled_releases_cost_what_another_program_says(
+    kind: tuple[float, float, int], mu: float, expected: float
+) -> None:
+    noise, rate, steps = kind
+    mixed = [Charge("run", "train", noise, rate, steps // 3) for _ in range(3)]
+    mixed += charges(1 / mu) if mu else []
+    found = epsilon_of(mixed, 1e-6)
+    assert expected <= found < expected + 0.011
+    assert found <= renyi_epsilon_of(mixed, 1e-6) < 1.2 * expected
+
+
+def test_sampled_releases_cost_what_opacus_says() -> None:
+    from opacus.accountants import PRVAccountant, RDPAccountant
+
+    tight, loose = PRVAccountant(), RDPAccountant()
+    tight.history = loose.history = [(2.0, 0.05, 100), (1.0, 0.01, 50)]
+    mine = [Charge("run", "a", 2.0, 0.05, 100), Charge("run", "b", 1.0, 0.01, 50)]
+    assert epsilon_of(mine, 1e-5) == pytest.approx(tight.get_epsilon(1e-5), rel=1e-6)
+    assert renyi_epsilon_of(mine, 1e-5) == pytest.approx(loose.get_epsilon(1e-5), rel=0.02)
+
+
+@pytest.mark.parametrize("rate", [0.02, 0.4, 1.0])
+@pytest.mark.parametrize("epsilon", [0.5, 8.0])
+def test_the_noise_for_an_epsilon_keeps_it_whatever_came_before(
+    rate: float, epsilon: float
+) -> None:
+    before = charges(40.0, 60.0)
+    for more in ([], [Charge("run", "train", 30.0, 0.1, 20)]):
+        there = [*before, *more]
+        charge = Charge("run", "next", 1.0, rate, 30)
+        noise = noise_for(there, charge, epsilon, 1e-5)
+        spent = epsilon_of([*there, replace(charge, noise=noise)], 1e-5)
+        assert 0.97 * epsilon < spent <= epsilon
+
+
+def test_a_bill_within_another_costs_no_more() -> None:
+    whole = [*charges(3.0), Charge("run", "train", 2.0, 0.1, 50)]
+    part = [*charges(3.0), Charge("run", "train", 2.0, 0.1, 20)]
+    assert Bill.of(part).within(Bill.of(whole))
+    assert epsilon_of(part, 1e-5) < epsilon_of(whole, 1e-5)
+    for more in (
+        charges(3.0, 9.0),
+        [Charge("run", "train", 2.0, 0.1, 51)],
+        [Charge("run", "train", 2.0, 0.2, 1)],
+        [Charge("run", "train", 1.9, 0.1, 1)],
+    ):
+        assert not Bill.of(more).within(Bill.of(whole))
 
 
 def test_a_tenth_of_the_noise_costs_what_it_costs() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,15 +19,21 @@ from fedbench.encoding import Encoder, settled, summarize
 from fedbench.errors import Unsupported
 from fedbench.generator import Phase, Statistic, shortened
 from fedbench.kinds import GENERATORS
-from fedbench.privacy import Noised, Patient, Stake, noises, os_normals
+from fedbench.privacy import Noised, Patient, Stake, agreed, os_normals, planned
 
 PROMISE = Patient(epsilon=1.0, delta=1e-5)
 
 
-def budget(noise: float = 4.0, what: str = "round 0", **changed: object) -> Noised:
+def budget(noise: float = 4.0, what: str = "round 0", rate: float = 1.0, **changed: Any) -> Noised:
+    plan = (Charge("", what.split(maxsplit=1)[0], noise, rate),)
     seeded = np.random.default_rng(7).standard_normal
-    given = {"promise": PROMISE, "accountant": Accountant(), "normals": seeded} | changed
-    return Noised(run="run", what=what, noise=noise, **given)  # type: ignore[arg-type]
+    rest: dict[str, Any] = {
+        "promise": PROMISE,
+        "accountant": Accountant(),
+        "normals": seeded,
+        "plan": plan,
+    }
+    return Noised(run="run", what=what, **(rest | changed))
 
 
 def scale_is(std: float, noise: np.ndarray) -> bool:
@@ -59,7 +67,7 @@ def test_noise_that_was_charged_hides_a_patient_and_a_tenth_of_it_does_not() -> 
         outs = {}
         for there in (0.0, 1.0):
             sums = {str(i): np.array(there) for i in range(trials)}
-            said = Noised(**{**vars(mine), "accountant": Accountant(), "said": {}}).release(sums, 1)
+            said = replace(mine, accountant=Accountant(), said={}).release(sums, 1)
             outs[there] = np.array([said[name] for name in sums])
         hits, alarms = (outs[t] > 2.0 * tenth for t in (1.0, 0.0))
         # Clopper-Pearson is within this of the share, at one error in a thousand.
@@ -80,14 +88,20 @@ def test_released_numbers_lie_on_a_grid_that_is_fine() -> None:
 
 def test_more_than_was_promised_is_not_said() -> None:
     accountant = Accountant()
-    each = noises(PROMISE, "encoder", [Stake("train", 4)])
+    encoder, train = planned(PROMISE, "encoder", (Stake("train", 4),))
+
+    def say(plan: tuple[Charge, ...], what: str) -> None:
+        budget(what=what, accountant=accountant, plan=plan).release({"x": np.ones(1)}, 1)
+
+    say((encoder,), "encoder 0")
     for round in range(4):
-        budget(each["train"], f"train {round}", accountant=accountant).release({"x": np.ones(1)}, 1)
-    budget(each["encoder"], "encoder 0", accountant=accountant).release({"x": np.ones(1)}, 1)
+        say((encoder, train), f"train {round}")
     spent = accountant.spent(PROMISE.delta).epsilon
     assert 0.9999 < spent <= PROMISE.epsilon
     with pytest.raises(Unsupported, match=r"would spend epsilon 1\.\d+ of the promised 1,"):
-        budget(each["train"], "train 4", accountant=accountant).release({"x": np.ones(1)}, 1)
+        say((encoder, train), "train 4")
+    with pytest.raises(Unsupported, match=r"would spend epsilon 1\.\d+ of the promised 1,"):
+        say((encoder,), "encoder 0")
     assert accountant.spent(PROMISE.delta).epsilon == spent, "what was refused was charged"
 
 
@@ -117,16 +131,37 @@ def test_a_promise_is_divided_without_rest(
     epsilon: float, phases: list[tuple[int, float]], share: float
 ) -> None:
     promise = Patient(epsilon=epsilon, delta=1e-5, encoder=share)
-    stakes = [Stake(f"phase {i}", rounds, part) for i, (rounds, part) in enumerate(phases)]
-    each = noises(promise, "encoder", stakes)
-    charges = [Charge("", "", each["encoder"])]
-    charges += [Charge("", "", each[s.phase]) for s in stakes for _ in range(s.rounds)]
-    assert epsilon * (1 - 1e-4) < epsilon_of(charges, 1e-5) <= epsilon * (1 + 1e-7)
+    stakes = tuple(Stake(f"phase {i}", rounds, part) for i, (rounds, part) in enumerate(phases))
+    plan = planned(promise, "encoder", stakes)
+    assert [charge.what for charge in plan] == ["encoder", *(stake.phase for stake in stakes)]
+    assert epsilon * (1 - 1e-4) < epsilon_of(plan, 1e-5) <= epsilon * (1 + 1e-7)
+    parts = [charge.steps / charge.noise**2 for charge in plan]
+    assert parts[0] / sum(parts) == pytest.approx(share, rel=1e-3)
+    for part, (_, asked) in zip(parts[1:], phases, strict=True):
+        assert part / sum(parts[1:]) == pytest.approx(asked / sum(p for _, p in phases), rel=1e-3)
+
+
+@pytest.mark.parametrize("epsilon", [0.5, 8.0])
+def test_a_promise_is_divided_where_patients_are_sampled(epsilon: float) -> None:
+    promise = Patient(epsilon=epsilon, delta=1e-5)
+    stakes = (Stake("sums", 2), Stake("steps", 200, rate=0.1), Stake("more", 1))
+    plan = planned(promise, "encoder", stakes)
+    assert epsilon * 0.97 < epsilon_of(plan, 1e-5) <= epsilon
+    after = [epsilon_of(plan[: i + 1], 1e-5) for i in range(len(plan))]
+    assert after == sorted(after)
 
 
 def test_without_phases_the_encoder_gets_everything() -> None:
-    alone = noises(PROMISE, "encoder", [])["encoder"]
-    assert gaussian_epsilon(1 / alone, PROMISE.delta) == pytest.approx(1.0, rel=1e-5)
+    (alone,) = planned(PROMISE, "encoder", ())
+    assert gaussian_epsilon(1 / alone.noise, PROMISE.delta) == pytest.approx(1.0, rel=1e-5)
+    assert alone.noise < agreed(PROMISE, "encoder", alone=False).noise
+
+
+def test_sums_are_not_released_where_a_sample_was_charged() -> None:
+    private = budget(rate=0.1)
+    with pytest.raises(Unsupported, match="Sums about everybody"):
+        private.release({"sums": np.ones(3)}, 1.0)
+    assert not private.accountant.charges
 
 
 # --- Sensitivity, by brute force on neighbours ------------------------------------------------
