@@ -398,7 +398,10 @@ def test_a_message_is_one_line(fedbench: Command, monkeypatch: pytest.MonkeyPatc
         ("run smoke --out /proc/x", "No folder can be made in '/proc/x'"),
         ("run smoke --scenario clinic", "There is no scenario 'clinic' in the suite. Did you mean"),
         ("run smoke -g tvea", "There is no generator 'tvea' in the suite. Did you mean 'tvae'?"),
-        ("run smoke -g tvea", "It has: independent, copula. What can be added: tree, tvae, or yours as"),
+        (
+            "run smoke -g tvea",
+            "It has: independent, copula. What can be added: tree, tvae, or yours as",
+        ),
         ("run smoke -d heart4", "The dataset needs the folder 'uci_heart_disease', and no data"),
         ("run smoke --set suite.records=abc", "'records' is 'abc'; expected a valid integer."),
         ("run smoke --set opt.parts.train=2", "The shares of train, control and reference must"),
