@@ -184,8 +184,6 @@ def _column(name: str, sides: Side, *, synthetic: bool, secret: bool) -> Column 
     if as_numbers(every).nunique() <= most or constant:
         ordered = as_levels(pd.Series(np.sort(numbers.unique())))
         return Column(kind="category", levels=tuple(ordered))
-    if secret:
-        return f"it is to be guessed, and has {there.nunique()} different numbers"
     return _number(numbers, as_numbers(every))
 
 

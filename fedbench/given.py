@@ -138,7 +138,7 @@ def prepare(asked: Asked) -> Case:
     """
     real, released = _read(asked)
     described, patient = _described(asked, real, released)
-    schema = _with_sensitive(described.schema, asked.sensitive)
+    schema = _with_sensitive(described, asked.sensitive)
     schema = _with_tasks(schema, asked.predict, released)
     named = {name: table.by_patient(patient, f"{name} ") for name, table in real.items()}
     for table in named.values():  # only what is synthetic may go beyond the schema
@@ -237,16 +237,16 @@ def _row_numbers(real: Sequence[Given], patient: str) -> list[str]:
     return [n for n, _ in real[0].columns() if n.strip().casefold() in known and n != patient]
 
 
-def _with_sensitive(schema: Schema, names: Sequence[str]) -> Schema:
+def _with_sensitive(described: Draft, names: Sequence[str]) -> Schema:
+    schema = described.schema
     columns = {"static": dict(schema.static), "visits": dict(schema.visits)}
     for name in names:
         table = next((t for t, found in columns.items() if name in found), None)
         if table is None:
             known = [*schema.static, *schema.visits]
-            raise SpecError(
-                f"--sensitive {name!r}: no such column is compared.{hint(name, known)} "
-                f"There is: {', '.join(known)}."
-            )
+            said = (note for note in described.notes if note.startswith(f"{name!r} is "))
+            none = f"no such column is compared.{hint(name, known)} There is: {', '.join(known)}."
+            raise SpecError(f"--sensitive {name!r}: {next(said, none)}")
         columns[table][name] = _sensitive(name, columns[table][name])
     return replace(schema, static=columns["static"], visits=columns["visits"])
 
@@ -307,7 +307,21 @@ def _apart(parts: Mapping[str, Cohort], files: Mapping[str, str]) -> None:
             )
 
 
+def _twins(case: Case) -> Iterator[str]:
+    """Say which real records look like a training record far more often than like each other."""
+    rows = {n: pd.util.hash_pandas_object(p.table, index=False) for n, p in case.parts.items()}
+    for name in [name for name in rows if name != "train"]:
+        found, alike = rows[name].isin(rows["train"]), rows[name].duplicated(keep=False)
+        if found.sum() > 2 * alike.sum():
+            yield (
+                f"{found.sum():,} of {len(found):,} records of {case.files[name]} equal one of "
+                f"{case.files['train']} in every column. If they are the same patients, leave them "
+                f"out of {case.files[name]}: attacks on them look like false alarms."
+            )
+
+
 def _limits(case: Case) -> Iterator[str]:
+    yield from _twins(case)
     for task in case.schema.tasks.values():
         levels = case.schema.static[task.column].levels if task.column else ()
         if levels:

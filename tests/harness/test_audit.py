@@ -256,6 +256,15 @@ def test_odd_columns_do_not_stop_it(audit: Audit) -> None:
     assert found.facts["verdict"] == QUIET
 
 
+def test_training_records_among_the_control_are_noticed_without_names(audit: Audit) -> None:
+    mixed = made(150, 1, start=1000)
+    mixed.iloc[:30] = made(60, 0).iloc[:30]
+    said = "30 of 150 records of control.csv equal one of train.csv in every column."
+    assert said in " ".join(audit(**small(control=mixed)).err.split())
+    few = {name: table[["c"]] for name, table in small().items() if isinstance(table, pd.DataFrame)}
+    assert "in every column" not in audit(**few).err  # as do many others
+
+
 WRONG: list[tuple[Mapping[str, Any], str, str]] = [
     ({"control": Path("train.csv")}, "", "--train and --control are both 'train.csv'"),
     ({"control": Path("gone.csv")}, "", "--control 'gone.csv': there is no such file or folder."),
@@ -272,7 +281,8 @@ WRONG: list[tuple[Mapping[str, Any], str, str]] = [
     ({"train": made(60, 0).iloc[[0, 0, 1]]}, "", "row 2: 'patient' is there again (p0); expected"),
     ({}, "--id nobody", "train.csv has no column 'nobody'."),
     ({}, "--sensitive d", "--sensitive 'd': no such column is compared. There is: a, b, c."),
-    ({}, "--sensitive a", "--sensitive 'a'"),
+    ({}, "--sensitive a", "--sensitive 'a': it is a number, and only categories are guessed."),
+    ({"train": made(60, 0).assign(c=[f"w{i}" for i in range(60)])}, "--sensitive c", "texts; to"),
     ({}, "--schema gone.toml", "There is no file 'gone.toml'."),
     ({}, "--schema bad.toml", "bad.toml: static.a: A number column needs finite public bounds"),
     ({}, "--schema narrow.toml", "train.csv row 1: 'b' is '5'; expected 0 to 1."),
