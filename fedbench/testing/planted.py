@@ -1,0 +1,90 @@
+"""Releases of which it is known what they give away, to test attacks on."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+
+from fedbench.data import Cohort, cohort_from_table
+from fedbench.seeds import Rng
+
+__all__ = ["copied", "jittered", "leaky", "mixed", "shuffled"]
+
+
+def copied(members: Cohort, rng: Rng) -> Cohort:
+    """Return the members themselves, under other names and in another order."""
+    from fedbench.world import renamed  # noqa: PLC0415
+
+    width = len(str(len(members)))
+    return renamed(
+        members, np.array([f"s{i:0{width}d}" for i in rng.permutation(len(members))], dtype=object)
+    )
+
+
+def leaky(members: Cohort, independent: Cohort, share: float, rng: Rng) -> Cohort:
+    """Return copies of a share of the members among other real patients.
+
+    Args:
+        members: the training patients.
+        independent: other patients, none of them a member; as many as members are used.
+        share: of the members who are copied, rounded to whole patients.
+        rng: chooses them.
+    """
+    n = len(members)
+    copies = round(share * n)
+    given = members.take(rng.permutation(members.patients)[:copies])
+    others = independent.take(rng.permutation(independent.patients)[: n - copies])
+    return copied(Cohort.union([given, others]), rng)
+
+
+def shuffled(members: Cohort, rng: Rng) -> Cohort:
+    """Return records whose columns are the members', each in an order of its own.
+
+    Single columns are as the members', and nothing else is.
+    """
+    table = members.table.copy()
+    for name in table:
+        table[name] = table[name].to_numpy()[rng.permutation(len(table))]
+    return _written(members, table)
+
+
+def jittered(members: Cohort, rng: Rng, chance: float = 0.3) -> Cohort:
+    """Return the members with cells replaced by those of other members, by this chance."""
+    table = members.table.copy()
+    for name in table:
+        other = table[name].to_numpy()[rng.permutation(len(table))]
+        table[name] = table[name].where(rng.random(len(table)) >= chance, other)
+    return _written(members, table)
+
+
+def mixed(members: Cohort, rng: Rng, neighbours: int = 5) -> Cohort:
+    """Return each member moved a random part of the way to one of the nearest members.
+
+    SMOTE (Chawla et al. 2002, https://doi.org/10.1613/jair.953); what is no number comes from
+    the nearer of the two.
+    """
+    table = members.table
+    numbers = [f.name for f in members.schema.features if f.column.kind != "category"]
+    values = table[numbers].to_numpy(dtype=np.float64)
+    spread = np.nanstd(values, axis=0)
+    from scipy.spatial import KDTree  # noqa: PLC0415
+
+    placed = np.nan_to_num((values - np.nanmean(values, axis=0)) / np.where(spread > 0, spread, 1))
+    _, near = KDTree(placed).query(placed, min(neighbours + 1, len(table)))
+    other = near[np.arange(len(table)), rng.integers(1, near.shape[1], len(table))]
+    part = rng.random(len(table))
+    moved = values + part[:, None] * (values[other] - values)
+    found = table.where(pd.Series(part < 0.5, table.index), table.iloc[other].set_axis(table.index))
+    for at, name in enumerate(numbers):
+        whole = members.schema.feature(name).column.kind == "integer"
+        column = np.where(np.isfinite(moved[:, at]), moved[:, at], found[name])
+        found[name] = np.round(column) if whole else column
+    return _written(members, found.astype(table.dtypes))
+
+
+def _written(members: Cohort, table: pd.DataFrame) -> Cohort:
+    width = math.ceil(math.log10(len(table) + 1))
+    names = pd.Index([f"s{i:0{width}d}" for i in range(len(table))], name="patient")
+    return cohort_from_table(members.schema, table.set_axis(names))
