@@ -12,11 +12,12 @@ import math
 import os
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 from scipy.optimize import brentq
@@ -265,25 +266,35 @@ class Accountant:
     """Every charge of one site, in order; a charge is written down before anything leaves.
 
     With a ``file``, it is there first: a site that dies between the two has paid for what it did
-    not say, never the other way round.
+    not say, never the other way round. Several processes may share the file.
     """
 
     file: Path | None = None
     charges: list[Charge] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        if self.file and self.file.is_file():
-            self.charges = [_read(line, self.file) for line in _lines(self.file)]
+        self._read()
 
-    def charge(self, charge: Charge) -> None:
-        """Write down what is about to be released."""
-        if self.file:
+    def charge(self, charge: Charge, check: Callable[[], None] = lambda: None) -> None:
+        """Write down what is about to be released.
+
+        ``check`` is called before, when all charges of others are known and none can be added.
+        """
+        if not self.file:
+            check()
+        else:
             self.file.parent.mkdir(parents=True, exist_ok=True)
-            with self.file.open("a", encoding="utf-8") as ledger:
+            with self.file.open("a", encoding="utf-8") as ledger, _alone(ledger):
+                self._read()
+                check()
                 ledger.write(json.dumps(asdict(charge)) + "\n")
                 ledger.flush()
                 os.fsync(ledger.fileno())
         self.charges.append(charge)
+
+    def _read(self) -> None:
+        if self.file and self.file.is_file():
+            self.charges = [_parsed(line, self.file) for line in _lines(self.file)]
 
     def of(self, run: str) -> list[Charge]:
         """Return the charges of one training."""
@@ -298,7 +309,19 @@ def _lines(file: Path) -> list[str]:
     return [line for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
 
 
-def _read(line: str, file: Path) -> Charge:
+@contextmanager
+def _alone(ledger: TextIO) -> Iterator[None]:
+    """Keep other processes from the ledger."""
+    import fcntl  # noqa: PLC0415  (POSIX, as nodes are)
+
+    fcntl.flock(ledger, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        fcntl.flock(ledger, fcntl.LOCK_UN)
+
+
+def _parsed(line: str, file: Path) -> Charge:
     try:
         found = json.loads(line)
         return Charge(

@@ -8,6 +8,7 @@
     ├── ContractError      a plug-in broke what its kind promises
     ├── RunError           a folder is not a run, or a run is unfinished or was changed
     ├── Unsupported        this combination makes no sense: *skipped*, with the reason
+    │   └── Overspent      patients would give away more than was promised to them
     └── Refused            too little data to say anything: *refused*, with the reason
 
 The first four stop what was asked for. The last two are answers: they become the
@@ -20,6 +21,7 @@ __all__ = [
     "ContractError",
     "DataError",
     "FedbenchError",
+    "Overspent",
     "Refused",
     "RunError",
     "SpecError",
@@ -49,6 +51,10 @@ class RunError(FedbenchError):
 
 class Unsupported(FedbenchError):
     """A combination makes no sense; the cell or the row is skipped with this reason."""
+
+
+class Overspent(Unsupported):
+    """A release would cost more privacy than there is; the message names the budget."""
 
 
 class Refused(FedbenchError):

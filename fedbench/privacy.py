@@ -7,7 +7,7 @@ import os
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
@@ -24,12 +24,13 @@ from fedbench.accounting import (
     gaussian_mu,
     noise_for,
 )
-from fedbench.errors import Unsupported
+from fedbench.errors import Overspent, Unsupported
 from fedbench.plugin import Plugin
 
 __all__ = [
     "PROMISES",
     "Budget",
+    "Limit",
     "Noised",
     "Patient",
     "Stake",
@@ -70,6 +71,14 @@ class Patient(Plugin):
 
 PROMISES: Mapping[str, type[Patient]] = {"patient": Patient}
 """What a scenario can promise, by name, beside ``none``."""
+
+
+@dataclass(frozen=True)
+class Limit:
+    """What a site allows over all trainings that it ever takes part in."""
+
+    epsilon: float
+    delta: float
 
 
 @dataclass(frozen=True)
@@ -144,7 +153,9 @@ class Noised(Budget):
         plan: What was planned, up to and including the phase of this message.
         patients: How many patients the site said it has.
         normals: Standard normal numbers that nobody outside the site can foresee.
-        said: What was released, and ``scale``, the standard deviation of its noise.
+        limit: What the site allows over all trainings; None: anything.
+        said: What was released, ``scale``, the standard deviation of its noise, and what was
+            ``paid``.
     """
 
     label: ClassVar[str] = "patient"
@@ -156,8 +167,10 @@ class Noised(Budget):
     plan: tuple[Charge, ...]
     normals: Callable[[int], Floats]
     patients: int = 0
+    limit: Limit | None = None
     said: dict[str, NDArray[Any]] = field(default_factory=dict)
     scale: list[float] = field(default_factory=list)
+    paid: list[Charge] = field(default_factory=list)
 
     @property
     def noise(self) -> float:
@@ -190,20 +203,31 @@ class Noised(Budget):
         """Write down what is about to be released.
 
         Raises:
-            Unsupported: together with the others of this run it is more than was promised.
+            Overspent: together with others it is more than was promised or than the site allows.
         """
         charge = Charge(self.run, self.what, self.noise, self.rate, steps)
+        self.accountant.charge(charge, partial(self._check, charge))
+        self.paid.append(charge)
+
+    def _check(self, charge: Charge) -> None:
         charges = [*self.accountant.of(self.run), charge]
         # What was planned keeps the promise; adding it up again takes long.
         if not Bill.of(charges).within(Bill.of(self.plan)):
             total = epsilon_of(charges, self.promise.delta)
             if total > self.promise.epsilon * (1 + _ROUNDING):
-                raise Unsupported(
+                raise Overspent(
                     f"Releasing {self.what} would spend epsilon {total:.4g} of the promised "
                     f"{self.promise.epsilon:.4g}, so nothing is released. A site that starts again "
                     "has to pay again; a generator may release once a round."
                 )
-        self.accountant.charge(charge)
+        if self.limit:
+            total = epsilon_of([*self.accountant.charges, charge], self.limit.delta)
+            if total > self.limit.epsilon * (1 + _ROUNDING):
+                raise Overspent(
+                    f"With {self.what}, epsilon of all trainings of this site would be "
+                    f"{total:.4g}; it allows {self.limit.epsilon:.4g} (`epsilon` in its "
+                    "configuration), so nothing is released."
+                )
 
     def learned(self, parameters: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
         """Let parameters out that were trained on noised gradients and nothing else.

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from fedbench.accounting import Charge
 from fedbench.plugin import Plugin
 from fedbench.seeds import Rng
 
@@ -36,7 +37,8 @@ Memory = MutableMapping[str, NDArray[Any]]
 class Update:
     """What one site says after a round. All of it crosses the wire.
 
-    ``noise`` is the standard deviation of the noise in every number of ``sums``.
+    ``noise`` is the standard deviation of the noise in every number of ``sums``, and ``charges``
+    what its accountant wrote down.
     """
 
     parameters: Message = field(default_factory=dict)
@@ -45,6 +47,7 @@ class Update:
     steps: int = 0
     control: Message = field(default_factory=dict)
     noise: float = 0.0
+    charges: tuple[Charge, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from fedbench.accounting import Charge
 from fedbench.codec import Codec
 from fedbench.encoding import summarize
-from fedbench.errors import ContractError, FedbenchError, SpecError, Unsupported
+from fedbench.errors import ContractError, FedbenchError, Overspent, SpecError, Unsupported
 from fedbench.federation.door import array_of, arrays_in, pack, packed, part
 from fedbench.federation.sites import SiteSource, source_of
 from fedbench.federation.study import Study
@@ -47,8 +47,8 @@ def discreet(message: Message, context: Context, call_next: ClientAppCallable) -
     try:
         return call_next(message, context)
     except Exception as error:
-        # A SpecError is about what was asked; any other may quote what it stumbled over.
-        if isinstance(error, SpecError) or context.node_config.get("dealt"):
+        # These are about what was asked; any other may quote what it stumbled over.
+        if isinstance(error, SpecError | Overspent) or context.node_config.get("dealt"):
             raise
         raise FedbenchError(
             f"{type(error).__name__}, about which this site's own log says more."
@@ -136,17 +136,22 @@ class Desk:
         """
         study = self.study
         if not self.context.node_config.get("dealt"):
-            if study.privacy.name != "none":
-                raise SpecError(
-                    f"The study promises the privacy {study.privacy.name!r}, which a site with "
-                    "records of its own cannot keep yet. Run it in process."
-                )
+            self._check_promise()
             self._allow("generator", study.generator.name)
             for what in ("strategy", "codec", "dataset"):
                 # Those that fedbench brings are safe; a module:Class imports what it names.
                 if ":" in (name := getattr(study, what).name):
                     self._allow(what, name)
         _ = self.site, self.source, self.generator, self.strategy, self.codec
+
+    def _check_promise(self) -> None:
+        if self.study.promise:
+            self.source.accountant(self.site)
+        elif self.source.limit:
+            raise SpecError(
+                "The study promises no differential privacy; this site's configuration has an "
+                "`epsilon` for all trainings, and would have none left."
+            )
 
     def summarize(self) -> Update:
         """Count, so that an encoder can be agreed."""
@@ -160,12 +165,13 @@ class Desk:
             return Update(sums=sums, weight=patients)
         patients = float(max(1, round(patients)))
         if patients * 10 * budget.promise.delta > 1:
-            raise Unsupported(
+            raise Overspent(
                 f"Privacy with delta {budget.promise.delta:g} means little for the about "
                 f"{patients:.0f} patients of {self.site}; ask for at most {0.1 / patients:.1g}."
             )
         self.context.state["said"] = MetricRecord({"patients": patients})
-        return Update(sums=sums, weight=patients, noise=budget.scale[-1])
+        noise, charges = budget.scale[-1], tuple(budget.paid)
+        return Update(sums=sums, weight=patients, noise=noise, charges=charges)
 
     def budget(self, phase: str, round: int) -> Budget:
         """Return what this site may say in one message."""
@@ -187,6 +193,7 @@ class Desk:
             what=f"{phase} {round}",
             plan=plan,
             patients=patients,
+            limit=self.source.limit,
             normals=self.source.normals(self.study.seeds.child("secret", self.site, phase, round)),
         )
 
@@ -206,6 +213,7 @@ class Desk:
             found,
             weight=float(budget.patients),
             noise=budget.scale[-1] if budget.scale else 0.0,
+            charges=tuple(budget.paid),
         )
 
     def update(self, content: RecordDict) -> Update:

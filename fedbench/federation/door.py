@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from io import BytesIO
 from math import prod
@@ -14,6 +15,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 from flwr.common.serde import array_to_proto, config_record_to_proto, metric_record_to_proto
 from numpy.typing import NDArray
 
+from fedbench.accounting import Charge
 from fedbench.codec import Codec
 from fedbench.strategy import Message, Update
 
@@ -188,6 +190,8 @@ def pack(update: Update, codec: Codec) -> RecordDict:
     if update.noise:
         facts["noise"] = float(update.noise)
     content["facts"] = MetricRecord(dict(facts))
+    if update.charges:
+        content["charges"] = ConfigRecord({"json": json.dumps([*map(asdict, update.charges)])})
     return content
 
 
@@ -201,7 +205,15 @@ def unpack(content: RecordDict, codec: Codec) -> Update:
         weight=float(facts["weight"]),  # type: ignore[arg-type]
         steps=int(facts["steps"]),  # type: ignore[arg-type]
         noise=float(facts.get("noise", 0.0)),  # type: ignore[arg-type]
+        charges=_charges(content),
     )
+
+
+def _charges(content: RecordDict) -> tuple[Charge, ...]:
+    if "charges" not in content:
+        return ()
+    told = json.loads(str(part(content, "charges", ConfigRecord)["json"]))
+    return tuple(Charge(**each) for each in told)
 
 
 def call(phase: str, round: int, rounds: int) -> ConfigRecord:

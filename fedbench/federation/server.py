@@ -8,7 +8,7 @@ import json
 import logging
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
@@ -18,6 +18,7 @@ from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, 
 from flwr.serverapp import Grid, ServerApp
 from flwr.serverapp.strategy import Strategy as FlowerStrategy
 
+from fedbench.accounting import Accountant, Charge
 from fedbench.data import Schema
 from fedbench.encoding import Encoder, settled
 from fedbench.errors import FedbenchError, SpecError
@@ -73,6 +74,7 @@ class Federation:
     roster: dict[str, int] = field(default_factory=dict)
     informed: set[str] = field(default_factory=set)
     state: State = field(default_factory=dict)
+    charges: dict[str, list[Charge]] = field(default_factory=dict)
     remembered: Arrays = field(default_factory=dict)
     counts: Mapping[str, Update] = field(default_factory=dict)
     encoder: Encoder = field(init=False)
@@ -148,6 +150,18 @@ class Federation:
         noticed = self.strategy.remarks(self.counts, self.noise)
         return {name: [getattr(one, name) for one in noticed] for name in ("site", "name", "value")}
 
+    def privacy(self) -> dict[str, Any]:
+        """Return what every site says that it was charged in this training, and epsilon of it."""
+        promise = self.study.promise
+        return {
+            site: {
+                "promised": self.study.privacy.settings,
+                **(asdict(Accountant(charges=charges).spent(promise.delta)) if promise else {}),
+                "charges": [asdict(charge) for charge in charges],
+            }
+            for site, charges in sorted(self.charges.items())
+        }
+
     def tell(self, site: str, content: RecordDict) -> Message:
         """Address a message to a site, through the ledger."""
         heading = part(content, "call", ConfigRecord)
@@ -169,6 +183,8 @@ class Federation:
             content = _content(heard[site], f"Site {site!r}")
             self.ledger.note(content, phase=phase, round=round, site=site, way="up")
             updates[site] = unpack(content, self.codec)
+            if updates[site].charges:
+                self.charges.setdefault(site, []).extend(updates[site].charges)
             row = (phase, round, site, updates[site].weight, updates[site].steps)
             for name, value in zip(self.history, row, strict=True):
                 self.history[name].append(value)
@@ -264,6 +280,8 @@ def _leave(federation: Federation, out: Path) -> None:
     (out / "ledger.json").write_text(json.dumps(federation.ledger.columns()))
     (out / "history.json").write_text(json.dumps(federation.history))
     (out / "remarks.json").write_text(json.dumps(federation.remarks()))
+    if federation.charges:
+        (out / "privacy.json").write_text(json.dumps(federation.privacy(), indent=2))
 
 
 def _save(file: Path, arrays: Arrays) -> None:

@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 from fedbench.accounting import Accountant
 from fedbench.data import Cohort, Schema, read_cohort
 from fedbench.encoding import Encoder, Records
-from fedbench.errors import DataError, SpecError, Unsupported
+from fedbench.errors import DataError, SpecError
 from fedbench.federation.door import arrays_of
 from fedbench.federation.study import Study
 from fedbench.kinds import DATASETS
 from fedbench.partition import Parts, split_site
-from fedbench.privacy import os_normals
+from fedbench.privacy import Limit, os_normals
 from fedbench.seeds import Seeds
 
 __all__ = ["Dealt", "Folder", "SiteSource", "source_of"]
@@ -41,6 +41,11 @@ class SiteSource(ABC):
     @abstractmethod
     def accountant(self, site: str) -> Accountant:
         """Return where this site writes down what its releases cost."""
+
+    @property
+    def limit(self) -> Limit | None:
+        """What this site allows over all trainings."""
+        return None
 
     @abstractmethod
     def normals(self, stream: Seeds) -> Callable[[int], NDArray[np.float64]]:
@@ -105,14 +110,29 @@ class Dealt(SiteSource):
 
 @dataclass(frozen=True)
 class Folder(SiteSource):
-    """A hospital's own folder of tables; it splits its patients itself."""
+    """A hospital's own folder of tables; it splits its patients itself.
+
+    ``ledger`` is the folder of its accountant, which outlasts every training.
+    """
 
     path: Path
+    ledger: Path | None = None
+    allowed: Limit | None = None
 
     def accountant(self, site: str) -> Accountant:
-        raise Unsupported("A site with records of its own cannot keep a promise of privacy yet.")
+        if self.ledger is None:
+            raise SpecError(
+                "This node's configuration lacks `accountant`, the folder in which it writes down "
+                "what patients give away. Nothing is released without it."
+            )
+        return Accountant(self.ledger / f"{site}.jsonl")
+
+    @property
+    def limit(self) -> Limit | None:
+        return self.allowed
 
     def normals(self, stream: Seeds) -> Callable[[int], NDArray[np.float64]]:
+        """Return noise of the operating system, whatever the server's seed."""
         return os_normals
 
     def train(self, site: str, study: Study) -> Cohort:
@@ -132,8 +152,30 @@ def source_of(node: Mapping[str, Any]) -> SiteSource:
     if token := node.get("dealt"):
         return _DEALT[str(token)]
     if path := node.get("data"):
-        return Folder(Path(str(path)))
+        ledger = node.get("accountant")
+        return Folder(Path(str(path)), Path(str(ledger)) if ledger else None, _limit(node))
     raise SpecError("This node's configuration lacks `data`, the folder of its records.")
+
+
+def _limit(node: Mapping[str, Any]) -> Limit | None:
+    """Return what a node's configuration allows.
+
+    Raises:
+        SpecError: it is no number, or one of two is missing.
+    """
+    told = [node.get(name) for name in ("epsilon", "delta")]
+    if told == [None, None]:
+        return None
+    try:
+        epsilon, delta = (float(str(each)) for each in told)
+        if epsilon > 0 and 0 < delta < 1:
+            return Limit(epsilon, delta)
+    except ValueError:
+        pass
+    raise SpecError(
+        f"This node's configuration has epsilon {told[0]!r} and delta {told[1]!r}; expected both, "
+        "above 0, and delta below 1."
+    )
 
 
 def dealt(token: str) -> Dealt:

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from flwr.app import ConfigRecord, Context, Error, Message, RecordDict
 
+from fedbench.accounting import Accountant
 from fedbench.config import DatasetChoice, Scenario
 from fedbench.data import Cohort, Schema, read_cohort, write_cohort
 from fedbench.errors import DataError, FedbenchError, SpecError
@@ -168,11 +169,115 @@ def test_a_site_imports_nothing_that_the_server_names(
     assert not trace.exists()
 
 
-def test_a_site_promises_no_privacy_that_it_cannot_keep(
-    study: Study, nodes: dict[int, Context], everyone: Cohort
+PATIENT = Choice("patient", {"epsilon": 1.0, "delta": 1e-4})
+
+
+@pytest.fixture
+def private(study: Study, nodes: dict[int, Context], tmp_path: Path) -> Study:
+    """A study with a promise, and hospitals that can keep it."""
+    for node in nodes.values():
+        node.node_config["accountant"] = str(tmp_path / "charges")
+        node.node_config["allow"] = "copula,tvae"
+    return replace(study, privacy=PATIENT)
+
+
+def ledger(tmp_path: Path, site: str = "north") -> Accountant:
+    return Accountant(tmp_path / "charges" / f"{site}.jsonl")
+
+
+def test_hospitals_keep_a_promise_and_write_down_what_it_cost(
+    private: Study, nodes: dict[int, Context], everyone: Cohort, tmp_path: Path
 ) -> None:
-    with pytest.raises(FedbenchError, match="promises the privacy 'dp-sgd'"):
-        conducted(replace(study, privacy=Choice("dp-sgd")), nodes, everyone)
+    federation = conducted(private, nodes, everyone)
+    for site in private.sites:
+        spent = ledger(tmp_path, site).spent(1e-4)
+        assert 0.999 < spent.epsilon <= 1.0
+        assert federation.privacy()[site]["epsilon"] == spent.epsilon
+        assert federation.charges[site] == ledger(tmp_path, site).charges
+
+
+def test_hospitals_train_networks_privately(
+    private: Study, nodes: dict[int, Context], everyone: Cohort, tmp_path: Path
+) -> None:
+    small = Choice("tvae", {"passes": 2, "hidden": 4, "latent": 2})
+    assert conducted(replace(private, generator=small), nodes, everyone).state
+    assert 0.97 < ledger(tmp_path).spent(1e-4).epsilon <= 1.0
+
+
+def test_noise_of_a_hospital_is_not_that_of_the_seed(
+    private: Study, nodes: dict[int, Context], everyone: Cohort, tmp_path: Path
+) -> None:
+    """In one process the same study has the same noise; two hospitals' own never repeat."""
+    told = []
+    for name in ("once", "again"):
+        for node in nodes.values():
+            node.node_config["accountant"] = str(tmp_path / name)
+        told.append(conducted(private, nodes, everyone).counts["north"].sums)
+    for name, once in told[0].items():
+        assert (once != told[1][name]).any(), name
+
+
+def test_without_an_accountant_nothing_is_promised(
+    private: Study, nodes: dict[int, Context], everyone: Cohort
+) -> None:
+    del nodes[SOUTH].node_config["accountant"]
+    with pytest.raises(FedbenchError, match="lacks `accountant`"):
+        conducted(private, nodes, everyone)
+
+
+def test_a_training_that_starts_again_is_refused_what_it_has_spent(
+    private: Study,
+    nodes: dict[int, Context],
+    everyone: Cohort,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("fedbench.federation.sites.os_normals", die)
+        with pytest.raises(KeyboardInterrupt):
+            conducted(private, nodes, everyone)
+    assert [charge.what for charge in ledger(tmp_path).charges] == ["encoder 0"]
+    with pytest.raises(FedbenchError, match=r"would spend epsilon 1\.\d+ of the promised 1,"):
+        conducted(private, nodes, everyone)
+    # Whoever asks anew may; both are on the bill.
+    conducted(replace(private, seed=8), nodes, everyone)
+    assert ledger(tmp_path).spent(1e-4).epsilon > 1.0
+
+
+def test_all_trainings_of_a_hospital_add_up_to_what_it_allows(
+    private: Study, nodes: dict[int, Context], everyone: Cohort, tmp_path: Path
+) -> None:
+    for node in nodes.values():
+        node.node_config |= {"epsilon": 1.6, "delta": "1e-4"}
+    for seed in range(2):
+        conducted(replace(private, seed=seed), nodes, everyone)
+    with pytest.raises(FedbenchError, match=r"of all trainings .* it allows 1\.6 "):
+        conducted(replace(private, seed=2), nodes, everyone)
+    assert ledger(tmp_path).spent(1e-4).epsilon <= 1.6
+    with pytest.raises(FedbenchError, match="promises no differential privacy"):
+        conducted(replace(private, privacy=Choice("none")), nodes, everyone)
+
+
+@pytest.mark.parametrize(
+    "told", [{"epsilon": 1.0}, {"epsilon": "much", "delta": 1e-4}, {"epsilon": -1, "delta": 1e-4}]
+)
+def test_a_limit_that_is_none_is_named(
+    told: dict[str, str | float], private: Study, nodes: dict[int, Context], everyone: Cohort
+) -> None:
+    nodes[NORTH].node_config.update(told)
+    with pytest.raises(FedbenchError, match=r"configuration has epsilon .* expected both"):
+        conducted(private, nodes, everyone)
+
+
+def test_a_server_that_asks_twice_is_refused(
+    private: Study, nodes: dict[int, Context], everyone: Cohort
+) -> None:
+    federation = conducted(private, nodes, everyone)
+    with pytest.raises(FedbenchError, match="Releasing encoder 0 would spend epsilon"):
+        federation.agree()
 
 
 def test_a_class_runs_where_the_site_lists_exactly_it(
