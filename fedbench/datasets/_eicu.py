@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 
@@ -22,12 +22,23 @@ from fedbench.data import (
     Vocabulary,
     Window,
 )
+from fedbench.datasets._eicu_columns import (
+    CUFF,
+    LABS,
+    MONITOR,
+    OTHER_SCALES,
+    SCORED,
+    UNITED,
+    number,
+)
+from fedbench.datasets._eicu_visits import Grid, Named, Source, Wide, visits_of
 from fedbench.datasets._reading import FromFolder, Kind, Table, ask
+from fedbench.errors import DataError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["LABS", "VITALS", "Eicu"]
+__all__ = ["NUMBERS", "TEXT", "Eicu", "believed"]
 
 MINUTES = 24 * 60
 HORIZON = 365.0
@@ -42,75 +53,6 @@ REGION = Column(
     kind="category", label="region of the US", levels=REGIONS, roles=frozenset(["region"])
 )
 
-
-def _number(label: str, unit: str, low: float, high: float, *, log: bool = False) -> Column:
-    return Column(kind="number", label=label, unit=unit, low=low, high=high, log=log)
-
-
-def _first_day(label: str, unit: str, low: float, high: float, *, log: bool = False) -> Column:
-    return Column(
-        kind="number", label=f"{label}, worst of day 1", unit=unit, low=low, high=high, log=log,
-        known=1.0,
-    )  # fmt: skip
-
-
-CUFF = {
-    "noninvasivesystolic": _number("systolic pressure (cuff)", "mmHg", 20, 320),
-    "noninvasivediastolic": _number("diastolic pressure (cuff)", "mmHg", 5, 250),
-    "noninvasivemean": _number("mean pressure (cuff)", "mmHg", 5, 300),
-}
-MONITOR = {
-    "heartrate": _number("heart rate", "1/min", 10, 300),
-    "sao2": _number("oxygen saturation", "%", 20, 100),
-    "respiration": _number("respiratory rate", "1/min", 1, 100),
-    "temperature": _number("temperature", "degrees C", 25, 45),
-    "systemicmean": _number("mean pressure (invasive)", "mmHg", 5, 300),
-}
-VITALS: Mapping[str, Mapping[str, Column]] = {"vitalAperiodic": CUFF, "vitalPeriodic": MONITOR}
-
-LABS: Mapping[str, Column] = {
-    "albumin": _number("albumin", "g/dl", 0.5, 7),
-    "anion gap": _number("anion gap", "mmol/l", -10, 60),
-    "bicarbonate": _number("bicarbonate", "mmol/l", 2, 70),
-    "BUN": _number("blood urea nitrogen", "mg/dl", 1, 300, log=True),
-    "calcium": _number("calcium", "mg/dl", 2, 20),
-    "chloride": _number("chloride", "mmol/l", 50, 180),
-    "creatinine": _number("creatinine", "mg/dl", 0.1, 40, log=True),
-    "glucose": _number("glucose", "mg/dl", 5, 2_000, log=True),
-    "Hgb": _number("haemoglobin", "g/dl", 1, 25),
-    "lactate": _number("lactate", "mmol/l", 0.1, 40, log=True),
-    "magnesium": _number("magnesium", "mg/dl", 0.2, 20),
-    "pH": _number("arterial pH", "", 6.5, 8),
-    "platelets x 1000": _number("platelets", "10^9/l", 1, 3_000, log=True),
-    "potassium": _number("potassium", "mmol/l", 1, 15),
-    "PT - INR": _number("INR", "", 0.5, 30, log=True),
-    "sodium": _number("sodium", "mmol/l", 90, 200),
-    "total bilirubin": _number("bilirubin", "mg/dl", 0.1, 100, log=True),
-    "WBC x 1000": _number("white blood cells", "10^9/l", 0.1, 500, log=True),
-}
-"""By their name in the table ``lab``, where all hospitals use these units."""
-
-SCORED: Mapping[str, Column] = {
-    "intubated": Column(kind="category", label="intubated", levels=("no", "yes"), known=1.0),
-    "vent": Column(kind="category", label="ventilated", levels=("no", "yes"), known=1.0),
-    "eyes": Column(kind="integer", label="Glasgow coma scale, eyes", low=1, high=4, known=1.0),
-    "motor": Column(kind="integer", label="Glasgow coma scale, motor", low=1, high=6, known=1.0),
-    "verbal": Column(kind="integer", label="Glasgow coma scale, verbal", low=1, high=5, known=1.0),
-    "urine": _first_day("urine output", "ml", 0, 20_000),
-    "wbc": _first_day("white blood cells", "10^9/l", 0.1, 500, log=True),
-    "temperature": _first_day("temperature", "degrees C", 20, 45),
-    "respiratoryrate": _first_day("respiratory rate", "1/min", 1, 100),
-    "sodium": _first_day("sodium", "mmol/l", 90, 200),
-    "heartrate": _first_day("heart rate", "1/min", 10, 300),
-    "meanbp": _first_day("mean pressure", "mmHg", 5, 300),
-    "hematocrit": _first_day("haematocrit", "%", 5, 75),
-    "creatinine": _first_day("creatinine", "mg/dl", 0.1, 40, log=True),
-    "albumin": _first_day("albumin", "g/dl", 0.5, 7),
-    "bun": _first_day("blood urea nitrogen", "mg/dl", 1, 300, log=True),
-    "glucose": _first_day("glucose", "mg/dl", 5, 2_000, log=True),
-    "bilirubin": _first_day("bilirubin", "mg/dl", 0.1, 100, log=True),
-}
-"""What APACHE is reckoned from; -1 is missing. Static columns are called ``aps_NAME``."""
 
 UNITS = (
     "CCU-CTICU", "CSICU", "CTICU", "Cardiac ICU", "MICU", "Med-Surg ICU", "Neuro ICU", "SICU",
@@ -178,6 +120,11 @@ class Eicu(FromFolder):
     Attributes:
         hospitals: ``hospitalid`` of hospitals that are sites of their own, all others being
             "(other)"; without any, the sites are the regions.
+        hours: of every so many hours the last vital signs and laboratory values are kept.
+
+    Raises:
+        DataError: a table is missing or damaged, names a stay twice, is about other stays, or
+            counts time in something else than minutes; there is no such hospital.
     """
 
     tables: ClassVar[Mapping[str, Mapping[str, Kind]]] = {
@@ -189,12 +136,16 @@ class Eicu(FromFolder):
         },
         "vitalAperiodic": _offsets("observationoffset", *CUFF),
         "vitalPeriodic": _offsets("observationoffset", *MONITOR),
-        "lab": {**_offsets("labresultoffset", "labresult"), "labname": "text"},
+        "lab": {
+            **_offsets("labresultoffset", "labresult"), "labname": "text",
+            **dict.fromkeys(UNITED, "text"),
+        },
     }  # fmt: skip
     optional: ClassVar[frozenset[str]] = frozenset({"vitalPeriodic", "lab"})
     called: ClassVar[str]
 
     hospitals: tuple[str, ...] = ()
+    hours: Literal[1, 2, 3, 4, 6, 8, 12, 24] = 1
 
     @property
     def schema(self) -> Schema:
@@ -214,8 +165,8 @@ class Eicu(FromFolder):
                 ),
                 "sex": Column(kind="category", levels=("Female", "Male"), roles=PERSONAL),
                 "ethnicity": Column(kind="category", levels=ETHNICITIES, roles=PERSONAL),
-                "height": _number("height", "cm", 50, 250),
-                "weight": _number("weight on admission", "kg", 2, 400),
+                "height": number("height", "cm", 50, 250),
+                "weight": number("weight on admission", "kg", 2, 400),
                 "unit": Column(kind="category", label="type of unit", levels=UNITS),
                 "kind": Column(kind="category", label="kind of unit stay", levels=STAYS),
                 "source": Column(kind="category", label="admitted from", levels=SOURCES),
@@ -257,30 +208,54 @@ class Eicu(FromFolder):
 
     def load(self, store: DataStore) -> Cohort:
         tables = self.read(store)
-        static, outcome = self._stays(tables)
-        known = static["patient"]
-        visits = _visits(tables)
-        codes = _codes(ask("select * from diagnosis", diagnosis=tables["diagnosis"]))
+        raw = self._joined(tables)
+        sources = (
+            Source(tables["vitalAperiodic"], "observationoffset", Wide(CUFF)),
+            Source(tables["vitalPeriodic"], "observationoffset", Wide(MONITOR)),
+            Source(
+                tables["lab"], "labresultoffset",
+                Named(LABS, name="labname", value="labresult", units=UNITED, other=OTHER_SCALES),
+            ),
+        )  # fmt: skip
+        grid = Grid(start=FROM, end=WEEK, every=self.hours)
+        stays, ends = raw["patientunitstayid"], raw["hospitaldischargeoffset"]
+        codes = ask(
+            "select distinct patientunitstayid, diagnosisoffset, icd9code from diagnosis "
+            "where trim(icd9code) <> ''",
+            diagnosis=tables["diagnosis"],
+        )
         return Cohort.of_tables(
             self.schema,
-            static,
-            visits[visits["patient"].isin(known)],
-            codes[codes["patient"].isin(known)],
-            outcome,
+            self._static(raw),
+            visits_of(stays, ends, sources, grid),
+            _codes(_of_stays(codes, stays, tables["diagnosis"])),
+            _outcome(raw),
         )
 
-    def _stays(self, tables: Mapping[str, Table]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    def _joined(self, tables: Mapping[str, Table]) -> pd.DataFrame:
+        """Return a row for every stay, ordered by person and time."""
         import pandas as pd  # noqa: PLC0415
 
-        raw = ask(
-            "select * from patient left join hospital using (hospitalid) "
-            "left join aps using (patientunitstayid)",
-            patient=tables["patient"],
-            hospital=tables["hospital"],
-            aps=ask(_renamed(), aps=tables["apacheApsVar"]),
-        )
-        order = ["hospitaldischargeyear", "patienthealthsystemstayid", "unitvisitnumber"]
-        raw = raw.sort_values(["uniquepid", *order], kind="stable", ignore_index=True)
+        stays = _once(tables["patient"], "patientunitstayid")
+        homes = _once(tables["hospital"], "hospitalid")
+        scored = _once(tables["apacheApsVar"], "patientunitstayid")
+        if strange := sorted({*self.hospitals} - {*stays["hospitalid"]}):
+            raise DataError(
+                f"{tables['patient'].origin}: nobody was in the hospital {strange[0]!r}, which is "
+                "to be a site; look for its hospitalid."
+            )
+        scored = _of_stays(scored, stays["patientunitstayid"], tables["apacheApsVar"])
+        scored = scored.rename(columns={name: f"aps_{name}" for name in SCORED})
+        raw = stays.merge(homes, on="hospitalid", how="left")
+        raw = raw.merge(scored, on="patientunitstayid", how="left")
+        number = pd.to_numeric(raw["patienthealthsystemstayid"], errors="coerce")
+        order = ["uniquepid", "hospitaldischargeyear", "number", "unitvisitnumber"]
+        raw = raw.assign(number=number).sort_values([*order, "patientunitstayid"], kind="stable")
+        return raw.reset_index(drop=True)
+
+    def _static(self, raw: pd.DataFrame) -> pd.DataFrame:
+        import pandas as pd  # noqa: PLC0415
+
         region = raw["region"].where(raw["region"].isin(REGIONS), "unknown")
         place = raw["hospitalid"].where(raw["hospitalid"].isin(self.hospitals), OTHER)
         site = place if self.hospitals else region
@@ -310,12 +285,30 @@ class Eicu(FromFolder):
         for name, column in self.schema.static.items():
             if column.kind != "category":
                 static[name] = believed(static[name], column)
-        return static, _outcome(raw)
+        return static
 
 
-def _renamed() -> str:
-    names = ", ".join(f'"{name}" as "aps_{name}"' for name in SCORED)
-    return f"select patientunitstayid, {names} from aps"  # noqa: S608  (names of our own)
+def _once(table: Table, key: str) -> pd.DataFrame:
+    """Return the rows of a table, each once; what is said twice must not differ."""
+    rows = ask("select distinct * from rows", rows=table).sort_values(key, kind="stable")
+    if (twice := rows[key].duplicated()).any():
+        raise DataError(
+            f"{table.origin}: {key} {rows.loc[twice, key].iloc[0]!r} is there more than once, and "
+            f"not with the same values ({twice.sum():,} rows too many); expected one row of each."
+        )
+    return rows
+
+
+def _of_stays(rows: pd.DataFrame, stays: pd.Series, table: Table) -> pd.DataFrame:
+    """Return the rows about these stays; some must be."""
+    mine = rows["patientunitstayid"].isin(stays)
+    if len(rows) and not mine.any():
+        raise DataError(
+            f"{table.origin}: no row is about a stay of the table patient; the first has the "
+            f"patientunitstayid {rows['patientunitstayid'].iloc[0]!r}. Take both from the same "
+            "release."
+        )
+    return rows[mine]
 
 
 def _outcome(raw: pd.DataFrame) -> pd.DataFrame:
@@ -329,40 +322,6 @@ def _outcome(raw: pd.DataFrame) -> pd.DataFrame:
     time = end.where(died | (end <= 1), HORIZON).where(died | alive, 0.0).fillna(0.0)
     return pd.DataFrame(
         {"patient": raw["patientunitstayid"], "time": time, "event": died.astype(int)}
-    )
-
-
-def _visits(tables: Mapping[str, Table]) -> pd.DataFrame:
-    """Return the last value of every hour of measuring, dated by its last minute."""
-    import pandas as pd  # noqa: PLC0415
-
-    parts = []
-    for name, columns in VITALS.items():
-        last = ", ".join(f'arg_max("{c}", observationoffset) as "{c}"' for c in columns)
-        parts.append(ask(_hourly(last, "observationoffset"), events=tables[name]))
-    last = ", ".join(
-        f"arg_max(labresult, labresultoffset) filter (labname = '{c}') as \"{c}\"" for c in LABS
-    )
-    parts.append(ask(_hourly(last, "labresultoffset"), events=tables["lab"]))
-    found = parts[0]
-    for part in parts[1:]:
-        found = found.merge(part, on=["patient", "hour"], how="outer", suffixes=("", "_"))
-        found["minute"] = found[["minute", "minute_"]].max(axis=1)
-        found = found.drop(columns="minute_")
-    for name, column in (pair for c in (CUFF, MONITOR, LABS) for pair in c.items()):
-        found[name] = believed(found[name], column)
-    values = [name for name in found if name not in ("patient", "hour", "minute")]
-    found = found[found[values].notna().any(axis=1)]
-    day = found["minute"] / MINUTES
-    return pd.DataFrame(found.assign(day=day).drop(columns=["hour", "minute"]))
-
-
-def _hourly(values: str, offset: str) -> str:
-    return (
-        f"select patientunitstayid as patient, floor({offset} / 60) as hour, "  # noqa: S608
-        f"max({offset}) as minute, {values} from events "
-        f"where {offset} >= {FROM * MINUTES} and {offset} < {WEEK * MINUTES} "
-        "group by all order by all"
     )
 
 

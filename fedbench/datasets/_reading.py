@@ -80,6 +80,17 @@ class Table:
         """Return the rows, a few at a time."""
         return pa.RecordBatchReader.from_batches(self.schema, self._rows())
 
+    def blocks(self) -> Iterator[pa.RecordBatch]:
+        """Yield the rows, a few megabytes at a time.
+
+        Raises:
+            DataError: the file does not fit; the message names it.
+        """
+        try:
+            yield from self.batches()
+        except BROKEN as error:
+            raise _broken(self.origin, error) from error
+
     def _rows(self) -> Iterator[pa.RecordBatch]:
         try:
             yield from self.batches()

@@ -21,12 +21,20 @@ class Eicu(_Eicu):
     ``partition = { name = "natural", merge = true, minimum = … }`` puts the small ones of a region
     together.
 
-    Vital signs and laboratory values are the last of every hour, dated by the last minute in which
-    there was one, from a day before the unit to a week after. What APACHE is reckoned from is known
-    after the first day (``aps_…``, -1 is missing). Diagnoses are dated when they were entered, each
-    in the systems in which it is written ("401.9, I10"), as categories; entries without a code, or
-    with that of a procedure, are left out. Values beyond the bounds of the schema are missing; ages
-    over 89 are 90.
+    Time is counted in minutes from admission to the unit, as the database does; a table whose
+    times lie days after the stays is refused. Of every hour, from a day before the unit to a week
+    after, the last believable vital sign or laboratory value is kept, dated by the last minute in
+    which there was one; of two in the same minute the larger. Values beyond the bounds of the
+    schema are left out, as are those of laboratories that sent another unit than the table says
+    (magnesium in mEq/l). What APACHE is reckoned from is known after the first day (``aps_…``, -1
+    is missing). Diagnoses are dated when they were entered, each in the systems in which it is
+    written ("401.9, I10"), as categories; entries without a code, or with that of a procedure, are
+    left out. Rows that are there twice count once. Ages over 89 are 90.
+
+    The tables of events are read in blocks; what stays in memory is about 1 kB for every hour of a
+    stay in which something was measured: 2.2 GB for 40,000 stays of two days (23 million rows), so
+    about 10 GB for all. ``hours = 4`` keeps the last of every four hours (1.1 GB); windows end
+    alike.
 
     Who left the hospital alive has the time 365 and no event, unless she left within the first
     day; who left in a way nobody wrote down is followed for no day. How and where patients were
@@ -35,6 +43,7 @@ class Eicu(_Eicu):
     Attributes:
         hospitals: ``hospitalid`` of hospitals that are sites of their own, all others being
             "(other)"; without any, the sites are the regions.
+        hours: of every so many hours the last vital signs and laboratory values are kept.
     """
 
     title: ClassVar[str] = "eICU Collaborative Research Database v2.0"

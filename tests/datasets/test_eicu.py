@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 
 from fedbench.data import Cohort, DataStore
-from fedbench.datasets._eicu import NUMBERS, SCORED, TEXT
+from fedbench.datasets._eicu import NUMBERS, TEXT
+from fedbench.datasets._eicu_columns import SCORED
 from fedbench.datasets.eicu import Eicu
 from fedbench.datasets.eicu_demo import EicuDemo
 from fedbench.errors import DataError
@@ -94,9 +95,30 @@ def put(folder: Path, **more: list[dict[str, Any]]) -> DataStore:
 
 def test_every_cell_is_where_it_belongs(tmp_path: Path) -> None:
     lab = [
-        {"patientunitstayid": "b", "labresultoffset": -100, "labname": "BUN", "labresult": 31.0},
-        {"patientunitstayid": "b", "labresultoffset": -50, "labname": "unknown", "labresult": 1.0},
-        {"patientunitstayid": "b", "labresultoffset": -9999, "labname": "BUN", "labresult": 30.0},
+        {
+            "patientunitstayid": "b",
+            "labresultoffset": -100,
+            "labmeasurenamesystem": "mg/dL",
+            "labmeasurenameinterface": "MG/DL",
+            "labname": "BUN",
+            "labresult": 31.0,
+        },
+        {
+            "patientunitstayid": "b",
+            "labresultoffset": -50,
+            "labmeasurenamesystem": None,
+            "labmeasurenameinterface": None,
+            "labname": "unknown",
+            "labresult": 1.0,
+        },
+        {
+            "patientunitstayid": "b",
+            "labresultoffset": -9999,
+            "labmeasurenamesystem": "mg/dL",
+            "labmeasurenameinterface": "MG/DL",
+            "labname": "BUN",
+            "labresult": 30.0,
+        },
     ]
     found = Eicu().load(put(tmp_path, lab=lab))
     static = found.static.set_index("patient")
