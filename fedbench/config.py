@@ -35,18 +35,17 @@ REGIMES: tuple[Regime, ...] = get_args(Regime)
 Device = Literal["auto", "cpu", "cuda"]
 DEVICES: tuple[Device, ...] = get_args(Device)
 
+STANDARD = (
+    "marginals",
+    "associations",
+    "missingness",
+    "detection",
+    "utility",
+    "utilization",
+    "communication",
+)
 SETS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
-    "metrics": {
-        "standard": (
-            "marginals",
-            "associations",
-            "missingness",
-            "detection",
-            "utility",
-            "utilization",
-            "communication",
-        )
-    },
+    "metrics": {"standard": STANDARD, "full": (*STANDARD, "columns", "quality")},
     "attacks": {"fast": ("dcr", "attribute")},
 }
 """Named sets of metrics and attacks."""

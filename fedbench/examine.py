@@ -60,7 +60,7 @@ class Examination:
 AUDIT = Examination("audit", (), SETS["attacks"]["fast"])
 EVALUATION = Examination(
     "evaluate",
-    tuple(n for n in SETS["metrics"]["standard"] if METRICS.find(n).family != "communication"),
+    tuple(n for n in SETS["metrics"]["full"] if METRICS.find(n).family != "communication"),
     SETS["attacks"]["fast"],
 )
 

@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 
 from fedbench.data import Feature
 from fedbench.encoding import Encoder, edges
+from fedbench.metric import View
+from fedbench.metrics._draws import Floats, shares
 
-__all__ = ["Ruler"]
+__all__ = ["Ruler", "level_shares"]
 
 Ints = NDArray[np.int64]
 
@@ -82,3 +84,10 @@ class Ruler:
         middles = (counts.cumsum() - counts / 2) / max(counts.sum(), 1)
         quantiles = np.minimum(np.floor(middles * self.bins), self.bins - 1)
         return np.unique(quantiles, return_inverse=True)[1].astype(np.int64)
+
+
+def level_shares(view: View, ruler: Ruler) -> Floats:
+    """Return the share of patients at each level of all columns, ``(1 + B, levels)``."""
+    return view.shared(
+        f"level shares {ruler.bins}", lambda: shares(view, ruler.indicators(view.table))
+    )

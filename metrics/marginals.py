@@ -9,9 +9,9 @@ from typing import Annotated, ClassVar
 import numpy as np
 from annotated_types import Ge
 
-from fedbench.metric import Anchors, Evidence, Family, Key, Measure, Metric, Refusal, View
-from fedbench.metrics._draws import Floats, lacking, measured, shares, unfolded
-from fedbench.metrics._ruler import Ruler
+from fedbench.metric import Anchors, Evidence, Family, Key, Measure, Metric, Refusal
+from fedbench.metrics._draws import Floats, lacking, measured, unfolded
+from fedbench.metrics._ruler import Ruler, level_shares
 from fedbench.seeds import Rng
 from fedbench.stats import clopper_pearson
 
@@ -44,7 +44,7 @@ class Marginals(Metric):
         if refusal := lacking(evidence):
             return [refusal]
         ruler, n = Ruler(evidence.encoder, self.bins), len(evidence.test)
-        gaps = self._shares(evidence.test, ruler) - self._shares(evidence.synthetic, ruler)
+        gaps = level_shares(evidence.test, ruler) - level_shares(evidence.synthetic, ruler)
         unseen = clopper_pearson(0, min(n, len(evidence.synthetic))).high
         return [self._overall(gaps, ruler, n), *self._columns(gaps, ruler, n, unseen)]
 
@@ -57,8 +57,3 @@ class Marginals(Metric):
         for column, feature in zip(distances.T, ruler.features, strict=True):
             found = measured(column, n, key=Key(column=feature.name))
             yield found if column.any() else replace(found, high=unseen)
-
-    def _shares(self, view: View, ruler: Ruler) -> Floats:
-        return view.shared(
-            f"marginals {self.bins}", lambda: shares(view, ruler.indicators(view.table))
-        )

@@ -1,0 +1,77 @@
+"""Numbers of two sides under bootstrap weights: how far their distributions lie apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedbench.metric import View
+from fedbench.metrics._draws import Floats, draws
+
+__all__ = ["Values", "distances", "outside"]
+
+_NUMBERS = 1 << 21  # that a block may hold
+
+
+@dataclass(frozen=True)
+class Values:
+    """Those who have a value, ascending: ``values`` (n,), ``weights`` (1 + B, n)."""
+
+    values: Floats
+    weights: NDArray[np.uint8]
+
+    @classmethod
+    def of(cls, view: View, name: str) -> Values:
+        """Return the values of a column of the patient table, sorted once for all targets."""
+        return view.shared(f"values: {name}", lambda: cls.among(view, _column(view, name)))
+
+    @classmethod
+    def among(cls, view: View, found: Floats) -> Values:
+        """Return the values of patients, NaN where there is none."""
+        order = np.argsort(found, kind="stable")[: int(np.isfinite(found).sum())]
+        return cls(found[order], draws(view)[:, order])
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+
+def _column(view: View, name: str) -> Floats:
+    return view.table[name].to_numpy(dtype=np.float64)
+
+
+def distances(real: Values, fake: Values) -> tuple[Floats, Floats]:
+    """Return the Kolmogorov-Smirnov and Wasserstein-1 distances under each row of weights.
+
+    ``scipy.stats.ks_2samp`` and ``scipy.stats.wasserstein_distance`` with the same weights.
+
+    Returns:
+        Two arrays (1 + B,), NaN where a side has no weight.
+    """
+    pooled = np.concatenate([real.values, fake.values])
+    order = np.argsort(pooled, kind="stable")
+    ends = np.flatnonzero(np.append(np.diff(pooled[order]) > 0, True))
+    steps = np.diff(pooled[order][ends])
+    found = np.full((2, len(real.weights)), np.nan)
+    for rows in _blocks(len(real.weights), len(pooled)):
+        sides = [side.weights[rows].astype(np.float64) for side in (real, fake)]
+        totals = [side.sum(axis=1, keepdims=True) for side in sides]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            signed = np.concatenate([sides[0] / totals[0], -sides[1] / totals[1]], axis=1)
+        apart = np.abs(np.cumsum(signed[:, order], axis=1)[:, ends])
+        found[0, rows], found[1, rows] = apart.max(axis=1), apart[:, :-1] @ steps
+    return found[0], found[1]
+
+
+def outside(low: float, high: float, side: Values) -> Floats:
+    """Return the share of values below or above these ends, (1 + B,)."""
+    beyond = (side.values < low) | (side.values > high)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray((side.weights @ beyond.astype(float)) / side.weights.sum(axis=1))
+
+
+def _blocks(rows: int, width: int) -> Iterator[slice]:
+    step = max(1, _NUMBERS // max(1, width))
+    return (slice(start, start + step) for start in range(0, rows, step))

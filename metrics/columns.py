@@ -1,0 +1,163 @@
+"""How do single columns differ: by the statistics that their kinds are compared by?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated, ClassVar
+
+import numpy as np
+from annotated_types import Ge
+from numpy.typing import NDArray
+
+from fedbench.data import Feature
+from fedbench.metric import Anchors, Evidence, Family, Key, Measure, Metric, Refusal
+from fedbench.metrics._draws import Floats, lacking, measured
+from fedbench.metrics._ruler import Ruler, level_shares
+from fedbench.metrics._values import Values, distances, outside
+from fedbench.seeds import Rng
+from fedbench.stats import clopper_pearson
+
+__all__ = ["Columns"]
+
+SCALED = "wasserstein"
+"""The part that is in units of a standard deviation, and has no upper end."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Columns(Metric):
+    """Distances between real and synthetic columns, for each and on average over columns.
+
+    Part ``ks``: the largest gap between the two distribution functions of a number. Part
+    ``wasserstein``: how far its values must be moved on average, in standard deviations of the
+    training records. Part ``jensen_shannon``: of any column, on the levels of ``Ruler``, gaps
+    included (distance to base 2). Part ``outside``: the share of synthetic values that lie beyond
+    those of the training records, or are levels that none of them has. Part ``uncovered``: the
+    share of real test values that lie beyond the synthetic ones, or are levels that none has.
+    Both take the ends of that range as they are: one record decides them, and the interval tells
+    nothing of other releases.
+
+    All but ``jensen_shannon`` are among those who have a value, as in SDMetrics, of which
+    ``KSComplement``, and, for ``outside``, ``BoundaryAdherence`` and ``CategoryAdherence`` (real
+    records being those trained on) are 1 minus these. Its ``RangeCoverage`` and
+    ``CategoryCoverage`` count ranges and levels where ``uncovered`` counts patients: of how much
+    of a range is missing an outlier decides, and how little depends on it is not seen.
+
+    A column without any value on a side has no row, and is left out of the means; ``marginals``
+    and ``missingness`` see it.
+    """
+
+    family: ClassVar[Family] = "fidelity"
+    better: ClassVar = "lower"
+    version: ClassVar[int] = 1
+    anchors: ClassVar[Anchors] = Anchors(floor="uniform", ceiling="real")
+
+    bins: Annotated[int, Ge(2)] = 20
+
+    def __post_init__(self) -> None:
+        if self.bins < 2:
+            raise ValueError(f"bins is {self.bins}; expected at least 2")
+
+    def measure(self, evidence: Evidence, rng: Rng) -> Sequence[Measure | Refusal]:
+        if refusal := lacking(evidence, 2):
+            return [refusal]
+        found: dict[str, dict[str, Floats]] = {}
+        refused: list[Refusal] = []
+        for name, parts in self._by_column(evidence):
+            if isinstance(parts, Refusal):
+                refused.append(parts)
+                continue
+            for part, rows in parts.items():
+                if np.isfinite(rows[0]):
+                    found.setdefault(part, {})[name] = rows
+        n = len(evidence.test)
+        size = {"outside": len(evidence.synthetic), "uncovered": n}
+        return [
+            *(_measured(_mean(by_name), n, part) for part, by_name in found.items()),
+            *(
+                _exact(_measured(rows, n, part, name), size.get(part, 0))
+                for part, by_name in found.items()
+                for name, rows in by_name.items()
+            ),
+            *refused,
+        ]
+
+    def _by_column(
+        self, evidence: Evidence
+    ) -> Iterator[tuple[str, Mapping[str, Floats] | Refusal]]:
+        ruler = Ruler(evidence.encoder, self.bins)
+        sides = level_shares(evidence.test, ruler), level_shares(evidence.synthetic, ruler)
+        ends = np.append(ruler.starts, ruler.widths.sum())
+        for feature, start, end in zip(ruler.features, ends[:-1], ends[1:], strict=True):
+            shares = [side[:, start:end] for side in sides]
+            yield feature.name, {"jensen_shannon": _jensen_shannon(shares[0], shares[1])}
+            if feature.column.kind == "category":
+                real, fake = (side[:, : len(feature.column.levels)] for side in shares)
+                yield feature.name, _of_levels(feature, real, fake, evidence)
+            else:
+                yield feature.name, _of_numbers(feature, evidence)
+
+
+def _of_numbers(feature: Feature, evidence: Evidence) -> Mapping[str, Floats] | Refusal:
+    real, fake = (Values.of(v, feature.name) for v in (evidence.test, evidence.synthetic))
+    if refusal := _nobody(feature, len(real), len(fake)):
+        return refusal
+    ks, moved = distances(real, fake)
+    trained = evidence.train.table[feature.name].dropna()
+    scale = float(trained.std(ddof=0)) if len(trained) else 0.0
+    found = {"ks": ks, "uncovered": outside(fake.values[0], fake.values[-1], real)}
+    if len(trained):
+        found["outside"] = outside(trained.min(), trained.max(), fake)
+    return {**found, SCALED: moved / scale} if scale > 0 else found
+
+
+def _of_levels(
+    feature: Feature, real: Floats, fake: Floats, evidence: Evidence
+) -> Mapping[str, Floats] | Refusal:
+    if refusal := _nobody(feature, int(real[0].any()), int(fake[0].any())):
+        return refusal
+    trained = evidence.encoder.counts[feature.name][:-1] > 0
+    return {"outside": _unknown(trained, fake), "uncovered": _unknown(fake[0] > 0, real)}
+
+
+def _unknown(known: NDArray[np.bool_], found: Floats) -> Floats:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(found[:, ~known].sum(axis=1) / found.sum(axis=1))
+
+
+def _nobody(feature: Feature, real: int, fake: int) -> Refusal | None:
+    for count, side in ((real, "real test"), (fake, "synthetic")):
+        if not count:
+            return Refusal(
+                reason=f"no {side} patient has a value", key=Key(column=feature.name), part="ks"
+            )
+    return None
+
+
+def _jensen_shannon(real: Floats, fake: Floats) -> Floats:
+    middle = (real + fake) / 2
+    return np.asarray(np.sqrt(np.maximum(_bits(real, middle) + _bits(fake, middle), 0) / 2))
+
+
+def _bits(p: Floats, middle: Floats) -> Floats:
+    ratio = np.divide(p, middle, out=np.ones_like(p), where=p > 0)
+    return np.asarray((p * np.log2(ratio)).sum(axis=1))
+
+
+def _mean(by_name: Mapping[str, Floats]) -> Floats:
+    """Average over columns; where nobody with a value was drawn, a column is as it was."""
+    rows = np.stack(list(by_name.values()))
+    return np.asarray(np.where(np.isfinite(rows), rows, rows[:, :1]).mean(axis=0))
+
+
+def _measured(rows: Floats, n: int, part: str, column: str = "") -> Measure:
+    most = np.inf if part == SCALED else 1.0
+    return measured(rows, n, part=part, key=Key(column=column), most=most)
+
+
+def _exact(found: Measure, size: int) -> Measure:
+    """Widen a share of so many records to Clopper and Pearson's limits, where it is one."""
+    if not size:
+        return found
+    limits = clopper_pearson(round(found.value * size), size)
+    return replace(found, low=min(found.low, limits.low), high=max(found.high, limits.high))
