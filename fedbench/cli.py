@@ -58,6 +58,8 @@ THE_SYSTEMS = {
 }
 """What a file system refuses is no mistake of ours."""
 
+ROOM = " Make room; an unfinished run goes on with `fedbench run --resume RUN`."
+
 PLAIN: Mapping[str, Any] = {
     "rich_markup_mode": None,
     "pretty_exceptions_enable": False,
@@ -998,7 +1000,9 @@ def _say(message: str, status: int) -> int:
 def _told(error: Exception) -> str | None:
     """Return what to say of an error that is no mistake of ours."""
     if isinstance(error, OSError) and error.errno in THE_SYSTEMS:
-        return f"{error.filename or 'a file'}: {error.strerror}."
+        where = error.filename or "what was found could not be written"
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        return f"{where}: {error.strerror}.{ROOM if full else ''}"
     return str(error) if isinstance(error, FedbenchError) else None
 
 

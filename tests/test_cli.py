@@ -447,9 +447,20 @@ def test_an_empty_name_is_no_suite(fedbench: Command) -> None:
 def test_what_the_system_refuses_is_no_mistake_of_ours(
     fedbench: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    full = OSError(errno.ENOSPC, "No space left on device", "runs/x")
+    shut = OSError(errno.EROFS, "Read-only file system", "runs/x")
+    monkeypatch.setattr(cli, "_store", _raising(shut))
+    assert fedbench("doctor") == (2, "", "fedbench: runs/x: Read-only file system.\n")
+
+
+def test_a_full_disk_is_told_with_what_to_do_even_where_no_file_is_named(
+    fedbench: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = OSError(errno.ENOSPC, "No space left on device")
     monkeypatch.setattr(cli, "_store", _raising(full))
-    assert fedbench("doctor") == (2, "", "fedbench: runs/x: No space left on device.\n")
+    status, _, said = fedbench("doctor")
+    assert status == 2
+    assert said.startswith("fedbench: what was found could not be written: No space left on device")
+    assert "`fedbench run --resume RUN`" in said
 
 
 def _raising(error: BaseException) -> Callable[..., Any]:
