@@ -414,7 +414,12 @@ class Cohort:
     def sites(self) -> NDArray[np.object_] | None:
         """The hospital of every patient, where the data say so."""
         site = self.schema.site
-        return None if site is None else self.static[site].astype(object).to_numpy()
+        if site is None:
+            return None
+        names = self.static[site]
+        if self.schema.static[site].kind != "category":
+            names = names.map("{:.15g}".format, na_action="ignore")  # 7, not 7.0
+        return names.astype(object).to_numpy()
 
     @property
     def clusters(self) -> NDArray[np.object_]:

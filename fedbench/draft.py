@@ -264,7 +264,7 @@ def _looks(values: pd.Series) -> str:
 
 def _windows(real: Sequence[Given], synthetic: Given | None) -> tuple[Window, ...]:
     days = [
-        as_numbers(table["day"])
+        _days(given.told(name), table["day"])
         for given in _all(real, synthetic)
         for name, table in given.tables.items()
         if name in ("visits", "codes") and "day" in table
@@ -280,6 +280,17 @@ def _windows(real: Sequence[Given], synthetic: Given | None) -> tuple[Window, ..
     start = math.floor(_round(low - _MARGIN * span, span, up=False))
     end = math.ceil(_round(high + _MARGIN * span, span, up=True))
     return (Window(name="ever", start=float(start), end=float(end)),)
+
+
+def _days(said: str, values: pd.Series) -> pd.Series:
+    days = as_numbers(values)
+    odd = values[values.notna() & days.isna()]
+    if len(odd):
+        raise DataError(
+            f"{said} row {odd.index[0] + 1}: 'day' is {odd.iloc[0]!r}; expected a number. Write "
+            "days since each patient's day 0 (admission, enrolment), not dates."
+        )
+    return days
 
 
 def _vocabularies(real: Sequence[Given]) -> dict[str, Vocabulary]:

@@ -15,6 +15,7 @@ from fedbench.data import TABLES, Cohort, DataStore, write_cohort
 from fedbench.errors import DataError, SpecError
 from fedbench.infer import inferred, written
 from fedbench.kinds import DATASETS, cohort_of
+from fedbench.partitioners.natural import Natural
 from fedbench.results import RunDir, read_json
 from fedbench.schemas import schema_file
 from fedbench.testing import check_dataset
@@ -80,6 +81,14 @@ def test_it_keeps_what_every_dataset_promises(frame: pd.DataFrame) -> None:
     frame.to_csv("mine.csv", index=False)
     settings = {"path": "mine.csv", "schema": "mine.toml"}
     check_dataset(DATASETS.build("table", settings), DataStore())
+
+
+def test_numbered_hospitals_are_called_by_their_numbers(load: Load, frame: pd.DataFrame) -> None:
+    frame.assign(clinic=np.arange(N) % 2 + 7).to_csv("mine.csv", index=False)
+    site = 'clinic = { kind = "integer", low = 0, high = 100, roles = ["site"] }'
+    Path("mine.toml").write_text(SCHEMA.replace("[static]", f"[static]\n{site}"))
+    dealt = Natural().deal(load("mine.csv"), np.random.default_rng(0))
+    assert set(dealt.patients) == {"7", "8"}
 
 
 def test_a_folder_comes_back_as_it_was_written(load: Load) -> None:
@@ -211,6 +220,15 @@ def test_a_drafted_schema_reads_the_folder_it_was_drafted_from(load: Load) -> No
     assert found.schema.parts == cohort.schema.parts
     assert len(found.visits) == len(cohort.visits)
     assert "# [tasks]" in text
+
+
+def test_dates_in_place_of_days_are_told_when_a_schema_is_drafted(folder: Path) -> None:
+    (folder / "cohort").mkdir()
+    people = pd.DataFrame({"patient": range(N), "age": np.arange(N) % 50 + 20})
+    people.to_csv("cohort/static.csv", index=False)
+    people.assign(day="2020-01-07", crp=np.arange(N) / 7).to_csv("cohort/visits.csv", index=False)
+    with pytest.raises(DataError, match=r"visits row 1: 'day' is '2020-01-07'.*not dates"):
+        inferred(Path("cohort"))
 
 
 def test_a_drafted_task_only_needs_its_signs_taken_away(load: Load) -> None:
