@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy import sparse
 
 from fedbench.attack import Knowledge, PublicChallenge, Sight
 from fedbench.data import Feature, Schema
 from fedbench.errors import Unsupported
 
-__all__ = ["MOST", "closest", "nearest", "to_reference", "to_release", "units"]
+__all__ = ["MOST", "closest", "nearest", "tied", "to_reference", "to_release", "units"]
 
 MOST = 50
 """How many neighbours of each target are looked up."""
@@ -22,6 +23,7 @@ _FAR = np.float32(1e9)  # where missing numbers lie: together, and a full unit f
 _MIDDLE = (5, 95)  # percent
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 
 def to_release(sight: Sight, challenge: PublicChallenge) -> Floats:
@@ -92,21 +94,56 @@ def nearest(
     Returns:
         Shape ``(len(targets), min(most, len(released)))``, ascending in each row.
     """
-    features = [f for f in schema.features if f.name in targets and f.name in released]
+    best = np.full((len(targets), min(most, len(released))), np.inf, np.float32)
+    for left, _, total in _totals(schema, targets, released, unit):
+        best[left] = _least(best[left], total)
+    return np.sort(best, axis=1).astype(np.float64) / max(
+        len(_shared(schema, targets, released)), 1
+    )
+
+
+def tied(
+    schema: Schema, targets: pd.DataFrame, released: pd.DataFrame, unit: Mapping[str, float]
+) -> sparse.csr_array:
+    """Return which records are closest to each target, sharing 1 between those equally close.
+
+    Distances are those of ``nearest``. The shape is ``(len(targets), len(released))``.
+    """
+    least = np.full(len(targets), np.inf, np.float32)
+    found: list[tuple[Ints, Ints, NDArray[np.float32]]] = []
+    for left, right, total in _totals(schema, targets, released, unit):
+        least[left] = np.minimum(least[left], total.min(axis=1))
+        rows, columns = np.nonzero(total <= least[left][:, None])
+        found.append((rows + left.start, columns + right.start, total[rows, columns]))
+    if not found:
+        return sparse.csr_array((len(targets), len(released)))
+    rows, columns, totals = (np.concatenate(each) for each in zip(*found, strict=True))
+    closest_ones = totals == least[rows]
+    rows, columns = rows[closest_ones], columns[closest_ones]
+    share = 1 / np.bincount(rows, minlength=len(targets))[rows]
+    return sparse.csr_array((share, (rows, columns)), shape=(len(targets), len(released)))
+
+
+def _shared(schema: Schema, targets: pd.DataFrame, released: pd.DataFrame) -> list[Feature]:
+    return [f for f in schema.features if f.name in targets and f.name in released]
+
+
+def _totals(
+    schema: Schema, targets: pd.DataFrame, released: pd.DataFrame, unit: Mapping[str, float]
+) -> Iterator[tuple[slice, slice, NDArray[np.float32]]]:
+    """Yield blocks of targets, of records, and their distances, summed over the columns."""
+    features = _shared(schema, targets, released)
     numbers = [f for f in features if f.column.kind != "category"]
     categories = [f for f in features if f.column.kind == "category"]
     mine, theirs = (_places(t, numbers, unit) for t in (targets, released))
     levels, their_levels = (_indicators(t, categories) for t in (targets, released))
-    kept = min(most, len(released))
-    best = np.full((len(targets), kept), np.inf, np.float32)
     for right in _blocks(len(released), _COLUMNS):
         columns, flags = np.ascontiguousarray(theirs[right].T), their_levels[right].T
         for left in _blocks(len(targets), _ROWS):
             # Counts of equal categories are whole numbers, so this product is exact.
             total = np.float32(len(categories)) - levels[left] @ flags
             _add_differences(total, mine[left], columns)
-            best[left] = _least(best[left], total)
-    return np.sort(best, axis=1).astype(np.float64) / max(len(features), 1)
+            yield left, right, total
 
 
 def units(schema: Schema, released: pd.DataFrame) -> Mapping[str, float]:

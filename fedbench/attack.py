@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Literal, TypeVar, cast
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy import sparse
 
 from fedbench.data import Cohort, Feature, Schema
 from fedbench.errors import ContractError
@@ -23,6 +24,7 @@ __all__ = [
     "Game",
     "Guess",
     "Knowledge",
+    "Links",
     "PublicChallenge",
     "Sight",
     "levels_of",
@@ -109,13 +111,15 @@ class PublicChallenge:
 
     ``targets`` is a patient table in random order under meaningless row numbers. In the
     attribute game it lacks the column ``secret``, and every other column that gives the secret
-    away. ``sites`` is the hospital of every target.
+    away. In the linkage game it has half of the columns, and ``others`` has the other half, of
+    the same patients in another order. ``sites`` is the hospital of every target.
     """
 
     game: Game
     targets: pd.DataFrame
     sites: NDArray[np.object_]
     secret: str = ""
+    others: pd.DataFrame | None = None
 
 
 @dataclass(frozen=True)
@@ -127,6 +131,19 @@ class Guess:
     """
 
     scores: NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Links(Guess):
+    """An answer in the linkage game.
+
+    ``first`` and ``second`` have a row per row of ``targets`` and of ``others``: how likely it is
+    each of the released records, shape ``(n, records)``. Rows sum to at most 1.
+    """
+
+    scores: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    first: sparse.csr_array
+    second: sparse.csr_array
 
 
 class Attack(Plugin):

@@ -22,6 +22,13 @@ from fedbench.world import World
 
 __all__ = ["Arena", "Release", "Siege", "judged"]
 
+NOTHING = {
+    "membership": "There is nobody to tell apart.",
+    "attribute": "The schema declares nothing sensitive to infer.",
+    "linkage": "There is only one column, which has no two halves to link.",
+}
+"""The games that are played, and why one is not where there is nothing to ask."""
+
 
 @dataclass(frozen=True)
 class Release:
@@ -107,6 +114,11 @@ class Arena:
             return Arena(self.world, self.secrets, spare=self.null.nonmembers)
         return Arena(self.world, self.secrets, others=self.null.nonmembers)
 
+    @cached_property
+    def halves(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """What two sources know about each patient, in the linkage game."""
+        return games.halves_of(self.world.cohort)
+
     def reference(self, sites: tuple[str, ...]) -> Cohort:
         """Return the attacker's own patients, of these sites."""
         part = self.spare or self.world.part("reference")
@@ -124,7 +136,9 @@ class Arena:
         if game == "attribute":
             secrets = games.secrets_of(world.cohort, self.secrets)
             return games.attribute_challenges(world.schema, members, others, rng, secrets)
-        raise Unsupported(f"The game {game!r} is not played here; known: membership, attribute.")
+        if game == "linkage":
+            return games.linkage_challenges(world.schema, members, others, rng, self.halves)
+        raise Unsupported(f"The game {game!r} is not played here; known: {', '.join(NOTHING)}.")
 
 
 @dataclass
@@ -163,7 +177,7 @@ class Siege:
         found: list[Scored] = []
         challenges = arena.challenges(attack.game, release.sites)
         if not challenges:
-            reason = "The schema declares nothing sensitive to infer."
+            reason = NOTHING[attack.game]
             return [Scored("", Refusal(reason=reason, status="not applicable"))]
         for challenge in challenges:
             held = {
@@ -178,6 +192,8 @@ class Siege:
                 guess, scored = games.play_membership(attack, sight, challenge, seeds, blind)
                 if blind is not None:
                     scored = [*scored, Scored("", blind)]
+            elif attack.game == "linkage":
+                guess, scored = games.play_linkage(attack, sight, challenge, seeds)
             else:
                 other = arena.reference_guess(self.name, attack, challenge, release.sites)
                 guess, scored = games.play_attribute(attack, sight, challenge, other, seeds)

@@ -216,7 +216,7 @@ class _Cell:
             found = list(siege.answers(release, "pooled"))
             if self.regime == "control":
                 found += judged(self.generator, found, len(self.asked.attacks), arena)
-            elif attack.game == "attribute":
+            elif attack.game != "membership":
                 found = _trusted(arena, found)
             # One hospital's row would say again what the row of everybody says.
             found = [a for a in found if len(release.sites) > 1 or not a.question.site]

@@ -17,6 +17,7 @@ from fedbench.games.dealing import (
     split_control,
 )
 from fedbench.games.inference import play_attribute, reference_guess
+from fedbench.games.linkage import halves_of, linkage_challenges, play_linkage
 from fedbench.games.membership import ALPHAS, WORST, play_membership
 from fedbench.games.scoring import FEW, Scored
 
@@ -33,10 +34,13 @@ __all__ = [
     "attribute_challenges",
     "blind_baseline",
     "distrust",
+    "halves_of",
+    "linkage_challenges",
     "membership_challenge",
     "must_catch",
     "must_stay_silent",
     "play_attribute",
+    "play_linkage",
     "play_membership",
     "reference_guess",
     "secrets_of",

@@ -19,6 +19,7 @@ from fedbench.seeds import Rng
 
 __all__ = [
     "Challenge",
+    "Lineup",
     "SplitControl",
     "attribute_challenges",
     "membership_challenge",
@@ -37,7 +38,8 @@ class Challenge:
     """What is asked, and the truth about it.
 
     ``truth`` says who is a member; ``answers`` is the level of the secret in the attribute
-    game. ``patients`` and ``clusters`` are for the harness alone.
+    game; ``pairs`` is the row of ``others`` that belongs to each target in the linkage game.
+    ``patients`` and ``clusters`` are for the harness alone.
     """
 
     public: PublicChallenge
@@ -46,6 +48,7 @@ class Challenge:
     clusters: Objects
     twins_removed: int
     answers: Ints = field(default_factory=lambda: np.empty(0, np.int64))
+    pairs: Ints = field(default_factory=lambda: np.empty(0, np.int64))
 
     @property
     def sites(self) -> Objects:
@@ -68,7 +71,7 @@ def show(
 
 
 @dataclass(frozen=True)
-class _Lineup:
+class Lineup:
     """Members and others as one patient table, in an order that depends on names alone."""
 
     table: pd.DataFrame
@@ -80,7 +83,7 @@ class _Lineup:
     @classmethod
     def of(
         cls, schema: Schema, members: Mapping[str, Cohort], others: Mapping[str, Cohort]
-    ) -> _Lineup:
+    ) -> Lineup:
         pieces = [
             (site, truth, cohort)
             for truth, side in ((True, members), (False, others))
@@ -102,8 +105,8 @@ class _Lineup:
         patients = lineup.table.index.to_numpy(dtype=str)
         return lineup.take(np.lexsort((patients, lineup.sites.astype(str)))).without_twins()
 
-    def take(self, rows: Ints | Bools) -> _Lineup:
-        return _Lineup(
+    def take(self, rows: Ints | Bools) -> Lineup:
+        return Lineup(
             self.table.iloc[rows],
             self.sites[rows],
             self.truth[rows],
@@ -111,7 +114,7 @@ class _Lineup:
             self.twins,
         )
 
-    def without_twins(self) -> _Lineup:
+    def without_twins(self) -> Lineup:
         """Leave out records that somebody in the other class has as well: unanswerable."""
         looks = pd.util.hash_pandas_object(self.table, index=False).to_numpy()
         twin = np.isin(looks, np.intersect1d(looks[self.truth], looks[~self.truth]))
@@ -147,7 +150,7 @@ def membership_challenge(
     Raises:
         ContractError: nobody is there, somebody twice, or somebody described otherwise.
     """
-    return _Lineup.of(schema, members, nonmembers).ask(rng)
+    return Lineup.of(schema, members, nonmembers).ask(rng)
 
 
 def secrets_of(cohort: Cohort, most: int) -> list[str]:
@@ -177,11 +180,11 @@ def attribute_challenges(
     Other windows of the same source are hidden, like all that is described within the secret's
     levels. Patients without the secret are left out.
     """
-    lineup = _Lineup.of(schema, members, nonmembers)
+    lineup = Lineup.of(schema, members, nonmembers)
     return [_ask_for(lineup, schema, schema.feature(name), rng) for name in secrets]
 
 
-def _ask_for(lineup: _Lineup, schema: Schema, secret: Feature, rng: Rng) -> Challenge:
+def _ask_for(lineup: Lineup, schema: Schema, secret: Feature, rng: Rng) -> Challenge:
     hide = [other.name for other in schema.features if _tells(other, secret)]
     return lineup.take(levels_of(lineup.table, secret) >= 0).ask(rng, secret, hide)
 

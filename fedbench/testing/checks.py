@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fedbench import games
-from fedbench.attack import Attack, Knowledge
+from fedbench.attack import Attack, Knowledge, Links, PublicChallenge, Sight
 from fedbench.codec import Codec
 from fedbench.data import Cohort, Dataset, DataStore, Schema
 from fedbench.encoding import Encoder, summarize
@@ -192,16 +193,25 @@ def check_attack(attack: Attack) -> None:
     rng = SEEDS.child("challenge").rng()
     if attack.game == "membership":
         challenges = [games.membership_challenge(schema, members, others, rng)]
+    elif attack.game == "linkage":
+        halves = games.halves_of(made_up(120, 0))
+        challenges = games.linkage_challenges(schema, members, others, rng, halves)
     else:
         secrets = games.secrets_of(made_up(120, 0), 2)
         challenges = games.attribute_challenges(schema, members, others, rng, secrets)
     assert challenges, "There is something to ask."
     for challenge in challenges:
-        guess = attack.guess(sight, challenge.public, SEEDS.rng())
-        assert len(guess.scores) == len(challenge.public.targets), "One answer per target."
-        assert np.isfinite(guess.scores).all(), "Scores are finite."
-        again = attack.guess(sight, challenge.public, SEEDS.rng())
-        assert np.array_equal(guess.scores, again.scores), "Guessing twice differs."
+        guess, again = (_scores(attack, sight, challenge.public) for _ in range(2))
+        assert len(guess) == len(challenge.public.targets), "One answer per target."
+        assert np.isfinite(guess).all(), "Scores are finite."
+        assert np.array_equal(guess, again), "Guessing twice differs."
+
+
+def _scores(attack: Attack, sight: Sight, challenge: PublicChallenge) -> NDArray[np.float64]:
+    guess = attack.guess(sight, challenge, SEEDS.rng())
+    if isinstance(guess, Links):
+        return np.hstack([guess.first.toarray(), guess.second.toarray()])
+    return guess.scores
 
 
 def _renamed(cohort: Cohort) -> Cohort:

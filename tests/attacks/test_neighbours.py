@@ -9,7 +9,7 @@ import pytest
 from fedbench import stats
 from fedbench.attack import Attack, Knowledge, PublicChallenge, Sight
 from fedbench.attacks import _neighbours
-from fedbench.attacks._neighbours import nearest, units
+from fedbench.attacks._neighbours import nearest, tied, units
 from fedbench.attacks.dcr import Dcr
 from fedbench.attacks.density import Density
 from fedbench.attacks.ratio import Ratio
@@ -48,6 +48,34 @@ def test_the_nearest_are_those_of_all_distances_sorted(
     assert (found == np.sort(np.column_stack(alone), axis=1)[:, :20]).all()
     assert nearest(*about, released.table[:3], unit, 20).shape == (60, 3)
     assert nearest(*about, released.table[:0], unit, 20).shape == (60, 0)
+
+
+def test_ties_are_shared_and_are_those_of_the_nearest(monkeypatch: pytest.MonkeyPatch) -> None:
+    schema = Schema(
+        name="ties",
+        clock="",
+        static={"ward": Column(kind="category", levels=("a", "b", "c"))}
+        | {"lab": Column(kind="integer", low=0, high=4)},
+    )
+    rng = np.random.default_rng(0)
+
+    def table(n: int) -> pd.DataFrame:
+        static = pd.DataFrame(
+            {"ward": rng.choice(["a", "b", "c"], n), "lab": rng.integers(0, 5, n)}
+        )
+        return Cohort.of_tables(schema, static.assign(patient=[f"p{i:02}" for i in range(n)])).table
+
+    targets, released = table(40), table(70)
+    unit = units(schema, released)
+    alone = [nearest(schema, targets, released.iloc[[i]], unit, 1)[:, 0] for i in range(70)]
+    distances = np.column_stack(alone)
+    ties = distances == distances.min(axis=1, keepdims=True)
+    monkeypatch.setattr(_neighbours, "_ROWS", 7)
+    monkeypatch.setattr(_neighbours, "_COLUMNS", 11)
+    found = tied(schema, targets, released, unit).toarray()
+    np.testing.assert_allclose(found, ties / ties.sum(axis=1, keepdims=True))
+    assert ties.sum(axis=1).max() > 3
+    assert tied(schema, targets, released[:0], unit).shape == (40, 0)
 
 
 @pytest.mark.parametrize("attack", CALIBRATED, ids=lambda a: type(a).__name__)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from fedbench import games
-from fedbench.attack import Knowledge
+from fedbench.attack import Attack, Knowledge, Sight
 from fedbench.data import Cohort, DataStore
 from fedbench.datasets.simulated import Simulated
 from fedbench.kinds import ATTACKS
@@ -76,6 +76,14 @@ class Field:
         }
         return made[kind]()
 
+    @cached_property
+    def halves(self) -> games.Challenge:
+        """The same patients, whose halves are to be linked."""
+        members, others = (_homes(self.parts[part]) for part in ("members", "others"))
+        schema, rng = self.parts["members"].schema, np.random.default_rng(self.seed)
+        halves = games.halves_of(self.parts["reference"])
+        return games.linkage_challenges(schema, members, others, rng, halves)[0]
+
     def rows(self, attack: str, release: str) -> Mapping[str, Measure]:
         """Return what an attack finds about everybody, by part."""
         if (attack, release) not in self._rows:
@@ -84,13 +92,18 @@ class Field:
             held = {Knowledge.SYNTHETIC: self.release(release)}
             held |= {Knowledge.REFERENCE: self.parts["reference"]}
             sight = games.show(plugin, self.parts["members"].schema, held, found)
-            _, scored = games.play_membership(plugin, sight, self.challenge, Seeds(self.seed))
+            scored = self._play(plugin, sight)
             rows = {s.measure.part: s.measure for s in scored if not s.site}
             self._rows[attack, release] = {k: m for k, m in rows.items() if isinstance(m, Measure)}
             for part, m in self._rows[attack, release].items():
                 shown = f"{m.value:.4f} [{m.low:.4f}, {m.high:.4f}]"
                 sys.stdout.write(f"{release:12} {attack:10} {part:9} {shown}\n")
         return self._rows[attack, release]
+
+    def _play(self, attack: Attack, sight: Sight) -> Sequence[games.Scored]:
+        if attack.game == "linkage":
+            return games.play_linkage(attack, sight, self.halves, Seeds(self.seed))[1]
+        return games.play_membership(attack, sight, self.challenge, Seeds(self.seed))[1]
 
 
 def _homes(cohort: Cohort) -> dict[str, Cohort]:
@@ -123,6 +136,14 @@ def test_the_leak_share_holds_the_share_that_was_copied(stage: Field, share: flo
     found = stage.rows("dcr", f"leaky {share}")["leak@1%"]
     assert found.low <= share <= found.high
     assert found.high - found.low < (0.05 if FULL else 0.2)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.05, 0.1, 0.5, 1.0])
+def test_halves_are_linked_for_as_many_as_were_copied(stage: Field, share: float) -> None:
+    found = stage.rows("linkage", f"leaky {share}")
+    assert found["ceiling"].value > 0.95
+    by_luck = found["control"].value
+    assert found["advantage"].low <= share * (1 - by_luck) <= found["advantage"].high
 
 
 def test_half_a_copy_is_half_a_leak_to_the_forests_too(stage: Field) -> None:
