@@ -21,6 +21,8 @@ from fedbench.plugin import Plugin
 if TYPE_CHECKING:
     import pandas as pd
 
+    from fedbench.sequences import Sequences
+
 __all__ = [
     "MISSING",
     "OTHER",
@@ -482,6 +484,13 @@ class Cohort:
         from fedbench import summary  # noqa: PLC0415
 
         return summary.patient_table(self)
+
+    @cached_property
+    def sequences(self) -> Sequences:
+        """Visits and codes as arrays, see ``fedbench.sequences``."""
+        from fedbench import sequences  # noqa: PLC0415
+
+        return sequences.Sequences.of(self)
 
     @cached_property
     def fingerprint(self) -> str:

@@ -222,7 +222,7 @@ class Encoder:
             values = table[feature.name].to_numpy(dtype=float)
             applies[:, j] = _applies(table, feature)
             missing[:, j] = np.isnan(values) & applies[:, j]
-            scores = self._scores(feature, values, _rows(table, feature))
+            scores = self.scores(feature, values, _rows(table, feature))
             numbers[:, j] = np.where(np.isnan(values), 0.0, scores)
         levels = np.empty((n, len(self.categories)), dtype=np.int64)
         levels_apply = np.empty(levels.shape, dtype=bool)
@@ -250,7 +250,7 @@ class Encoder:
             rows = np.zeros(len(numbers), dtype=np.int64)
             if feature.given:
                 rows = np.maximum(codes[feature.given], 0)
-            values = self._values(feature, numbers[:, j], rows)
+            values = self.values(feature, numbers[:, j], rows)
             gone = missing[:, j] & (self.missing_rates[j] > 0) | (self.missing_rates[j] >= 1)
             columns[feature.name] = np.where(gone, np.nan, values)
         width = len(str(max(len(numbers) - 1, 0)))
@@ -264,7 +264,7 @@ class Encoder:
         levels = np.where(self.possible[column][levels], levels, usual)
         return np.where(levels == self.widths[column] - 1, -1, levels)
 
-    def _scores(self, feature: Feature, values: Floats, rows: Ints) -> Floats:
+    def scores(self, feature: Feature, values: Floats, rows: Ints) -> Floats:
         """Mid-rank normal scores under the summed distribution."""
         cuts, counts = edges(feature), self._filled(feature)
         place = _bin(values, cuts)
@@ -276,8 +276,8 @@ class Encoder:
         share = (below[rows, place] + inside * counts[rows, place]) / total
         return np.asarray(ndtri(np.clip(share, 0.5 / (total + 1), 1 - 0.5 / (total + 1))))
 
-    def _values(self, feature: Feature, scores: Floats, rows: Ints) -> Floats:
-        """Values at these normal scores: the inverse of ``_scores``, up to one bin."""
+    def values(self, feature: Feature, scores: Floats, rows: Ints) -> Floats:
+        """Values at these normal scores: the inverse of ``scores``, up to one bin."""
         cuts, counts = edges(feature), self._filled(feature)
         below = counts.cumsum(axis=1)
         values = np.empty(len(scores))

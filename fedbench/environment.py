@@ -34,6 +34,7 @@ TRAINING = [
     "privacy",
     "regimes",
     "seeds",
+    "sequences",
     "stepping",
     "strategy",
     "summary",

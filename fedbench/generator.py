@@ -38,12 +38,13 @@ class Phase:
 
 @dataclass(frozen=True)
 class Site:
-    """One hospital's own side: its encoded training records and its private memory."""
+    """One hospital's own side: its training records, encoded and as they are, and its memory."""
 
     name: str
     records: Records
     encoder: Encoder
     memory: Memory
+    cohort: Cohort
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
@@ -24,8 +24,9 @@ class Batch:
     ``numbers``, ``missing`` and ``applies`` have one column per number, ``levels`` (indices) and
     ``levels_apply`` one per category, as in ``Records``. ``onehot`` has one column per level of
     every category, missing included, and is 0 where the category does not apply.
-    ``measured`` is 1 where a number applies and is not missing. ``progress`` goes from 0 to 1 over
-    the whole training.
+    ``measured`` is 1 where a number applies and is not missing. ``extra`` is what a generator made
+    of the patients besides (``Neural.extra``). ``progress`` goes from 0 to 1 over the whole
+    training.
     """
 
     numbers: Tensor
@@ -35,13 +36,21 @@ class Batch:
     levels_apply: Tensor
     onehot: Tensor
     measured: Tensor
+    extra: tuple[Tensor, ...] = ()
     progress: float = 0.0
 
     @classmethod
-    def of(cls, records: Records, encoder: Encoder, dtype: torch.dtype, device: str) -> Self:
+    def of(
+        cls,
+        records: Records,
+        encoder: Encoder,
+        dtype: torch.dtype,
+        device: str,
+        extra: Sequence[NDArray[Any]] = (),
+    ) -> Self:
         """Turn encoded records into tensors, once per update rather than once per step."""
 
-        def real(values: NDArray[np.float64] | NDArray[np.bool_]) -> Tensor:
+        def real(values: NDArray[Any]) -> Tensor:
             return torch.as_tensor(values).to(device, dtype)
 
         hot = np.zeros((len(records), sum(encoder.widths)), dtype=bool)
@@ -56,6 +65,10 @@ class Batch:
             real(records.levels_apply),
             real(hot),
             real(records.applies & ~records.missing),
+            tuple(
+                real(each) if each.dtype.kind == "f" else torch.as_tensor(each).to(device)
+                for each in extra
+            ),
         )
 
     def __len__(self) -> int:
@@ -65,7 +78,7 @@ class Batch:
     def tensors(self) -> Sequence[Tensor]:
         """All there is of the patients, in the order of the fields."""
         found = [getattr(self, field.name) for field in fields(self)]
-        return [each for each in found if isinstance(each, Tensor)]
+        return [*(each for each in found if isinstance(each, Tensor)), *self.extra]
 
     def take(self, rows: slice | Tensor) -> Batch:
         """Return these patients; a slice copies nothing."""
@@ -74,8 +87,7 @@ class Batch:
     @staticmethod
     def joined(tensors: Sequence[Tensor], progress: float = 0.0) -> Batch:
         """Return the patients that these tensors are all there is of."""
-        numbers, missing, applies, levels, levels_apply, onehot, measured = tensors
-        return Batch(numbers, missing, applies, levels, levels_apply, onehot, measured, progress)
+        return Batch(*tensors[:7], extra=tuple(tensors[7:]), progress=progress)
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -67,6 +67,13 @@ class Neural(Generator):
     @abstractmethod
     def width(self, phase: Phase, encoder: Encoder) -> int:
         """Return how many draws of noise each patient needs per pass."""
+
+    def extra(self, site: Site) -> Sequence[NDArray[Any]]:
+        """Return what training needs besides ``Records`` (visits): the first axis is the patient.
+
+        Arrays of floats get the precision of the network, all others stay what they are.
+        """
+        return ()
 
     def draws(
         self, phase: Phase, encoder: Encoder, keys: NDArray[np.uint64], stream: int
@@ -174,7 +181,7 @@ class Neural(Generator):
         pulls = [Pull.of(trainer.whole, local.correction.proximal) for trainer in trainers]
         names = {id(p): name for name, p in network.named_parameters()}
         dtype = _PRECISION[self.precision]
-        everyone = Batch.of(site.records, site.encoder, dtype, local.device)
+        everyone = self._everyone(site, dtype, local.device)
         for taken in range(planned):
             progress = (local.round + taken / planned) / local.rounds
             rows = sampled(len(site.records), budget.rate, budget.normals)
@@ -211,7 +218,7 @@ class Neural(Generator):
     ) -> Iterator[tuple[Batch, Tensor]]:
         """Yield what every step of this round works on, each pass in a new order."""
         n, dtype = len(site.records), _PRECISION[self.precision]
-        everyone = Batch.of(site.records, site.encoder, dtype, local.device)
+        everyone = self._everyone(site, dtype, local.device)
         cuts = np.linspace(0, n, self._pieces(n) + 1).astype(int)
         planned = self.steps(len(cuts) - 1, local)
         taken = turn = 0
@@ -228,6 +235,9 @@ class Neural(Generator):
                 yield replace(some, progress=progress), draws[first:last]
                 taken += 1
             turn += 1
+
+    def _everyone(self, site: Site, dtype: torch.dtype, device: str) -> Batch:
+        return Batch.of(site.records, site.encoder, dtype, device, self.extra(site))
 
     def _pieces(self, n: int) -> int:
         """Return in how many steps a site goes through so many patients."""

@@ -237,7 +237,7 @@ class Desk:
         records = self.source.encoded(self.site, cohort, encoder)
         heard = self.codec.decode(arrays_in(content, "model"))
         rng = self.study.seeds.child(self.site, phase.name, round).rng()
-        site = Site(self.site, records, encoder, memory)
+        site = Site(self.site, records, encoder, memory, cohort)
         found = self.generator.update(phase, heard, site, local, rng)
         if not isinstance(found, Update):
             raise ContractError(

@@ -99,7 +99,7 @@ def train(
     """Train in the smallest loop that could be called federated averaging."""
     encoder = encoder or agreed(list(sites.values()))
     seeds, state, sent = Seeds(0), dict[str, np.ndarray](), 0
-    at = {name: Site(name, encoder.encode(mine), encoder, {}) for name, mine in sites.items()}
+    at = {name: Site(name, encoder.encode(mine), encoder, {}, mine) for name, mine in sites.items()}
     for phase in generator.phases():
         total = phase.rounds or rounds
         held = generator.start(phase, state, encoder, seeds.child("start", phase.name).rng())

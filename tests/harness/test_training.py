@@ -79,7 +79,7 @@ def site() -> Site:
     )
     cohort = Cohort.of_tables(Schema(name="s", clock="", static=columns), table)
     encoder = Encoder(cohort.schema, summarize(cohort))
-    return Site("a", encoder.encode(cohort), encoder, {})
+    return Site("a", encoder.encode(cohort), encoder, {}, cohort)
 
 
 def rng(seed: int = 0) -> Rng:
