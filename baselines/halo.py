@@ -63,12 +63,12 @@ class Halo(Neural):
     longest: Annotated[int, Ge(1)] = 96
 
     def network(self, phase: Phase, encoder: Encoder) -> nn.Module:
-        return _Network(encoder, self.blocks, *_SIZES[self.preset])
+        return _Network(encoder, self.blocks, _SIZES[self.preset])
 
     def width(self, phase: Phase, encoder: Encoder) -> int:
         return 0
 
-    def extra(self, site: Site) -> Sequence[NDArray[Any]]:
+    def besides(self, site: Site) -> Sequence[NDArray[Any]]:
         plan = _Plan(site.encoder, self.blocks)
         return plan.padded(site.cohort, self.longest)
 
@@ -407,10 +407,9 @@ class _Layer(nn.Module):
 class _Network(nn.Module):
     """A first token of what is known once, a token per step, and heads."""
 
-    def __init__(
-        self, encoder: Encoder, blocks: int, width: int, layers: int, heads: int, rank: int
-    ) -> None:
+    def __init__(self, encoder: Encoder, blocks: int, sizes: tuple[int, int, int, int]) -> None:
         super().__init__()
+        width, layers, heads, rank = sizes
         self.plan = plan = _Plan(encoder, blocks)
         visit, p = plan.visit, len(plan.score_at)
         past = 3 * p + sum(len(column.levels) + 1 for _, column in plan.categories)
@@ -455,7 +454,7 @@ class _Network(nn.Module):
 
     def past(self, content: Tensor) -> Tensor:
         """Return, before each step, the last score of each number, and what the last step held."""
-        n, steps, _ = content.shape
+        steps = content.shape[1]
         bits = content[..., [at - 1 for at in self.plan.score_at]]
         scores = content[..., self.plan.score_at]
         count = torch.arange(1, steps + 1, device=content.device)[:, None]

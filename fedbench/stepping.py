@@ -25,7 +25,7 @@ class Batch:
     ``levels_apply`` one per category, as in ``Records``. ``onehot`` has one column per level of
     every category, missing included, and is 0 where the category does not apply.
     ``measured`` is 1 where a number applies and is not missing. ``extra`` is what a generator made
-    of the patients besides (``Neural.extra``). ``progress`` goes from 0 to 1 over the whole
+    of the patients besides (``Neural.besides``). ``progress`` goes from 0 to 1 over the whole
     training.
     """
 

@@ -68,7 +68,7 @@ class Neural(Generator):
     def width(self, phase: Phase, encoder: Encoder) -> int:
         """Return how many draws of noise each patient needs per pass."""
 
-    def extra(self, site: Site) -> Sequence[NDArray[Any]]:
+    def besides(self, site: Site) -> Sequence[NDArray[Any]]:
         """Return what training needs besides ``Records`` (visits): the first axis is the patient.
 
         Arrays of floats get the precision of the network, all others stay what they are.
@@ -237,7 +237,7 @@ class Neural(Generator):
             turn += 1
 
     def _everyone(self, site: Site, dtype: torch.dtype, device: str) -> Batch:
-        return Batch.of(site.records, site.encoder, dtype, device, self.extra(site))
+        return Batch.of(site.records, site.encoder, dtype, device, self.besides(site))
 
     def _pieces(self, n: int) -> int:
         """Return in how many steps a site goes through so many patients."""

@@ -56,12 +56,12 @@ def planted(n: int) -> Cohort:
 
 @pytest.fixture(scope="module")
 def real() -> Cohort:
-    return planted(400)
+    return planted(300)
 
 
 @pytest.fixture(scope="module")
 def run(trained: Callable[..., Any], real: Cohort) -> Any:
-    return trained(Halo(passes=30), {"all": real}, 1)
+    return trained(Halo(passes=24), {"all": real}, 1)
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +116,7 @@ def test_the_same_seed_writes_the_same_patients(run: Any) -> None:
 def test_patients_cost_the_same_alone_and_together(run: Any, real: Cohort) -> None:
     model = Halo(precision="float64")
     site = Site("a", run.encoder.encode(real), run.encoder, {}, real)
-    everyone = Batch.of(site.records, run.encoder, torch.float64, "cpu", model.extra(site))
+    everyone = Batch.of(site.records, run.encoder, torch.float64, "cpu", model.besides(site))
     network = model.loaded(model.phases()[0], run.state, run.encoder)
     none = torch.zeros(len(everyone), 0, dtype=torch.float64)
     together = model.losses(network, everyone, none)["loss"]
