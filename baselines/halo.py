@@ -217,7 +217,7 @@ def _allowed(logits: Tensor, field: _Field) -> Tensor:
 
 def _gaussians(answers: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return log shares, means and log standard deviations, ``(…, parts)`` each."""
-    share, mean, log_sigma = answers.split(_PARTS, dim=-1)
+    share, mean, log_sigma = answers.tensor_split((_PARTS, 2 * _PARTS), dim=-1)
     apart = torch.linspace(-1, 1, _PARTS, device=answers.device, dtype=answers.dtype)
     return functional.log_softmax(share, dim=-1), mean + apart, log_sigma.clamp(-4.0, 1.5)
 
@@ -263,7 +263,9 @@ class _Plan:
         single = np.arange(_SINGLE + 1)
         far = np.floor(np.geomspace(_SINGLE + 1, _FAR / self.unit, _WIDE))
         self.gaps = np.unique([*single, *far]).astype(np.int64)
-        even = np.floor(np.linspace(min(ends), max(ends), 33) / self.unit) if ends else []
+        even: list[float] = []
+        if ends:
+            even = np.floor(np.linspace(min(ends), max(ends), 33) / self.unit).tolist()
         self.days = np.unique([*-self.gaps, *self.gaps, *even]).astype(np.int64)
         self.scales = [self._scale(name) for name, _ in self.numbers]
 
@@ -281,7 +283,7 @@ class _Plan:
         counts = counts + max(1.0, 1e-3 * float(counts.sum())) / counts.shape[1]
         return Encoder(self.schema, {name: counts}), feature
 
-    def told(self, steps: Sequences) -> Floats:
+    def told(self, steps: Sequences) -> NDArray[np.float32]:
         """Return the rows of all steps, ``(steps, columns)``."""
         found = np.zeros((len(steps.day), self.visit.width), dtype=np.float32)
         if self.visited is not None:

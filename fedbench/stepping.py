@@ -87,7 +87,18 @@ class Batch:
     @staticmethod
     def joined(tensors: Sequence[Tensor], progress: float = 0.0) -> Batch:
         """Return the patients that these tensors are all there is of."""
-        return Batch(*tensors[:7], extra=tuple(tensors[7:]), progress=progress)
+        numbers, missing, applies, levels, levels_apply, onehot, measured, *extra = tensors
+        return Batch(
+            numbers,
+            missing,
+            applies,
+            levels,
+            levels_apply,
+            onehot,
+            measured,
+            tuple(extra),
+            progress,
+        )
 
 
 @dataclass(frozen=True)
