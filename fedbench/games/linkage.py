@@ -166,7 +166,7 @@ def _ceiling(challenge: Challenge, rows: Ints) -> Measure:
 def _twins(looks: NDArray[np.integer[Any]]) -> Floats:
     """Return how many look like each one, itself included."""
     _, who, times = np.unique(looks, return_inverse=True, return_counts=True)
-    return times[who].astype(np.float64)
+    return np.asarray(times[who], dtype=np.float64)
 
 
 def _words(found: Measure, beside: Sequence[Measure]) -> str:
