@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -119,16 +119,14 @@ class Trainer:
         network: nn.Module,
         objective: str,
         prefixes: tuple[str, ...],
-        optimizer: Literal["adam", "sgd"],
-        learning_rate: float,
+        descent: Callable[[Sequence[nn.Parameter]], torch.optim.Optimizer],
     ) -> Self:
         parameters = [p for name, p in network.named_parameters() if name.startswith(prefixes)]
         whole = nn.Parameter(torch.cat([p.detach().flatten() for p in parameters]))
         pieces = torch.split(whole.detach(), [p.numel() for p in parameters])
         for parameter, piece in zip(parameters, pieces, strict=True):
             parameter.data = piece.view_as(parameter)
-        kind = torch.optim.Adam if optimizer == "adam" else torch.optim.SGD
-        return cls(objective, parameters, whole, kind([whole], lr=learning_rate, fused=True))
+        return cls(objective, parameters, whole, descent([whole]))
 
     def differentiate(self, losses: Mapping[str, Tensor], *, last: bool) -> None:
         """Set the gradient; it flows to no parameter that another objective trains."""

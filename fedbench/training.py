@@ -45,6 +45,12 @@ class Neural(Generator):
     objectives: ClassVar[Mapping[str, tuple[str, ...]]] = {"loss": ("",)}
     """Which parameters each objective trains, by the beginning of their names."""
 
+    blind: ClassVar[frozenset[str]] = frozenset()
+    """Objectives whose losses no record enters; privacy asks nothing of them."""
+
+    betas: ClassVar[tuple[float, float]] = (0.9, 0.999)
+    """How slowly Adam forgets gradients and their squares."""
+
     passes: Annotated[int, Ge(1)] = 100
     batch: Annotated[int, Ge(0)] = 256
     least_steps: Annotated[int, Ge(1)] = 1
@@ -150,10 +156,15 @@ class Neural(Generator):
         return steps, means
 
     def _trainers(self, network: nn.Module) -> list[Trainer]:
-        how = self.optimizer, self.learning_rate
         return [
-            Trainer.of(network, name, prefixes, *how) for name, prefixes in self.objectives.items()
+            Trainer.of(network, name, prefixes, self._descent)
+            for name, prefixes in self.objectives.items()
         ]
+
+    def _descent(self, parameters: Sequence[nn.Parameter]) -> torch.optim.Optimizer:
+        if self.optimizer == "sgd":
+            return torch.optim.SGD(parameters, lr=self.learning_rate, fused=True)
+        return torch.optim.Adam(parameters, lr=self.learning_rate, betas=self.betas, fused=True)
 
     def _check_private(self, correction: Correction) -> None:
         """Refuse what would tell exact gradients.
@@ -180,6 +191,7 @@ class Neural(Generator):
         trainers = self._trainers(network)
         pulls = [Pull.of(trainer.whole, local.correction.proximal) for trainer in trainers]
         names = {id(p): name for name, p in network.named_parameters()}
+        seeing = len(self.objectives.keys() - self.blind)
         dtype = _PRECISION[self.precision]
         everyone = self._everyone(site, dtype, local.device)
         for taken in range(planned):
@@ -189,20 +201,30 @@ class Neural(Generator):
             noise = self.draws(phase, site.encoder, site.records.keys[rows], stream)
             some = replace(everyone.take(torch.as_tensor(rows)), progress=progress)
             for trainer, pull in zip(trainers, pulls, strict=True):
-                clipped = Clipped(
-                    losses=partial(self._losses_of, progress),
-                    network=network,
-                    parameters={names[id(p)]: p for p in trainer.parameters},
-                    whole=trainer.whole,
-                    bound=budget.promise.clip,
-                    noise=budget.noise,
-                    expected=budget.rate * budget.patients,
-                    normals=budget.normals,
-                )
-                clipped.differentiate(
-                    trainer.objective,
-                    [*some.tensors, torch.as_tensor(noise).to(local.device, dtype)],
-                )
+                if trainer.objective in self.blind:
+                    count = max(1, round(budget.rate * budget.patients))
+                    nobody = [part.new_zeros((count, *part.shape[1:])) for part in some.tensors]
+                    drawn = self.draws(
+                        phase, site.encoder, np.arange(count, dtype=np.uint64), stream
+                    )
+                    blank = [*nobody, torch.as_tensor(drawn).to(local.device, dtype)]
+                    trainer.differentiate(self._losses_of(progress, network, *blank), last=True)
+                else:
+                    clipped = Clipped(
+                        losses=partial(self._losses_of, progress),
+                        network=network,
+                        parameters={names[id(p)]: p for p in trainer.parameters},
+                        whole=trainer.whole,
+                        # Together, the gradients of a patient are no longer than promised.
+                        bound=budget.promise.clip / np.sqrt(seeing),
+                        noise=budget.noise * np.sqrt(seeing),
+                        expected=budget.rate * budget.patients,
+                        normals=budget.normals,
+                    )
+                    clipped.differentiate(
+                        trainer.objective,
+                        [*some.tensors, torch.as_tensor(noise).to(local.device, dtype)],
+                    )
                 pull.apply()
                 trainer.optimizer.step()
         return planned

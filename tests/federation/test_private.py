@@ -50,10 +50,11 @@ def test_every_site_spends_what_was_promised_and_no_more(
     assert not train(study, sites).accountants
 
 
+@pytest.mark.parametrize("generator", ["tvae", "ctgan"])
 def test_a_neural_generator_spends_what_was_promised_round_by_round(
-    study: Study, sites: Mapping[str, Cohort]
+    generator: str, study: Study, sites: Mapping[str, Cohort]
 ) -> None:
-    study = replace(study, generator=Choice("tvae", SHORT))
+    study = replace(study, generator=Choice(generator, SHORT))
     trained = train(private(study, delta=DELTA), sites)
     assert set(trained.history["steps"][-6:]) == {6}
     for accountant in trained.accountants.values():
@@ -65,7 +66,7 @@ def test_a_neural_generator_spends_what_was_promised_round_by_round(
         assert first.epsilon < spent.epsilon
     for name, array in trained.state.items():
         assert np.isfinite(array).all(), name
-    model = GENERATORS.build("tvae", SHORT)
+    model = GENERATORS.build(generator, SHORT)
     assert len(model.sample(trained.state, trained.encoder, 50, np.random.default_rng(0))) == 50
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from types import SimpleNamespace
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -13,14 +15,16 @@ import torch
 from scipy.stats import binom, chi2
 from torch import Tensor, nn
 
+from fedbench.baselines.tvae import Tvae
 from fedbench.clipping import Clipped, sampled
 from fedbench.data import Cohort
 from fedbench.encoding import Encoder, summarize
-from fedbench.generator import Phase
+from fedbench.generator import Local, Phase, Site
 from fedbench.kinds import GENERATORS
 from fedbench.privacy import os_normals
+from fedbench.seeds import Seeds
 from fedbench.stepping import Batch, Trainer
-from fedbench.training import Neural
+from fedbench.training import Neural, weights
 
 PATIENTS = 40
 
@@ -75,7 +79,7 @@ def setting(made_up: Callable[[int, int], Cohort]) -> Setting:
     network = model.network(Phase("train"), encoder).double()
     records = Batch.of(encoder.encode(cohort), encoder, torch.float64, "cpu")
     draws = torch.randn(PATIENTS, 3, dtype=torch.float64)
-    trainer = Trainer.of(network, "loss", ("",), "sgd", 0.1)
+    trainer = Trainer.of(network, "loss", ("",), partial(torch.optim.SGD, lr=0.1))
     return Setting(model, network, trainer, [*records.tensors, draws])
 
 
@@ -164,3 +168,38 @@ def test_patients_are_sampled_one_by_one_at_the_rate_that_is_charged_for() -> No
     correlation = np.corrcoef(there.T)[np.triu_indices(30, 1)]
     assert np.abs(correlation).max() < 5 / math.sqrt(len(there))
     assert sampled(30, 1.0, normals).tolist() == [*range(30)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Two(Tvae):
+    """Two objectives that records enter."""
+
+    objectives: ClassVar = {"write": ("decoder.", "spread"), "read": ("encoder.",)}
+
+    def losses(self, network: nn.Module, batch: Batch, draws: Tensor) -> Mapping[str, Tensor]:
+        return dict.fromkeys(self.objectives, super().losses(network, batch, draws)["loss"])
+
+
+@pytest.mark.parametrize("kind", [Tvae, Two])
+def test_no_patient_moves_all_objectives_together_further_than_the_bound(
+    kind: type[Tvae], made_up: Callable[[int, int], Cohort]
+) -> None:
+    cohort, bound = made_up(1, 0), 0.25
+    encoder = Encoder(cohort.schema, summarize(cohort))
+    model = kind(optimizer="sgd", learning_rate=1.0, precision="float64")
+    budget = SimpleNamespace(
+        promise=SimpleNamespace(clip=bound),
+        noise=1e-12,
+        rate=1.0,
+        patients=1,
+        normals=np.random.default_rng(0).standard_normal,
+        pay=lambda _: None,
+    )
+    phase = model.phases()[0]
+    site = Site("one", encoder.encode(cohort), encoder, {})
+    before = model.start(phase, None, encoder, np.random.default_rng(0))
+    network = model.loaded(phase, before, encoder)
+    local = Local(0, 1, Seeds(0), steps=1)
+    model._fit_privately(network, phase, site, local, budget)  # type: ignore[arg-type]  # noqa: SLF001
+    moved = sum(((array - before[name]) ** 2).sum() for name, array in weights(network).items())
+    assert math.sqrt(moved) == pytest.approx(bound)
