@@ -196,7 +196,7 @@ def test_no_patient_moves_all_objectives_together_further_than_the_bound(
         pay=lambda _: None,
     )
     phase = model.phases()[0]
-    site = Site("one", encoder.encode(cohort), encoder, {})
+    site = Site("one", encoder.encode(cohort), encoder, {}, cohort)
     before = model.start(phase, None, encoder, np.random.default_rng(0))
     network = model.loaded(phase, before, encoder)
     local = Local(0, 1, Seeds(0), steps=1)
