@@ -426,11 +426,13 @@ class Cell:
         promise = promised(self.work.job.scenario.privacy, "privacy")
         if promise is None or self.regime == "control":
             return {"dp": "none", "unit": "patient"}
+        together = promise.noise == "distributed" and self.regime == "federated"
         return {
             "dp": "simulated",
             "unit": promise.unit,
             "epsilon": promise.epsilon,
             "delta": promise.delta,
+            **({"server_sees": "sum"} if together else {}),
         }
 
     def _claim(self, site: str) -> dict[str, float]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
 
 from fedbench.errors import SpecError
-from fedbench.federation.study import Choice, promised
+from fedbench.federation.study import Choice, contradiction, promised
 from fedbench.kinds import ATTACKS, CODECS, DATASETS, GENERATORS, METRICS, PARTITIONERS, STRATEGIES
 from fedbench.overrides import NAMED, Overrides, added, changed, narrowed, word
 from fedbench.partition import Parts
@@ -207,7 +207,10 @@ class Suite:
             build(Parts, dataset.parts, where=f"The parts of {dataset.name!r}")
         for scenario in self.scenarios:
             PARTITIONERS.build(scenario.partition.name, scenario.partition.settings)
-            STRATEGIES.build(scenario.strategy.name, scenario.strategy.settings)
+            strategy = STRATEGIES.build(scenario.strategy.name, scenario.strategy.settings)
+            promise = promised(scenario.privacy, f"The scenario {scenario.name!r}: privacy")
+            if wrong := contradiction(promise, strategy, scenario.participation):
+                raise SpecError(f"The scenario {scenario.name!r}: {wrong}")
             CODECS.build(scenario.codec.name, scenario.codec.settings)
         for generator in self.generators:
             GENERATORS.build(generator.name, generator.settings)

@@ -8,10 +8,10 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
-from annotated_types import Gt, Le, Lt
+from annotated_types import Ge, Gt, Le, Lt
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
@@ -30,11 +30,14 @@ from fedbench.plugin import Plugin
 __all__ = [
     "PROMISES",
     "Budget",
+    "Hospital",
     "Limit",
     "Noised",
     "Patient",
+    "Promise",
     "Stake",
     "Unlimited",
+    "Whole",
     "agreed",
     "os_normals",
     "planned",
@@ -59,6 +62,8 @@ class Patient(Plugin):
             of patients.
         encoder: The share of the budget (of its squared ``mu``) that agreeing on the encoder takes.
         clip: The longest gradient that a patient may have; longer ones are shortened.
+        noise: Every ``site`` adds all of it, or they do together (``distributed``): then only the
+            sum over sites keeps the promise, and whoever adds up must see nothing else.
     """
 
     unit: ClassVar[str] = "patient"
@@ -67,9 +72,37 @@ class Patient(Plugin):
     delta: Annotated[float, Gt(0), Le(0.01)] = 1e-6
     encoder: Annotated[float, Gt(0), Lt(1)] = 0.5
     clip: Annotated[float, Gt(0), Le(1000)] = 1.0
+    noise: Literal["site", "distributed"] = "site"
 
 
-PROMISES: Mapping[str, type[Patient]] = {"patient": Patient}
+@dataclass(frozen=True, kw_only=True)
+class Hospital(Plugin):
+    """Nobody can tell, from what all hospitals say together, whether one of them said anything.
+
+    The noise that this takes does not shrink with the number of patients, only with that of
+    hospitals: with fewer than 50 of them it drowns what they say.
+
+    Attributes:
+        epsilon: By how much, at most, over all releases.
+        delta: With which probability, at most, it is more.
+        encoder: The share of the budget (of its squared ``mu``) that agreeing on the encoder takes.
+        clip: The furthest that a hospital may move the parameters in a round.
+        size: As how many patients every hospital counts, however many it has.
+    """
+
+    unit: ClassVar[str] = "hospital"
+    noise: ClassVar[Literal["site", "distributed"]] = "distributed"
+
+    epsilon: Annotated[float, Gt(0), Le(1000)]
+    delta: Annotated[float, Gt(0), Le(0.01)] = 1e-3
+    encoder: Annotated[float, Gt(0), Lt(1)] = 0.5
+    clip: Annotated[float, Gt(0), Le(1000)] = 1.0
+    size: Annotated[int, Ge(1)] = 1000
+
+
+Promise = Patient | Hospital
+
+PROMISES: Mapping[str, type[Promise]] = {"patient": Patient, "hospital": Hospital}
 """What a scenario can promise, by name, beside ``none``."""
 
 
@@ -94,14 +127,14 @@ class Stake:
     rate: float = 1.0
 
 
-def agreed(promise: Patient, encoder: str, *, alone: bool) -> Charge:
+def agreed(promise: Promise, encoder: str, *, alone: bool) -> Charge:
     """Return what agreeing on the encoder will cost; ``alone`` it takes the whole budget."""
     whole = gaussian_mu(promise.epsilon, promise.delta)
     return Charge("", encoder, (whole * math.sqrt(1.0 if alone else promise.encoder)) ** -1)
 
 
 @lru_cache(maxsize=256)
-def planned(promise: Patient, encoder: str, stakes: tuple[Stake, ...]) -> tuple[Charge, ...]:
+def planned(promise: Promise, encoder: str, stakes: tuple[Stake, ...]) -> tuple[Charge, ...]:
     """Return what agreeing on the encoder and every phase will cost, all rounds of it together.
 
     Squared ``mu`` is divided, as it adds up: after each phase epsilon is at most that of
@@ -154,13 +187,14 @@ class Noised(Budget):
         patients: How many patients the site said it has.
         normals: Standard normal numbers that nobody outside the site can foresee.
         limit: What the site allows over all trainings; None: anything.
+        part: Which part of the noise (of its standard deviation) this site adds.
         said: What was released, ``scale``, the standard deviation of its noise, and what was
             ``paid``.
     """
 
     label: ClassVar[str] = "patient"
 
-    promise: Patient
+    promise: Promise
     accountant: Accountant
     run: str
     what: str
@@ -168,6 +202,7 @@ class Noised(Budget):
     normals: Callable[[int], Floats]
     patients: int = 0
     limit: Limit | None = None
+    part: float = 1.0
     said: dict[str, NDArray[Any]] = field(default_factory=dict)
     scale: list[float] = field(default_factory=list)
     paid: list[Charge] = field(default_factory=list)
@@ -188,7 +223,7 @@ class Noised(Budget):
         if self.rate < 1:
             raise Unsupported(f"Sums about everybody in {self.what}, which was to sample patients.")
         self.pay()
-        std = self.noise * bound
+        std = self.noise * bound * self.part
         # Rounding afterwards costs no privacy, and hides how floating-point noise is made
         # (Mironov 2012, https://doi.org/10.1145/2382196.2382264).
         grid = 2.0 ** math.floor(math.log2(std / _GRAIN))
@@ -240,6 +275,36 @@ class Noised(Budget):
     def covers(self, message: Mapping[str, NDArray[Any]]) -> bool:
         """Say whether all of a message was released here."""
         return all(array is self.said.get(name) for name, array in message.items())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Whole(Noised):
+    """The same for a hospital as a whole, which counts as ``patients``, with ``own`` of them."""
+
+    label: ClassVar[str] = "hospital"
+
+    own: int = 0
+
+    def release(self, sums: Mapping[str, NDArray[Any]], bound: float) -> Mapping[str, NDArray[Any]]:
+        # The mean over patients is no longer than any one of them may be.
+        factor = self.patients / max(self.own, 1)
+        return super().release({n: a * factor for n, a in sums.items()}, bound * self.patients)
+
+    def moved(
+        self, parameters: Mapping[str, NDArray[Any]], before: Mapping[str, NDArray[Any]]
+    ) -> Mapping[str, NDArray[Any]]:
+        """Let parameters out, not further from those before than ``clip``, and noised."""
+        self.pay()
+        ways = {n: np.asarray(parameters[n] - before[n], np.float64) for n in sorted(parameters)}
+        length = math.sqrt(sum(float((way**2).sum()) for way in ways.values()))
+        # A way that is no number leads nowhere.
+        factor = min(1.0, self.promise.clip / max(length, 1e-300)) if math.isfinite(length) else 0.0
+        std = self.noise * self.promise.clip * self.part
+        for name, way in ways.items():
+            kept = factor * np.nan_to_num(way, nan=0.0, posinf=0.0, neginf=0.0)
+            drawn = std * self.normals(way.size).reshape(way.shape)
+            self.said[name] = (before[name] + kept + drawn).astype(parameters[name].dtype)
+        return dict(self.said)
 
 
 def os_normals(count: int) -> Floats:

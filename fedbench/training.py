@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from fedbench.encoding import Encoder
 from fedbench.errors import ContractError, Unsupported
 from fedbench.generator import Generator, Local, Phase, Site, State
-from fedbench.privacy import Noised, Stake, Unlimited
+from fedbench.privacy import Noised, Stake, Unlimited, Whole
 from fedbench.seeds import Rng, normals
 from fedbench.stepping import Batch, Drift, Pull, Trainer
 from fedbench.strategy import Correction, Message, Update
@@ -104,13 +104,16 @@ class Neural(Generator):
         means: Message = {}
         with _seeded(rng):
             network = self.loaded(phase, message, site.encoder).to(local.device)
-            if isinstance(budget, Noised):
-                self._check_private(local.correction)
+            if isinstance(budget, Noised) and not isinstance(budget, Whole):
+                self._check_private(local.correction, budget)
                 steps = self._fit_privately(network, phase, site, local, budget)
             else:
                 steps, means = self._fit(network, phase, site, local, rng)
         parameters: Message = weights(network)
-        if isinstance(budget, Noised):
+        if isinstance(budget, Whole):
+            # A hospital is not known by how many steps it takes or where its gradients point.
+            parameters, means, steps = budget.moved(parameters, message), {}, 1
+        elif isinstance(budget, Noised):
             parameters = budget.learned(parameters)
         weight = float(len(site.records))
         return Update(parameters=parameters, weight=weight, steps=steps, control=means)
@@ -166,12 +169,17 @@ class Neural(Generator):
             return torch.optim.SGD(parameters, lr=self.learning_rate, fused=True)
         return torch.optim.Adam(parameters, lr=self.learning_rate, betas=self.betas, fused=True)
 
-    def _check_private(self, correction: Correction) -> None:
-        """Refuse what would tell exact gradients.
+    def _check_private(self, correction: Correction, budget: Noised) -> None:
+        """Refuse what would tell exact gradients, or gradients with too little noise.
 
         Raises:
             Unsupported: it does.
         """
+        if budget.part < 1:
+            raise Unsupported(
+                "Noise that hospitals add together is for sums; gradients are used at each of "
+                "them. Take noise = 'site' for this generator."
+            )
         if correction.traced or correction.shift:
             raise Unsupported(
                 "This strategy sends or uses exact gradients of a site, which differential privacy "

@@ -11,7 +11,7 @@ import fedbench.federation  # noqa: F401  isort: skip  (switches telemetry off b
 from collections.abc import Iterator, MutableMapping
 from copy import copy
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from hashlib import sha256
 from typing import Any
 
@@ -27,10 +27,10 @@ from fedbench.encoding import summarize
 from fedbench.errors import ContractError, FedbenchError, Overspent, SpecError, Unsupported
 from fedbench.federation.door import array_of, arrays_in, pack, packed, part
 from fedbench.federation.sites import SiteSource, source_of
-from fedbench.federation.study import Study
+from fedbench.federation.study import Study, contradiction
 from fedbench.generator import Generator, Local, Phase, Site
 from fedbench.kinds import CODECS, GENERATORS, STRATEGIES
-from fedbench.privacy import Budget, Noised, Unlimited, agreed, planned
+from fedbench.privacy import Budget, Hospital, Noised, Unlimited, Whole, agreed, planned
 from fedbench.strategy import Strategy, Update
 
 __all__ = ["ENCODER", "client"]
@@ -136,57 +136,74 @@ class Desk:
         """
         study = self.study
         if not self.context.node_config.get("dealt"):
-            self._check_promise()
             self._allow("generator", study.generator.name)
             for what in ("strategy", "codec", "dataset"):
                 # Those that fedbench brings are safe; a module:Class imports what it names.
                 if ":" in (name := getattr(study, what).name):
                     self._allow(what, name)
         _ = self.site, self.source, self.generator, self.strategy, self.codec
+        self._check_promise()
 
     def _check_promise(self) -> None:
-        if self.study.promise:
-            self.source.accountant(self.site)
-        elif self.source.limit:
+        promise = self.study.promise
+        if promise is None:
+            if self.source.limit:
+                raise SpecError(
+                    "The study promises no differential privacy; this site's configuration has an "
+                    "`epsilon` for all trainings, and would have none left."
+                )
+            return
+        if wrong := contradiction(promise, self.strategy, self.study.participation):
+            raise SpecError(wrong)
+        if promise.noise == "distributed" and not self.context.node_config.get("dealt"):
             raise SpecError(
-                "The study promises no differential privacy; this site's configuration has an "
-                "`epsilon` for all trainings, and would have none left."
+                "Here the server sees what every single site sends, so that noise which sites add "
+                "together protects nobody. Take privacy of a patient with noise = 'site'."
             )
+        if promise.unit == "hospital" and len(self.study.sites) == 1:
+            raise Unsupported("A hospital is hidden among others, and here is only one.")
+        self.source.accountant(self.site)
 
     def summarize(self) -> Update:
         """Count, so that an encoder can be agreed."""
         cohort = self.source.train(self.site, self.study)
         # Each patient is in one bin of every feature, and one of the patients.
         counts = {**summarize(cohort), _PATIENTS: np.array([float(len(cohort))])}
-        budget = self.budget(ENCODER, 0)
+        budget = self.budget(ENCODER, 0, len(cohort))
         sums = dict(budget.release(counts, len(counts) ** 0.5))
         patients = float(sums.pop(_PATIENTS)[0])
         if not isinstance(budget, Noised):
             return Update(sums=sums, weight=patients)
-        patients = float(max(1, round(patients)))
-        if patients * 10 * budget.promise.delta > 1:
+        hidden = isinstance(budget, Whole)
+        patients = float(budget.patients if hidden else max(1, round(patients)))
+        among = len(self.study.sites) if hidden else patients
+        if among * 10 * budget.promise.delta > 1:
             raise Overspent(
-                f"Privacy with delta {budget.promise.delta:g} means little for the about "
-                f"{patients:.0f} patients of {self.site}; ask for at most {0.1 / patients:.1g}."
+                f"Privacy with delta {budget.promise.delta:g} means little for one of about "
+                f"{among:.0f} {budget.promise.unit}s; ask for at most {0.1 / among:.1g}."
             )
         self.context.state["said"] = MetricRecord({"patients": patients})
         noise, charges = budget.scale[-1], tuple(budget.paid)
         return Update(sums=sums, weight=patients, noise=noise, charges=charges)
 
-    def budget(self, phase: str, round: int) -> Budget:
-        """Return what this site may say in one message."""
+    def budget(self, phase: str, round: int, own: int) -> Budget:
+        """Return what this site, with ``own`` patients, may say in one message."""
         promise, phases = self.study.promise, self.generator.phases()
         if promise is None:
             return Unlimited()
         plan: tuple[Charge, ...] = (agreed(promise, ENCODER, alone=not phases),)
-        patients = 0
+        whole = isinstance(promise, Hospital)
+        patients = promise.size if isinstance(promise, Hospital) else 0
         if phase != ENCODER:
             patients = int(part(self.context.state, "said", MetricRecord)["patients"])  # type: ignore[arg-type]
             asked = self.study.rounds, self.study.steps
-            stakes = tuple(self.generator.stake(each, patients, *asked) for each in phases)
+            # A hospital as a whole is noised once a round, whatever it does with its patients.
+            stake = partial(Generator.stake, self.generator) if whole else self.generator.stake
+            stakes = tuple(stake(each, patients, *asked) for each in phases)
             plan = planned(promise, ENCODER, stakes)
             plan = plan[: 2 + [stake.phase for stake in stakes].index(phase)]
-        return Noised(
+        together = promise.noise == "distributed"
+        found = Noised(
             promise=promise,
             accountant=self.source.accountant(self.site),
             run=sha256(self.asked.encode()).hexdigest()[:16],
@@ -195,7 +212,9 @@ class Desk:
             patients=patients,
             limit=self.source.limit,
             normals=self.source.normals(self.study.seeds.child("secret", self.site, phase, round)),
+            part=len(self.study.sites) ** -0.5 if together else 1.0,
         )
+        return Whole(**vars(found), own=own) if whole else found
 
     def private(self, found: Update, budget: Noised) -> Update:
         """Return what was released in place of what was counted.
@@ -230,7 +249,7 @@ class Desk:
             rounds=int(heading["rounds"]),  # type: ignore[arg-type]
             streams=self.study.seeds.child(phase.name, round),
             correction=self.strategy.correct(extra, memory),
-            budget=self.budget(phase.name, round),
+            budget=self.budget(phase.name, round, len(cohort)),
             steps=self.study.steps,
             device=self.study.device,
         )

@@ -8,11 +8,12 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from fedbench.errors import SpecError
-from fedbench.privacy import PROMISES, Patient
+from fedbench.privacy import PROMISES, Promise
 from fedbench.seeds import Seeds
+from fedbench.strategy import Strategy
 from fedbench.tables import build
 
-__all__ = ["Choice", "Study", "promised"]
+__all__ = ["Choice", "Study", "contradiction", "promised"]
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,8 @@ class Study:
     device: str = "cpu"
 
     @property
-    def promise(self) -> Patient | None:
-        """What is promised to patients; None without differential privacy."""
+    def promise(self) -> Promise | None:
+        """What is promised; None without differential privacy."""
         return promised(self.privacy, "The study's privacy")
 
     @property
@@ -76,7 +77,32 @@ class Study:
             raise SpecError(f"This is not a study: {error}.") from None
 
 
-def promised(choice: Choice, where: str) -> Patient | None:
+def contradiction(promise: Promise | None, strategy: Strategy, participation: float) -> str:
+    """Return why a strategy cannot keep a promise; nothing where it can."""
+    if promise is None:
+        return ""
+    name = type(strategy).__name__
+    if strategy.correct({}, {}).traced:
+        return (
+            f"{name} sends exact gradients of a hospital, which differential privacy does not "
+            "allow. Take another strategy, such as fedavg."
+        )
+    if promise.noise == "site":
+        return ""
+    if participation < 1:
+        return (
+            "Hospitals that add noise together must all take part in every round; "
+            f"participation is {participation}."
+        )
+    if strategy.needs == "updates" or type(strategy).meet is not Strategy.meet:
+        return (
+            f"{name} looks at what single hospitals send, but only their sum has all the noise. "
+            "Take a strategy that needs no more than the sum, such as fedavg."
+        )
+    return ""
+
+
+def promised(choice: Choice, where: str) -> Promise | None:
     """Return the promise of this name and these settings; None for ``none``.
 
     Raises:

@@ -20,6 +20,13 @@ _HOW = {
     "secret": "The noise came from the hospitals' own operating systems.",
 }
 
+_THERE = {"patient": "who is there or not", "hospital": "that says something or nothing"}
+
+_FEW = (
+    " Noise that hides a hospital shrinks with the number of hospitals only: with fewer than 50 of "
+    "them it drowns what they say, and these synthetic records are good for little."
+)
+
 
 def privacy(run: RunDir, world: World) -> Json | None:
     """Return the epsilon of every hospital, generator and regime, the largest over seeds.
@@ -48,7 +55,8 @@ def privacy(run: RunDir, world: World) -> Json | None:
             f"Promised: epsilon at most {number(promise['epsilon'])} at delta "
             f"{promise['delta']:g} for all that a hospital sends in one training, agreeing on the "
             "encoder included; neighbours differ by one "
-            f"{promise['unit']} who is there or not. {_HOW[promise['dp']]}"
+            f"{promise['unit']} {_THERE[promise['unit']]}. {_HOW[promise['dp']]}"
+            f"{_FEW if promise['unit'] == 'hospital' else ''}"
         ),
         "rows": [
             {

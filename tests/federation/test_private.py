@@ -10,16 +10,19 @@ import numpy as np
 import pytest
 from flwr.app import ArrayRecord, Message
 
+from fedbench.accounting import Accountant, Charge
 from fedbench.baselines.copula import Copula
 from fedbench.data import Cohort
 from fedbench.encoding import summarize
 from fedbench.errors import SpecError, Unsupported
 from fedbench.federation.door import arrays_of
 from fedbench.federation.inprocess import train
+from fedbench.federation.sites import Dealt
 from fedbench.federation.strategies.fedavg import FedAvg
 from fedbench.federation.study import Choice, Study
 from fedbench.generator import Local, Phase, Site
 from fedbench.kinds import GENERATORS
+from fedbench.privacy import Hospital, Whole
 from fedbench.seeds import Rng
 from fedbench.strategy import Message as Arrays
 from fedbench.strategy import Update
@@ -88,12 +91,135 @@ def test_other_strategies_work_on_what_was_noised(
     assert all(np.isfinite(array).all() for array in trained.state.values())
 
 
-def test_exact_gradients_beside_the_noised_ones_are_refused(
+@pytest.mark.parametrize(
+    ("privacy", "changed", "problem"),
+    [
+        ({}, {"strategy": Choice("scaffold")}, "Scaffold sends exact gradients of a hospital"),
+        (
+            {"noise": "distributed"},
+            {"strategy": Choice("daw")},
+            "DistributionAware looks at",
+        ),
+        ({"noise": "distributed"}, {"strategy": Choice("median")}, "Median looks at"),
+        ({"noise": "distributed"}, {"participation": 0.5}, "must all take part in every round"),
+    ],
+)
+def test_strategies_that_cannot_keep_a_promise_are_refused_before_anything_is_said(
+    privacy: dict[str, Any],
+    changed: dict[str, Any],
+    problem: str,
+    study: Study,
+    sites: Mapping[str, Cohort],
+) -> None:
+    said: list[Message] = []
+    with pytest.raises(SpecError, match=problem):
+        train(replace(private(study, **privacy), **changed), sites, said.append)
+    assert not any("facts" in message.content for message in said)
+
+
+def test_noise_that_sites_add_together_is_in_the_sum_alone(
     study: Study, sites: Mapping[str, Cohort]
 ) -> None:
-    study = replace(study, generator=Choice("tvae", SHORT), strategy=Choice("scaffold"))
-    with pytest.raises(Unsupported, match="exact gradients of a site"):
-        train(private(study), sites)
+    each, together = private(study, delta=DELTA), private(study, delta=DELTA, noise="distributed")
+    told = {noise: heard(one, sites) for noise, one in (("each", each), ("together", together))}
+    alone, shared = (told[name][0][1]["noise"] for name in ("each", "together"))
+    assert shared == pytest.approx(alone / 3**0.5)
+    exact = summarize(Cohort.union([sites[site] for site in study.sites]))
+    sums = [sums for sums, _ in told["together"][:3]]
+    noise = np.concatenate([(sum(s[n] for s in sums) - exact[n]).ravel() for n in exact])
+    assert noise.std() == pytest.approx(alone, rel=6 / (2 * len(noise)) ** 0.5)
+    for accountant in train(together, sites).accountants.values():
+        assert 3.999 < accountant.spent(DELTA).epsilon <= 4.0
+    with pytest.raises(Unsupported, match="gradients are used at each"):
+        train(replace(together, generator=Choice("tvae", SHORT)), sites)
+
+
+# --- Whole hospitals --------------------------------------------------------------------------
+
+
+def hidden(study: Study, epsilon: float = 4.0, **settings: Any) -> Study:
+    return replace(study, privacy=Choice("hospital", {"epsilon": epsilon, **settings}))
+
+
+@pytest.mark.parametrize("generator", ["independent", "copula", "tree", "tvae"])
+def test_hospitals_are_hidden_as_a_whole(
+    generator: str, study: Study, sites: Mapping[str, Cohort]
+) -> None:
+    settings = SHORT if generator == "tvae" else {}
+    study = hidden(replace(study, generator=Choice(generator, settings)))
+    trained = train(study, sites)
+    assert set(trained.history["weight"]) == {1000.0}, "no hospital is known by its size"
+    assert set(trained.history["steps"]) <= {0, 1}
+    for accountant in trained.accountants.values():
+        assert 3.99 < accountant.spent(1e-3).epsilon <= 4.0
+    model = GENERATORS.build(generator, settings)
+    assert len(model.sample(trained.state, trained.encoder, 50, np.random.default_rng(0))) == 50
+
+
+def test_no_hospital_moves_the_counts_further_than_the_bound(
+    study: Study,
+    sites: Mapping[str, Cohort],
+    everyone: Cohort,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whoever sits at a hospital: some, everybody, or one patient alone."""
+    monkeypatch.setattr(Dealt, "normals", lambda *_: np.zeros)
+    study = hidden(study)
+    others = [sites["south"], everyone, everyone.take(everyone.patients[:1])]
+    told = [heard(study, {**sites, "south": south}) for south in others]
+    bound = 1000 * (len(everyone.schema.features) + 1) ** 0.5
+    lengths = [
+        sum(float((array**2).sum()) for array in sums.values()) ** 0.5
+        for said in told
+        for sums, _ in said[:3]
+    ]
+    assert max(lengths) <= bound
+    assert max(lengths) > 0.8 * bound, "the bound is much too wide"
+
+
+def test_a_hospital_moves_parameters_no_further_than_the_bound() -> None:
+    before = {"a": np.zeros(3, np.float32), "b": np.ones((2, 2))}
+    for there in (0.001, 5.0, np.nan, np.inf):
+        budget = Whole(
+            promise=Hospital(epsilon=1, clip=2.0),
+            accountant=Accountant(),
+            run="",
+            what="train 0",
+            plan=(Charge("", "train", 1.0),),
+            normals=np.zeros,
+            part=0.5,
+        )
+        after = budget.moved({"a": before["a"] + there, "b": before["b"] + there}, before)
+        assert budget.covers(after)
+        assert after["a"].dtype == np.float32
+        moved = sum(float(((after[name] - before[name]) ** 2).sum()) for name in before) ** 0.5
+        expected = min(there * 7**0.5, 2.0) if np.isfinite(there) else 0.0
+        assert moved == pytest.approx(expected, rel=1e-5)
+        noised = replace(budget, accountant=Accountant(), normals=np.ones).moved(before, before)
+        np.testing.assert_allclose(noised["a"], 1.0 * 2.0 * 0.5)
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"delta": 0.01}, None),
+        ({"noise": "site"}, "'noise' is not known"),
+        ({"size": 0}, "'size' is 0; expected at least 1"),
+    ],
+)
+def test_what_is_promised_to_hospitals_is_checked(
+    settings: dict[str, Any], problem: str | None, study: Study, sites: Mapping[str, Cohort]
+) -> None:
+    if problem is None:
+        assert train(hidden(study, **settings), sites).accountants
+        return
+    with pytest.raises(SpecError, match=problem):
+        train(hidden(study, **settings), sites)
+
+
+def test_a_hospital_alone_is_not_hidden(study: Study, everyone: Cohort) -> None:
+    with pytest.raises(Unsupported, match="hidden among others, and here is only one"):
+        train(hidden(replace(study, sites=("all",))), {"all": everyone})
 
 
 @pytest.mark.parametrize("generator", ["independent", "copula", "tree"])
@@ -234,7 +360,7 @@ def test_a_delta_that_means_little_is_refused(study: Study, sites: Mapping[str, 
 @pytest.mark.parametrize(
     ("name", "settings", "problem"),
     [
-        ("dp-sgd", {}, "'dp-sgd' is not known; expected one of 'none', 'patient'"),
+        ("dp-sgd", {}, "'dp-sgd' is not known; expected one of 'none', 'patient', 'hospital'"),
         ("patient", {"epsilon": -1}, "'epsilon' is -1; expected more than 0"),
         ("patient", {"epsilon": 1, "clipp": 1}, "'clipp' is not known. Did you mean 'clip'"),
         ("patient", {"epsilon": 1, "clip": 0}, "'clip' is 0; expected more than 0"),

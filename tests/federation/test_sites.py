@@ -272,6 +272,20 @@ def test_a_limit_that_is_none_is_named(
         conducted(private, nodes, everyone)
 
 
+@pytest.mark.parametrize(
+    "choice",
+    [
+        Choice("patient", {"epsilon": 1.0, "noise": "distributed"}),
+        Choice("hospital", {"epsilon": 1.0}),
+    ],
+)
+def test_noise_that_only_a_sum_has_is_refused_where_the_server_sees_more(
+    choice: Choice, private: Study, nodes: dict[int, Context], everyone: Cohort
+) -> None:
+    with pytest.raises(FedbenchError, match="the server sees what every single site sends"):
+        conducted(replace(private, privacy=choice), nodes, everyone)
+
+
 def test_a_server_that_asks_twice_is_refused(
     private: Study, nodes: dict[int, Context], everyone: Cohort
 ) -> None:

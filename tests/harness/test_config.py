@@ -266,6 +266,11 @@ def test_none_is_left_out() -> None:
         ),
         (
             "rounds = 2",
+            'strategy = "scaffold"\nprivacy = { name = "patient", epsilon = 1 }',
+            "The scenario 'mixed': Scaffold sends exact gradients of a hospital, which",
+        ),
+        (
+            "rounds = 2",
             'privacy = "patient"',
             "The scenario 'mixed': privacy: 'epsilon' is missing.",
         ),
