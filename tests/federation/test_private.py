@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 from flwr.app import ArrayRecord, Message
+from numpy.typing import NDArray
 
 from fedbench.accounting import Accountant, Charge
 from fedbench.baselines.copula import Copula
@@ -178,7 +179,7 @@ def test_no_hospital_moves_the_counts_further_than_the_bound(
 
 
 def test_a_hospital_moves_parameters_no_further_than_the_bound() -> None:
-    before = {"a": np.zeros(3, np.float32), "b": np.ones((2, 2))}
+    before: dict[str, NDArray[Any]] = {"a": np.zeros(3, np.float32), "b": np.ones((2, 2))}
     for there in (0.001, 5.0, np.nan, np.inf):
         budget = Whole(
             promise=Hospital(epsilon=1, clip=2.0),
