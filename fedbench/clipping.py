@@ -92,7 +92,10 @@ class Clipped:
         over = (None, *[0] * len(patients))
         found = torch.func.vmap(gradient, in_dims=over, randomness="different")(weights, *patients)
         # A gradient that is no number has no length that could be cut.
-        return [found[name].contiguous().nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0) for name in weights]
+        return [
+            found[name].contiguous().nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0)
+            for name in weights
+        ]
 
 
 class _Losses(nn.Module):
