@@ -147,8 +147,8 @@ class Statistic(Generator):
 def shortened(features: Message, bound: float) -> Message:
     """Scale every patient whose L2 norm over all features is above ``bound`` down to it.
 
-    >>> shortened({"x": np.array([[3.0, 4.0], [0.3, 0.4]])}, 1.0)["x"].tolist()
-    [[0.6, 0.8], [0.3, 0.4]]
+    >>> shortened({"x": np.array([[3.0, 4.0], [0.3, 0.4]])}, 2.5)["x"].tolist()
+    [[1.5, 2.0], [0.3, 0.4]]
     """
     flat = [
         np.reshape(values, (len(values), -1)).astype(np.float64) for values in features.values()
