@@ -20,7 +20,7 @@ class Unpacked(FromFolder):
         folder: its name in the data folder, or an absolute path.
     """
 
-    home: ClassVar[str] = "https://pypi.org/project/SurvSet/0.2.11/"
+    home: ClassVar[str] = "https://github.com/ErikinBC/SurvSet"
     made: ClassVar[str] = (
         "tools/unpack_survset.py in the repository of fedbench writes them from SurvSet 0.2.11."
     )
