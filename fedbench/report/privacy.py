@@ -12,13 +12,10 @@ __all__ = ["privacy"]
 
 Json = dict[str, Any]
 
-_HOW = {
-    "simulated": (
-        "The noise came from the suite's seed, so that the run can be repeated: this measures what "
-        "privacy costs, and protects nobody."
-    ),
-    "secret": "The noise came from the hospitals' own operating systems.",
-}
+_HOW = (
+    "The noise came from the suite's seed, so that the run can be repeated: this measures what "
+    "privacy costs, and protects nobody."
+)
 
 _THERE = {"patient": "who is there or not", "hospital": "that says something or nothing"}
 
@@ -55,7 +52,7 @@ def privacy(run: RunDir, world: World) -> Json | None:
             f"Promised: epsilon at most {number(promise['epsilon'])} at delta "
             f"{promise['delta']:g} for all that a hospital sends in one training, agreeing on the "
             "encoder included; neighbours differ by one "
-            f"{promise['unit']} {_THERE[promise['unit']]}. {_HOW[promise['dp']]}"
+            f"{promise['unit']} {_THERE[promise['unit']]}. {_HOW}"
             f"{_FEW if promise['unit'] == 'hospital' else ''}"
         ),
         "rows": [
