@@ -38,8 +38,8 @@ class Surprise(Attack):
 
     Each column is predicted from all others, by trees grown on the release and by trees grown on
     the attacker's own patients; the score is the sum of the log ratios of what both thought of the
-    true values. After the profile of prediction errors of MIA-EPT, where reference patients take the
-    place of shadow models.
+    true values. After MIA-EPT's profile of prediction errors, with reference patients in the place
+    of shadow models.
 
     Attributes:
         trees: how many per column.
