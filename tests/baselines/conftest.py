@@ -173,3 +173,16 @@ def _correlations(someone: Cohort) -> np.ndarray:
             columns[f"{feature.name} missing"] = values.isna().astype(float)
     with np.errstate(all="ignore"):
         return pd.DataFrame(columns).corr().to_numpy()
+
+
+@pytest.fixture(scope="session")
+def odd_columns() -> Callable[[Cohort], None]:
+    """Assert that empty and constant columns, and a level nobody has, are written as they are."""
+
+    def check(written: Cohort) -> None:
+        table = written.table
+        assert table["empty"].isna().all()
+        assert (table["constant"] == "yes").all()
+        assert not (table["ward"] == "never").any()
+
+    return check
