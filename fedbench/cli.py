@@ -451,6 +451,7 @@ def report(
     found = RunDir.open(run)
     if not found.given:
         suite_of_run(found)
+    found.answers()
     found.check()
     typer.echo(write(found))
 

@@ -10,6 +10,7 @@ import pandas as pd
 
 from fedbench.metric import Anchors
 from fedbench.results import (
+    ASKED,
     ROW,
     CellDir,
     RunDir,
@@ -33,7 +34,9 @@ def collect(run: RunDir, cells: Sequence[CellDir], score_ids: Mapping[str, Seque
     with fewer metrics does not show old ones.
     """
     timings = [{"cell": cell.path.name, **read_json(cell.path / "timings.json")} for cell in cells]
-    write_parquet(run.path / "results.parquet", table_of(rows_of(cells, score_ids)))
+    rows = table_of(rows_of(cells, score_ids))
+    rows.attrs[ASKED] = run.asked
+    write_parquet(run.path / "results.parquet", rows)
     write_parquet(run.path / "timings.parquet", pd.DataFrame(timings))
 
 

@@ -50,6 +50,9 @@ SETS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
 }
 """Named sets of metrics and attacks."""
 
+UNSAID: Mapping[str, Sequence[str]] = {"metrics": ["standard"], "attacks": ["fast"]}
+"""What a suite asks that says nothing about it; an empty list asks nothing."""
+
 LABELLED = ("datasets", "generator labels")
 
 FORBID: Mapping[str, Any] = {"extra": "forbid"}
@@ -295,7 +298,8 @@ def suite_of(tables: Mapping[str, Any], where: str) -> Suite:
     if lost := sorted(set(head) & set(NAMED)):
         raise SpecError(f"{where}: write {lost[0]!r} as [[{lost[0]}]], outside of [suite].")
     for kind in SETS:
-        head[kind] = [asdict(choice) for choice in _choices(head.get(kind, []), kind, where)]
+        asked = head.get(kind, UNSAID[kind])
+        head[kind] = [asdict(choice) for choice in _choices(asked, kind, where)]
     values = {
         **head,
         "datasets": [_plugin(t, DatasetChoice, where) for t in tables.get("datasets", [])],

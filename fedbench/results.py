@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 __all__ = [
+    "ASKED",
     "ROW",
     "CellDir",
     "RunDir",
@@ -58,6 +59,9 @@ REWRITTEN = ("timings", "guesses-")
 
 GIVEN = ("audit", "evaluate")
 """Commands that are given the records; each writes down what it was asked in ``NAME.toml``."""
+
+ASKED = "asked"
+"""Where a table of results says which suite it answers."""
 
 LONGEST = 150
 """Letters of a name that become part of a path."""
@@ -333,6 +337,27 @@ class RunDir:
         """
         for cell in self.cells():
             cell.check()
+
+    @property
+    def asked(self) -> str:
+        """The digest of ``suite.toml`` as it is now; empty where no suite was run."""
+        file = self.path / "suite.toml"
+        return _hash(file) if file.is_file() else ""
+
+    def answers(self) -> pd.DataFrame:
+        """Return every row of a run whose ``suite.toml`` is still the one that they answer.
+
+        Raises:
+            RunError: the run is unfinished, its results are damaged, or its suite was changed.
+        """
+        rows = self.results()
+        if rows.attrs.get(ASKED, "") != self.asked:
+            raise RunError(
+                f"{self.path / 'suite.toml'} was changed after the results were written: they "
+                "answer another suite. Put it back, or bring the run up to it with "
+                f"`fedbench run --resume {self.path}`."
+            )
+        return rows
 
     def results(self) -> pd.DataFrame:
         """Return every row.

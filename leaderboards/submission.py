@@ -48,7 +48,7 @@ def submit(run: RunDir, board: Board, out: Path, store: DataStore) -> None:
             "nothing to rank."
         )
     suite = suite_of_run(run)
-    rows = run.results()
+    rows = run.answers()
     run.check()
     _check_version(run)
     _check_licences(suite)

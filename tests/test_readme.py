@@ -11,6 +11,9 @@ import pytest
 
 from fedbench.config import read_suite
 from fedbench.kinds import METRICS
+from fedbench.leaderboards.board import read_board
+from fedbench.leaderboards.entries import entries
+from fedbench.leaderboards.ranking import tables
 from fedbench.testing import check_metric
 
 README = Path(__file__).parents[1] / "README.md"
@@ -55,3 +58,27 @@ def test_the_suite_in_the_readme_is_one(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text(text)
     suite = read_suite(str(tmp_path / "mine.toml"))
     assert [choice.label for choice in suite.generators] == ["copula", "tvae-small"]
+
+
+def test_what_the_readme_says_generators_reach_is_what_the_board_says(tmp_path: Path) -> None:
+    board = read_board("hospitals")
+    reached = {
+        (table.dataset, line.label, line.regime, head.title): cell.value
+        for table in tables(board, entries(board, tmp_path))
+        for line in table.lines
+        for head, cell in zip(table.heads, line.cells, strict=True)
+    }
+    head, dataset, compared = "| patients | generator |", "", 0
+    (shown,) = (part for part in README.read_text().split("\n\n") if part.startswith(head))
+    for row in shown.splitlines()[2:]:
+        first, label, regime, *told, sent = (cell.strip() for cell in row.split("|")[1:-1])
+        dataset = first or dataset
+        who = (label, regime) if regime else ("copy", "control")
+        for title, number in zip(("fidelity", "utility", "membership"), told, strict=True):
+            assert float(number) == pytest.approx(reached[dataset, *who, title], abs=6e-4)
+            compared += 1
+        if sent not in ("", "0"):
+            amount, unit = sent.split()
+            each = (reached[dataset, *who, "bytes"] or 0) / 4
+            assert float(amount) * {"kB": 1e3, "MB": 1e6}[unit] == pytest.approx(each, rel=0.04)
+    assert compared == 42

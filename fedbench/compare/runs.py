@@ -95,7 +95,7 @@ class Run:
         """
         run = RunDir.open(path)
         suite = suite_of_run(run)
-        stored = run.results()
+        stored = run.answers()
         run.check()
         asked = {
             str(train): sorted({str(score) for score in scores} - {""})

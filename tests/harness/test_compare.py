@@ -37,7 +37,7 @@ from fedbench.data import DataStore
 from fedbench.errors import RunError, SpecError
 from fedbench.federation.study import Choice
 from fedbench.report import comparison
-from fedbench.results import write_parquet
+from fedbench.results import ASKED, RunDir, write_parquet
 from fedbench.runner import run
 from fedbench.workers import Task
 
@@ -375,9 +375,16 @@ def with_a_changed_cell(run: Path) -> None:
     file.write_bytes(file.read_bytes() + b" ")
 
 
-def of_another_suite(run: Path) -> None:
+def with_an_edited_suite(run: Path) -> None:
     text = (run / "suite.toml").read_text()
     (run / "suite.toml").write_text(text.replace("records = 150", "records = 151"))
+
+
+def of_another_suite(run: Path) -> None:
+    with_an_edited_suite(run)
+    rows = pd.read_parquet(run / "results.parquet")
+    rows.attrs[ASKED] = RunDir(run).asked
+    write_parquet(run / "results.parquet", rows)
 
 
 def on_other_records(run: Path) -> None:
@@ -397,6 +404,7 @@ def no_run(run: Path) -> None:
         (with_another_value, "is not what its cells say"),
         (of_another_version, "does not have the columns of a row"),
         (with_a_changed_cell, "was changed since it was written"),
+        (with_an_edited_suite, "was changed after the results were written"),
         (of_another_suite, "other suite: suite.records is 150 in BASE and 151 in HEAD"),
         (on_other_records, "other data fingerprint: opt is"),
         (no_run, "is not a run directory"),

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from fedbench.config import (
     REGIMES,
+    SETS,
     DatasetChoice,
     GeneratorChoice,
     Overrides,
@@ -105,6 +106,19 @@ def test_a_suite_means_what_its_file_says(small: str) -> None:
     )
     assert [metric.name for metric in suite.metrics].count("marginals") == 1
     assert (suite.seeds, suite.regimes) == ((0, 1, 2), REGIMES)
+
+
+def test_a_suite_that_does_not_say_what_it_asks_asks_the_usual(tmp_path: Path) -> None:
+    quiet = read_suite(
+        written(tmp_path, SMALL.replace('metrics = ["standard", "marginals"]\n', ""))
+    )
+    assert [metric.name for metric in quiet.metrics] == [*SETS["metrics"]["standard"]]
+    assert [attack.name for attack in quiet.attacks] == [*SETS["attacks"]["fast"]]
+    nothing = read_suite(
+        written(tmp_path, quiet.to_toml()), Overrides(settings=("suite.attacks=[]",))
+    )
+    assert not nothing.attacks
+    assert read_suite(written(tmp_path, nothing.to_toml())) == nothing
 
 
 def test_a_dataset_that_names_no_scenario_is_run_in_all(small: str) -> None:

@@ -93,6 +93,16 @@ def test_damage_is_told_in_one_line(
         assert problem in said
 
 
+def test_a_suite_edited_after_its_results_is_told_of_until_the_run_is_brought_up_to_it(
+    damaged: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    edited("seeds = [0]", "seeds = [0, 1]")(damaged / "suite.toml")
+    assert cli.main(["report", str(damaged)]) == 2
+    assert "answer another suite. Put it back, or bring the run up to it" in capfd.readouterr().err
+    assert cli.main(["run", "--resume", str(damaged), "-j", "1"]) == 0
+    assert {*RunDir.open(damaged).answers()["seed"]} == {0, 1}
+
+
 def test_damaged_results_are_written_again(
     whole: Path, damaged: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

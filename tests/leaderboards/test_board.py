@@ -22,7 +22,9 @@ def test_every_board_that_comes_along_is_one_and_its_references_fit(
 ) -> None:
     board = read_board(name)
     assert board.name == name
-    for entry in entries(board, tmp_path):
+    found = entries(board, tmp_path)
+    assert found
+    for entry in found:
         assert {*entry.rows["dataset"]} == {choice.name for choice in board.suite.datasets}
 
 
