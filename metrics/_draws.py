@@ -13,9 +13,11 @@ from fedbench.stats import percentile, recentre
 __all__ = [
     "Floats",
     "Singles",
+    "averaged",
     "draws",
     "lacking",
     "measured",
+    "mended",
     "pair_shares",
     "shares",
     "single_draws",
@@ -82,6 +84,23 @@ def unfolded(gaps: Floats) -> Floats:
     for one difference of two standard errors). Unfolded it covers, generously close to 0.
     """
     return gaps * np.where(gaps[0] < 0, -1.0, 1.0)
+
+
+def averaged(gaps: Floats) -> Floats:
+    """Return the mean of absolute differences ``(1 + B, k)``, with replicates that are unfolded.
+
+    Where differences move together, opposite signs were chance and would hide how far they can
+    move: replicates are then those of the mean difference.
+    """
+    rows, signed = unfolded(gaps).mean(axis=1), gaps.mean(axis=1)
+    if signed.std() > rows.std():
+        rows = rows[0] + signed - signed[0]
+    return np.asarray(rows)
+
+
+def mended(rows: Floats) -> Floats:
+    """Return numbers ``(k, 1 + B)`` that are as they were wherever a draw defines none."""
+    return np.where(np.isfinite(rows), rows, rows[:, :1])
 
 
 def measured(  # noqa: PLR0913  (a number and all that goes with it)

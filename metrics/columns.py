@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fedbench.data import Feature
 from fedbench.metric import Anchors, Evidence, Family, Key, Measure, Metric, Refusal
-from fedbench.metrics._draws import Floats, lacking, measured
+from fedbench.metrics._draws import Floats, lacking, measured, mended
 from fedbench.metrics._ruler import Ruler, level_shares
 from fedbench.metrics._values import Values, distances, outside
 from fedbench.seeds import Rng
@@ -146,8 +146,7 @@ def _bits(p: Floats, middle: Floats) -> Floats:
 
 def _mean(by_name: Mapping[str, Floats]) -> Floats:
     """Average over columns; where nobody with a value was drawn, a column is as it was."""
-    rows = np.stack(list(by_name.values()))
-    return np.asarray(np.where(np.isfinite(rows), rows, rows[:, :1]).mean(axis=0))
+    return np.asarray(mended(np.stack(list(by_name.values()))).mean(axis=0))
 
 
 def _measured(rows: Floats, n: int, part: str, column: str = "") -> Measure:

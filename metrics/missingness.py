@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from fedbench.metric import Anchors, Evidence, Family, Measure, Metric, Refusal, View
-from fedbench.metrics._draws import Floats, lacking, measured, pair_shares, shares, unfolded
+from fedbench.metrics._draws import Floats, averaged, lacking, measured, pair_shares, shares
 from fedbench.metrics._encoded import gaps, records
 from fedbench.seeds import Rng
 
@@ -68,9 +68,4 @@ def _compared(real: Floats, fake: Floats, n: int, part: str) -> Measure | Refusa
         columns = "column" if part == "rates" else "two columns"
         reason = f"no {columns} with a gap in the training records"
         return Refusal(reason=reason, status="not applicable", part=part)
-    gaps = real - fake
-    rows, signed = unfolded(gaps).mean(axis=1), gaps.mean(axis=1)
-    if signed.std() > rows.std():
-        # Columns move together; opposite signs were chance and would hide how far they can move.
-        rows = rows[0] + signed - signed[0]
-    return measured(rows, n, part=part)
+    return measured(averaged(real - fake), n, part=part)

@@ -13,7 +13,7 @@ from annotated_types import Ge, Le
 from numpy.typing import NDArray
 
 from fedbench.metric import Anchors, Evidence, Family, Measure, Metric, Refusal, View
-from fedbench.metrics._draws import Floats, draws, lacking, measured
+from fedbench.metrics._draws import Floats, draws, lacking, measured, mended
 from fedbench.metrics._values import Values, distances
 from fedbench.seeds import Rng
 
@@ -266,5 +266,4 @@ def _mean(found: Sequence[Floats], rows: int) -> Floats:
     """Average over columns or pairs; where it is not defined in a draw, one is as it was."""
     if not found:
         return np.full(rows, np.nan)
-    table = np.stack(list(found))
-    return np.asarray(np.where(np.isfinite(table), table, table[:, :1]).mean(axis=0))
+    return np.asarray(mended(np.stack(list(found))).mean(axis=0))
