@@ -67,6 +67,7 @@ AS_WRITTEN = Overrides()
 FEWEST_RECORDS = 10
 FEWEST_REPLICATES, MOST_REPLICATES = 10, 100_000
 MOST_ROUNDS = 1_000_000
+MOST_RECORDS = 1_000_000_000
 MOST_THREADS = 1_024
 LARGEST = 2**63 - 1
 """The largest number that a column of results can hold."""
@@ -143,6 +144,8 @@ class GeneratorChoice:
     label: str = ""
 
     def __post_init__(self) -> None:
+        if ":" in self.name and not all(self.name.partition(":")[::2]):
+            raise SpecError(f"The generator {self.name!r} is no module:Class.")
         if not self.label:
             object.__setattr__(self, "label", word(self.name) or self.name)
         _path_part("generator label", self.label)
@@ -178,7 +181,7 @@ class Suite:
             if not getattr(self, kind):
                 raise SpecError(f"The suite {self.name!r} names no {kind}.")
         self._distinct()
-        _within("records", self.records, FEWEST_RECORDS, LARGEST)
+        _within("records", self.records, FEWEST_RECORDS, MOST_RECORDS)
         _within("threads", self.threads, 1, MOST_THREADS)
         _within("replicates", self.replicates, FEWEST_REPLICATES, MOST_REPLICATES)
         for seed in self.seeds:

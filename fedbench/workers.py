@@ -64,6 +64,7 @@ def heeding_ctrl_c() -> Iterator[Callable[[], None]]:
     """Yield what raises a Ctrl-C again, if there was one and its exception got lost.
 
     Which it does when it is raised in a callback that may not raise, as imports have them.
+    A SIGTERM, as schedulers send it, is one too.
     """
     asked = threading.Event()
 
@@ -78,11 +79,12 @@ def heeding_ctrl_c() -> Iterator[Callable[[], None]]:
     if threading.current_thread() is not threading.main_thread():
         yield heed  # signals are another thread's business
         return
-    before = signal.signal(signal.SIGINT, hear)
+    before = {number: signal.signal(number, hear) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield heed
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def work(
@@ -198,8 +200,8 @@ class _Worker:
         if not self.ready:
             raise RunError(
                 f"A worker process could not be started: it ended with return code {code}. Where "
-                f"memory is short, go on with `fedbench run --resume {task.run.path} -j 1`; a "
-                "script that calls fedbench needs `if __name__ == '__main__':` around the call."
+                "memory is short, give -j 1 (and --resume a run); a script that calls fedbench "
+                "needs `if __name__ == '__main__':` around the call."
             )
         note = f"the process died with return code {code}"
         if task.do is not None:  # its cells are done, and stay so

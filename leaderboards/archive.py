@@ -39,7 +39,8 @@ MOST_FIELDS = 50_000_000
 def members(path: Path) -> dict[str, bytes]:
     """Return the files of a zip file; nothing is read before all of their names and sizes fit."""
     if not path.is_file():
-        raise RunError("there is no such file.")
+        found = "it is a folder; give the .zip file" if path.is_dir() else "there is no such file"
+        raise RunError(f"{found}.")
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()

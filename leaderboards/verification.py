@@ -142,14 +142,15 @@ class _Replay:
         """Do what is left to do, which is all but training."""
         todo = jobs_of(self.suite)
         observe(Event("plan", total=len(todo), note="a folder that is removed afterwards"))
-        if jobs > 1:
-            task = Task(self.suite, self.run, self.store)
-            with heeding_ctrl_c() as heed:
+        with heeding_ctrl_c() as heed:
+            if jobs > 1:
+                task = Task(self.suite, self.run, self.store)
                 work(todo, min(jobs, len(todo)), task, observe, heed)
-            return
-        for job in todo:
-            status = perform(job, self.suite, self.run, self.store, lambda _: None)
-            observe(Event("end", job.label, status=status))
+                return
+            for job in todo:
+                heed()
+                status = perform(job, self.suite, self.run, self.store, lambda _: None)
+                observe(Event("end", job.label, status=status))
 
     def unfit(self) -> Iterator[str]:
         """Name every cell whose records could not be scored, or are too few or too many."""

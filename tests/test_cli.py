@@ -545,7 +545,16 @@ def test_a_run_ends_with_its_table_and_its_report(fedbench: Command) -> None:
 
 
 @pytest.mark.slow
-def test_an_interrupted_run_says_how_to_go_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "interrupt",
+    [
+        pytest.param(lambda pid: os.killpg(pid, signal.SIGINT), id="a terminal"),
+        pytest.param(lambda pid: os.kill(pid, signal.SIGTERM), id="a scheduler"),
+    ],
+)
+def test_an_interrupted_run_says_how_to_go_on(
+    tmp_path: Path, interrupt: Callable[[int], None]
+) -> None:
     command = [sys.executable, "-m", "fedbench", *NARROW]
     with subprocess.Popen(
         command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True
@@ -553,7 +562,7 @@ def test_an_interrupted_run_says_how_to_go_on(tmp_path: Path) -> None:
         assert process.stderr is not None
         line = process.stderr.readline()
         assert "jobs, written to" in line
-        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+        interrupt(process.pid)
         said = process.stderr.read()
     assert process.returncode == 130
     run = line.split()[-1]

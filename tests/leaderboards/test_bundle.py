@@ -162,7 +162,7 @@ def test_what_is_no_zip_file_of_ours_is_refused(content: bytes, tmp_path: Path) 
     (tmp_path / "x.zip").write_bytes(content)
     with pytest.raises(RunError, match="is refused"):
         Bundle.open(tmp_path / "x.zip")
-    with pytest.raises(RunError, match="there is no such file"):
+    with pytest.raises(RunError, match=r"it is a folder; give the \.zip file"):
         Bundle.open(tmp_path)
 
 
