@@ -213,7 +213,7 @@ class Mimic(FromFolder):
             vocabularies={
                 system: Vocabulary(
                     codes={**categories(system), OTHER: "any other"}, shown=shown,
-                    sensitive=self.sensitive,
+                    sensitive=self.sensitive & {*categories(system)},
                 )
                 for system, shown in self.shown.items()
             },

@@ -132,6 +132,9 @@ def test_every_fact_is_where_it_belongs(made_up: Cohort) -> None:
         found = rows[name].astype(object)
         assert found.where(found.notna(), "").tolist() == values, name
     assert set(expected) | {"patient"} == set(made_up.static)
+    for vocabulary in made_up.schema.vocabularies.values():
+        assert vocabulary.sensitive
+        assert vocabulary.sensitive < {*vocabulary.codes}
     assert not made_up.schema.visits
 
 
