@@ -45,7 +45,7 @@ STANDARD = (
     "communication",
 )
 SETS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
-    "metrics": {"standard": STANDARD, "full": (*STANDARD, "columns", "quality", "visits")},
+    "metrics": {"standard": STANDARD, "full": (*STANDARD, "columns", "quality", "visits", "codes")},
     "attacks": {"fast": ("dcr", "attribute")},
 }
 """Named sets of metrics and attacks."""

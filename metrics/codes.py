@@ -1,0 +1,204 @@
+"""Are diagnoses recorded as often, and together, as in real records?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Annotated, ClassVar
+
+import numpy as np
+import pandas as pd
+from annotated_types import Ge
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+
+from fedbench.coding import chapters
+from fedbench.data import Schema
+from fedbench.errors import SpecError
+from fedbench.metric import Anchors, Evidence, Family, Key, Measure, Metric, Refusal, View
+from fedbench.metrics._draws import Floats, lacking, measured
+from fedbench.metrics._events import Events, counted, gap, thinned
+from fedbench.metrics._mentions import Mentions, agreement, prevalence
+from fedbench.seeds import Rng
+from fedbench.stats import clopper_pearson, percentile
+
+__all__ = ["Codes"]
+
+Ints = NDArray[np.int64]
+Found = Iterator[tuple[str, str, Floats]]
+"""Part, level and the rows ``(1 + B,)``."""
+
+DECILES = 10
+SQUARES = ("prevalence", "together", "next")
+"""Coefficients of determination, which can lie below 0 without limit."""
+REASONS = {
+    "prevalence": "all codes are as frequent as each other among the real test patients",
+    "rank": "all codes are as frequent as each other on one of the sides",
+    "together": "no real test patient has two codes on one day, or all pairs are as frequent",
+    "next": "no real test patient has codes on two days, or all pairs are as frequent",
+    "recall": "no training patient has a code",
+    "per_visit": "nobody has a code on one of the sides",
+    "per_patient": "nobody has a code on one of the sides",
+    "chapters": "nobody has a code on one of the sides",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Codes(Metric):
+    """How alike codes are in real and synthetic patients: how often, together, and in a row.
+
+    Coefficients of determination (1 is best, 0 no better than their mean) of the shares of
+    patients who have: a code at all (part ``prevalence``), two codes on one day (``together``), a
+    code and another one on the next day with codes (``next``). ``rank``: Spearman's correlation of
+    the first. ``recall``: the share of codes of training patients that any synthetic one has, of
+    all and of each tenth, the first being the rarest; which depends on how many synthetic patients
+    there are. ``per_visit`` and ``per_patient``: 1 minus the Kolmogorov-Smirnov distance of the
+    number of codes on a day with any, and of different codes in a patient. ``chapters``: 1 minus
+    the total variation of codes over the chapters of ICD, every patient with codes counting once.
+
+    Sides of more than ``patients`` are thinned to that many, drawn by ``rng``.
+    Theodorou, Xiao and Sun 2023, https://doi.org/10.1038/s41467-023-41093-0.
+    """
+
+    family: ClassVar[Family] = "fidelity"
+    better: ClassVar = "higher"
+    version: ClassVar[int] = 1
+    anchors: ClassVar[Anchors] = Anchors(floor="independent", ceiling="real")
+
+    patients: Annotated[int, Ge(10)] = 2000
+
+    def measure(self, evidence: Evidence, rng: Rng) -> Sequence[Measure | Refusal]:
+        if not evidence.schema.vocabularies:
+            return [Refusal(reason="the schema has no codes", status="not applicable")]
+        if refusal := lacking(evidence, 2):
+            return [refusal]
+        streams = rng.spawn(2)
+        real, fake = (
+            thinned(view, self.patients, "codes", stream)
+            for view, stream in zip((evidence.test, evidence.synthetic), streams, strict=True)
+        )
+        chapter, answers = _Chapters.of(evidence.schema), []
+        for part, level, rows in _found(real, fake, evidence, chapter):
+            if np.isfinite(rows[0]):
+                least = -np.inf if part in SQUARES else -1.0 if part == "rank" else 0.0
+                n = len(fake if part == "recall" else real)
+                found = measured(rows, n, part=part, key=Key(level=level), least=least)
+                answers.append(_with_limits(found, rows, evidence.train))
+        have = {answer.part for answer in answers}
+        return answers + [_absent(part, chapter) for part in REASONS if part not in have]
+
+
+def _found(real: View, fake: View, evidence: Evidence, chapter: _Chapters | None) -> Found:
+    mine, theirs = (Mentions.single(view) for view in (real, fake))
+    yield "prevalence", "", agreement(mine, theirs)
+    yield "rank", "", _rank(mine, theirs)
+    yield "together", "", agreement(*(Mentions.together(view) for view in (real, fake)))
+    yield "next", "", agreement(*(Mentions.following(view) for view in (real, fake)))
+    yield from _recall(theirs, _known(evidence.train))
+    yield "per_visit", "", 1 - gap(*(_per_visit(view) for view in (real, fake)))
+    yield "per_patient", "", 1 - gap(*(_per_patient(side) for side in (mine, theirs)))
+    if chapter is not None:
+        shares = [chapter.shares(side) for side in (mine, theirs)]
+        yield "chapters", "", 1 - np.abs(shares[0] - shares[1]).sum(axis=1) / 2
+
+
+def _with_limits(found: Measure, rows: Floats, train: View) -> Measure:
+    """Return a measure with limits that cover where its own replicates are lopsided.
+
+    What is left to explain varies in proportion to itself, so that limits are taken on its
+    logarithm as well, and the wider ones count. What nobody has cannot be drawn: to ``recall``,
+    codes are coins of unequal chances, for which Clopper and Pearson's limits are wide enough
+    (Hoeffding 1956, https://doi.org/10.1214/aoms/1177728178).
+    """
+    if found.part in SQUARES and found.value < 1:
+        left = 1 - found.value
+        ends = percentile(0.0, (rows[1:] - np.nanmean(rows[1:])) / left)
+        low, high = 1 - left * np.exp([-ends.low, -ends.high])
+        return replace(found, low=min(found.low, low), high=max(found.high, high))
+    if found.part == "recall":
+        codes = len(_known(train))
+        if found.key.level:
+            codes //= DECILES
+        limits = clopper_pearson(round(found.value * codes), codes)
+        return replace(found, low=min(found.low, limits.low), high=max(found.high, limits.high))
+    return found
+
+
+def _rank(real: Mentions, fake: Mentions) -> Floats:
+    items = np.unique(np.concatenate([real.item, fake.item]))
+    if not len(items):
+        return np.full(1 + len(real.view.weights), np.nan)
+    ranks = [rankdata(prevalence(side, items), axis=1) for side in (real, fake)]
+    x, y = (rank - rank.mean(axis=1, keepdims=True) for rank in ranks)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray((x * y).sum(axis=1) / np.sqrt((x**2).sum(axis=1) * (y**2).sum(axis=1)))
+
+
+def _known(train: View) -> Ints:
+    """Return the codes of training patients, the rarest first."""
+    return train.shared("codes: known", lambda: _by_rarity(Mentions.single(train)))
+
+
+def _by_rarity(found: Mentions) -> Ints:
+    items, count = np.unique(found.item, return_counts=True)
+    return np.asarray(items[np.argsort(count, kind="stable")])
+
+
+def _recall(fake: Mentions, known: Ints) -> Found:
+    if not len(known):
+        return
+    order = np.argsort(known)
+    there = np.empty((1 + len(fake.view.weights), len(known)), dtype=bool)
+    there[:, order] = prevalence(fake, known[order]) > 0
+    yield "recall", "", there.mean(axis=1)
+    if len(known) >= DECILES:
+        for decile, mine in enumerate(np.array_split(np.arange(len(known)), DECILES), start=1):
+            yield "recall", f"decile {decile}", there[:, mine].mean(axis=1)
+
+
+def _per_visit(view: View) -> Events:
+    found = view.cohort.sequences
+    size = np.diff(found.code_starts)
+    return Events(view, found.owner[size > 0], size[size > 0].astype(np.float64))
+
+
+def _per_patient(side: Mentions) -> Events:
+    count = np.bincount(side.owner, minlength=len(side.view)).astype(np.float64)
+    return Events(side.view, np.arange(len(count)), count)
+
+
+@dataclass(frozen=True)
+class _Chapters:
+    """The chapter of every code of a vocabulary, by number; the last is of codes without one."""
+
+    place: Ints
+    width: int
+
+    @classmethod
+    def of(cls, schema: Schema) -> _Chapters | None:
+        """Return the chapters, if any system of the schema has some."""
+        titles: list[str] = []
+        for system, vocabulary in schema.vocabularies.items():
+            found = pd.Series([None] * len(vocabulary.codes), dtype=object)
+            with suppress(SpecError):  # a system without chapters
+                found = chapters(pd.Series(list(vocabulary.codes), dtype="string"), system)
+            titles += [f"{system} {title}" if isinstance(title, str) else "" for title in found]
+        names = sorted(set(titles) - {""})
+        place = {name: j for j, name in enumerate(names)}
+        rows = np.array([place.get(title, len(names)) for title in titles], dtype=np.int64)
+        return cls(rows, len(names) + 1) if names else None
+
+    def shares(self, side: Mentions) -> Floats:
+        """Return how codes are spread over chapters, ``(1 + B, width)``."""
+        each = 1 / np.bincount(side.owner, minlength=len(side.view))[side.owner]
+        found = counted(side.view, side.owner, self.place[side.item], self.width, each)
+        with np.errstate(invalid="ignore"):
+            return np.asarray(found / found.sum(axis=1, keepdims=True))
+
+
+def _absent(part: str, chapter: _Chapters | None) -> Refusal:
+    if part == "chapters" and chapter is None:
+        reason = "no coding system of the schema has chapters of which we know"
+        return Refusal(reason=reason, status="not applicable", part=part)
+    return Refusal(reason=REASONS[part], part=part)
