@@ -45,7 +45,10 @@ STANDARD = (
     "communication",
 )
 SETS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
-    "metrics": {"standard": STANDARD, "full": (*STANDARD, "columns", "quality", "visits", "codes")},
+    "metrics": {
+        "standard": STANDARD,
+        "full": (*STANDARD, "columns", "quality", "visits", "codes", "rules", "effects"),
+    },
     "attacks": {"fast": ("dcr", "attribute")},
 }
 """Named sets of metrics and attacks."""

@@ -21,6 +21,8 @@ from fedbench.task import Problem
 __all__ = [
     "PARTS",
     "Question",
+    "unscorable",
+    "weakness",
     "weighted_brier_skill",
     "weighted_mae_skill",
     "weighted_precision",
@@ -62,7 +64,7 @@ class Question:
     def answers(self, learner: View, evidence: Evidence) -> Sequence[Measure | Refusal]:
         """Learn from ``learner``, once for all targets, and score the target's patients."""
         problem = self._problem(evidence.test)
-        if reason := _unscorable(problem, self.task):
+        if reason := unscorable(problem, self.task):
             return self._refuse(f"{reason} of this target", "refused")
         if not problem.predictors.shape[1]:
             return self._refuse("these records have no such predictors", "not applicable")
@@ -82,7 +84,7 @@ class Question:
         return view.shared(f"task: {self._label}", lambda: self.pose(view.cohort, self.task))
 
     def _scored(self, model: Model, problem: Problem, weights: Weights) -> Iterator[Measure]:
-        scores, weak = model.scores(problem.predictors), _weakness(problem, self.task)
+        scores, weak = model.scores(problem.predictors), weakness(problem, self.task)
         if self.task.kind == "survival":
             rows = {"c_index": weighted_concordance(problem.time, problem.event, scores, weights)}
         elif self.task.kind == "regression":
@@ -182,7 +184,7 @@ def _weights(view: View, problem: Problem) -> Weights:
     return np.asarray(draws(view)[:, rows])
 
 
-def _unscorable(problem: Problem, task: Task) -> str:
+def unscorable(problem: Problem, task: Task) -> str:
     if task.kind == "regression":
         different = len(np.unique(problem.value))
         return f"fewer than two values among {len(problem)} test patients" * (different < 2)
@@ -203,7 +205,7 @@ def _cases(problem: Problem, task: Task) -> int:
     return events if task.kind == "survival" else min(events, others)
 
 
-def _weakness(problem: Problem, task: Task) -> str:
+def weakness(problem: Problem, task: Task) -> str:
     if task.kind == "regression":
         few = len(problem) < FEW_VALUES
         return f"{len(problem)} values; a row of its own needs {FEW_VALUES}" if few else ""

@@ -83,7 +83,8 @@ def prevalence(side: Mentions, items: Ints) -> Floats:
     """Return the share of patients with each of these items, ascending; ``(1 + B, items)``."""
     mine = np.isin(side.item, items)
     place = np.searchsorted(items, side.item[mine])
-    return counted(side.view, side.owner[mine], place, len(items)) / totals(side.view)
+    found = counted(side.view, side.owner[mine], place, len(items))
+    return np.asarray(found / totals(side.view))
 
 
 def agreement(real: Mentions, fake: Mentions) -> Floats:
@@ -103,7 +104,8 @@ def agreement(real: Mentions, fake: Mentions) -> Floats:
         square += (mine**2).sum(axis=1)
     spread = square - total**2 / max(1, len(items))
     varies = spread > 1e-12 * np.maximum(square, 1e-300)
-    return 1 - np.divide(error, spread, out=np.full(len(error), np.nan), where=varies)
+    share = np.divide(error, spread, out=np.full(len(error), np.nan), where=varies)
+    return np.asarray(1 - share)
 
 
 def _step(found: Sequences) -> Ints:
