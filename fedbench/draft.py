@@ -11,12 +11,16 @@ import pandas as pd
 
 from fedbench.data import OTHER, Column, Outcome, Schema, Vocabulary, Window
 from fedbench.errors import DataError
-from fedbench.tabular import Given, as_levels, as_numbers
+from fedbench.looks import Side, kind_of, unfit, with_comma
+from fedbench.tabular import Given, as_levels, as_numbers, names_hospital
 
 __all__ = ["MOST_LEVELS", "Draft", "drafted", "widened"]
 
 MOST_LEVELS = 50
 """Levels that a category may have; text with more is not compared."""
+
+MOST_HOSPITALS = 1_000
+"""The same for a column that by its name is the hospital."""
 
 MOST_CODES = 200
 _FEW_NUMBERS = 10  # distinct numbers that may be the levels of a sensitive category
@@ -25,9 +29,6 @@ _MARGIN = 0.1  # of the range of the data, on both sides
 
 LOOSE = ("static", "visits")
 """Tables whose columns are for a schema to name."""
-
-Side = Sequence[tuple[str, pd.Series]]
-"""One column as several files have it: the file's name and the values."""
 
 
 @dataclass(frozen=True)
@@ -168,7 +169,7 @@ def _same_columns(table: str, there: Sequence[Given], apart: set[str]) -> None:
 
 def _column(name: str, sides: Side, *, synthetic: bool, secret: bool) -> Column | str:
     """Describe a column, or say why it is left out."""
-    kind = _kind(name, sides)
+    kind = kind_of(name, sides)
     every = pd.concat([values for _, values in sides], ignore_index=True)
     real = pd.concat([values for _, values in sides[: len(sides) - synthetic]], ignore_index=True)
     there = real.dropna()
@@ -177,19 +178,29 @@ def _column(name: str, sides: Side, *, synthetic: bool, secret: bool) -> Column 
     constant = (there == there.iloc[0]).all()
     if constant and not real.isna().any():
         return f"all real records have {there.iloc[0]!r}"
+    hospital = names_hospital(name)
     if kind == "text":
-        return _category(there)
+        return _category(there, MOST_HOSPITALS if hospital else MOST_LEVELS)
     numbers = as_numbers(there)
+    if why := unfit(numbers):
+        return why
     most = _FEW_NUMBERS if secret else 2
+    if hospital and (numbers % 1 == 0).all():
+        most = min(MOST_HOSPITALS, len(numbers) // 2)  # a number of its own for everybody is none
     if as_numbers(every).nunique() <= most or constant:
         ordered = as_levels(pd.Series(np.sort(numbers.unique())))
         return Column(kind="category", levels=tuple(ordered))
     return _number(numbers, as_numbers(every))
 
 
-def _category(there: pd.Series) -> Column | str:
+def _category(there: pd.Series, most: int) -> Column | str:
+    if comma := with_comma(there):
+        return (
+            f"its numbers are written with a comma ({comma!r}); write them with a decimal point, "
+            "and without points or commas between thousands"
+        )
     levels = sorted(as_levels(there).unique())
-    if len(levels) > MOST_LEVELS or (len(levels) == len(there) and len(levels) > 2):
+    if len(levels) > most or (len(levels) == len(there) and len(levels) > 2):
         dates = pd.to_datetime(there, errors="coerce", format="ISO8601").notna().all()
         advice = "turn dates into days" if dates else "group it, or name its levels in a --schema"
         return f"it has {len(levels)} different texts; to have it compared, {advice}"
@@ -224,39 +235,6 @@ def _round(value: float, size: float, *, up: bool) -> float:
     """Round away from the data, so that a schema does not hold anybody's own value."""
     step = 10.0 ** (math.floor(math.log10(size)) - 1)
     return float(f"{(math.ceil if up else math.floor)(value / step) * step:.12g}")
-
-
-def _kind(name: str, sides: Side) -> str:
-    """Return ``number`` or ``text``.
-
-    Raises:
-        DataError: files disagree, or a few texts stand among numbers.
-    """
-    found = {said: _looks(values) for said, values in sides}
-    numbers = [said for said, kind in found.items() if kind in ("number", "spoilt")]
-    texts = [said for said, kind in found.items() if kind == "text"]
-    if numbers and texts:
-        raise DataError(
-            f"{name!r} holds numbers in {numbers[0]} and text in {texts[0]}. Give all tables the "
-            "same types."
-        )
-    for said, values in sides:
-        if found[said] == "spoilt":
-            odd = values[values.notna() & as_numbers(values).isna()]
-            raise DataError(
-                f"{said} row {odd.index[0] + 1}: {name!r} is {odd.iloc[0]!r}; expected a number or "
-                "an empty field, as in most rows."
-            )
-    return "number" if numbers else "text"
-
-
-def _looks(values: pd.Series) -> str:
-    there = values.dropna()
-    numbers = as_numbers(there).notna()
-    if there.empty or numbers.all():
-        return "number" if len(there) else "empty"
-    share = numbers[~there.duplicated()].mean()
-    return "spoilt" if share > 0.5 else "text"
 
 
 # --- What a cohort folder has beside the static table -------------------------------------------

@@ -7,12 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from fedbench.data import Column
+from fedbench.doubts import doubts
 from fedbench.draft import Draft, drafted
 from fedbench.errors import SpecError
 from fedbench.results import portable
 from fedbench.schemas import schema_file
 from fedbench.tables import hint
-from fedbench.tabular import PATIENT, Given, as_levels, read
+from fedbench.tabular import PATIENT, Given, as_levels, names_hospital, read
 
 __all__ = ["inferred", "written"]
 
@@ -20,7 +21,6 @@ RARE = 5
 """A level that fewer patients have may tell who one of them is."""
 WIDE = 94
 
-HOSPITAL = ("site", "hospital", "clinic", "center", "centre", "institution", "ward", "unit")
 KNOWN_TO_OTHERS = (
     "age", "sex", "gender", "race", "ethnicity", "birth", "zip", "postcode", "marital", "insurance",
     "language", "religion",
@@ -63,7 +63,10 @@ def inferred(path: Path, patient: str = "") -> Draft:
     without = {patient, *numbers} - {""}
     name = portable(path.stem).strip(".-") or "mine"
     draft = drafted([given], None, name, without, ())
-    notes = [*_of_patients(given, patient), *draft.notes, *_to_correct(draft, given)]
+    notes = [
+        *_of_patients(given, patient), *draft.notes, *doubts(given, draft.schema),
+        *_to_correct(draft, given),
+    ]  # fmt: skip
     return Draft(draft.schema, tuple(notes))
 
 
@@ -115,7 +118,7 @@ def _to_correct(draft: Draft, given: Given) -> Iterator[str]:
     )
     if schema.visits or schema.vocabularies or schema.outcome:
         yield "clock: say what day 0 is. windows: stretches of time of which generators see values."
-    hospitals = [n for n, c in schema.static.items() if _called(n, HOSPITAL) and _levels(c)]
+    hospitals = [n for n, c in schema.static.items() if names_hospital(n) and _levels(c)]
     if hospitals:
         yield f'{_listed(hospitals)}: is it the hospital? Then roles = ["site"].'
     if known := [name for name in columns if _called(name, KNOWN_TO_OTHERS)]:

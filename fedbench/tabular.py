@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -14,7 +15,10 @@ import pandas as pd
 from fedbench.data import TABLES, Cohort, Schema
 from fedbench.errors import DataError
 
-__all__ = ["NOTHING", "PATIENT", "Given", "as_levels", "as_numbers", "numbered", "read"]
+__all__ = [
+    "MOST_DIGITS", "NOTHING", "PATIENT", "Given", "as_levels", "as_numbers", "names_hospital",
+    "numbered", "read", "zero_padded",
+]  # fmt: skip
 
 NOTHING = ("", "NA", "NaN", "nan", "NULL", "null", "<NA>")
 """How a CSV file says that a value is missing."""
@@ -25,8 +29,17 @@ PATIENT = (
 )  # fmt: skip
 """Columns that by their name say who a patient is."""
 
+HOSPITAL = (
+    "site", "hospital", "clinic", "center", "centre", "institution", "ward", "unit", "careunit",
+)  # fmt: skip
+"""Words in names of columns that say which hospital a patient is at, or where in it."""
+
+MOST_DIGITS = 15
+"""That a number keeps; longer ones are not told apart as numbers."""
+
 FORMATS = (".csv", ".parquet")
 PICKLES = (".pkl", ".pickle", ".joblib")
+PADDED = re.compile(r"0\d+")
 MOST_LETTERS = 1 << 28
 """That one field may have."""
 UNREADABLE = (
@@ -41,11 +54,13 @@ UNREADABLE = (
 class Given:
     """Tables from outside, by name: ``static`` alone for a single file.
 
-    Columns hold ``float64`` or text, ``None`` where missing.
+    Columns hold ``float64`` or text, ``None`` where missing. ``padded`` are the names that stood
+    between blanks.
     """
 
     path: Path
     tables: Mapping[str, pd.DataFrame] = field(repr=False)
+    padded: tuple[str, ...] = ()
 
     @property
     def single(self) -> bool:
@@ -135,7 +150,7 @@ def read(path: Path, option: str) -> Given:
     if not path.exists():
         raise DataError(f"{asked}: there is no such file or folder.")
     if not path.is_dir():
-        return Given(path, {"static": _table(path, asked)})
+        return _given(path, {"static": _table(path, asked)})
     files = {file.stem: file for file in sorted(path.iterdir()) if file.suffix in FORMATS}
     if "static" not in files:
         found = ", ".join(sorted(file.name for file in path.iterdir())[:8]) or "nothing"
@@ -143,7 +158,18 @@ def read(path: Path, option: str) -> Given:
             f"{asked}: a cohort folder needs static.csv or static.parquet; found {found}."
         )
     there = {name: files[name] for name in TABLES if name in files}
-    return Given(path, {n: _table(file, f"{option} {str(file)!r}") for n, file in there.items()})
+    return _given(path, {n: _table(file, f"{option} {str(file)!r}") for n, file in there.items()})
+
+
+def _given(path: Path, tables: Mapping[str, pd.DataFrame]) -> Given:
+    """Return the tables, no blanks around the names of their columns."""
+    names = [str(name) for table in tables.values() for name in table]
+    padded = tuple(name.strip() for name in names if name != name.strip())
+    for table in tables.values():
+        plain = [str(name).strip() for name in table]
+        if twice := next((name for name in padded if plain.count(name) > 1), None):
+            raise DataError(f"{path.name} has several columns called {twice!r}; expected one.")
+    return Given(path, {n: table.rename(columns=str.strip) for n, table in tables.items()}, padded)
 
 
 def numbered(what: str, n: int) -> list[str]:
@@ -161,10 +187,30 @@ def as_numbers(values: pd.Series) -> pd.Series:
 
 
 def as_levels(values: pd.Series) -> pd.Series:
-    """Return text, in which 1, 1.0 and "1.0" are one level."""
+    """Return text, in which 1, 1.0 and "1.0" are one level, and "007" and "7" are two."""
     numbers = as_numbers(values)
-    text = numbers.map("{:.15g}".format, na_action="ignore").astype(object)
-    return text.where(numbers.notna(), values.astype(object)).where(values.notna(), None)
+    text = numbers.map(f"{{:.{MOST_DIGITS}g}}".format, na_action="ignore").astype(object)
+    kept = numbers.isna() | zero_padded(values)
+    if values.dtype == object:
+        kept |= numbers.abs() >= 10.0**MOST_DIGITS
+    return text.where(~kept, values.astype(object)).where(values.notna(), None)
+
+
+def zero_padded(values: pd.Series) -> pd.Series:
+    """Say which values are texts of digits that begin with a zero, such as 007."""
+    if pd.api.types.is_numeric_dtype(values):
+        return pd.Series(data=False, index=values.index)
+    return values.map(lambda value: isinstance(value, str) and bool(PADDED.fullmatch(value)))
+
+
+def names_hospital(name: str) -> bool:
+    """Say whether a column by its name is the hospital.
+
+    >>> [names_hospital(name) for name in ("Hospital_ID", "siteid", "units_per_day", "clinical")]
+    [True, True, False, False]
+    """
+    words = re.split(r"[^a-z]+", name.casefold())
+    return any(word.removesuffix("id") in HOSPITAL for word in words if word)
 
 
 def _fitted(static: pd.DataFrame, schema: Schema) -> pd.DataFrame:
@@ -236,6 +282,7 @@ def _check_head(head: list[str], asked: str) -> None:
     for sign, said in ((";", "semicolons"), ("\t", "tabs")):
         if len(head) == 1 and sign in head[0]:
             raise DataError(f"{asked} is separated by {said}. Save it with commas.")
+    head = [name.strip() for name in head]
     if twice := sorted({name for name in head if head.count(name) > 1}):
         raise DataError(f"{asked} has several columns called {twice[0]!r}; expected one.")
 
@@ -253,7 +300,11 @@ def _parquet(path: Path, asked: str) -> pd.DataFrame:
 
 def _plain(values: pd.Series, asked: str) -> pd.Series:
     """Return numbers as ``float64`` and all else as text."""
-    if pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values):
+    whole = pd.api.types.is_integer_dtype(values)
+    too_long = whole and not values.dropna().between(-(10**MOST_DIGITS), 10**MOST_DIGITS).all()
+    if pd.api.types.is_numeric_dtype(values) and not (
+        too_long or pd.api.types.is_bool_dtype(values)
+    ):
         return values.astype("float64").reset_index(drop=True)
     plain = values.astype(object).reset_index(drop=True)
     if len(

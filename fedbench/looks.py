@@ -1,0 +1,90 @@
+"""Whether a column that somebody wrote holds numbers or text, and numbers that can be used."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from fedbench.errors import DataError
+from fedbench.tabular import MOST_DIGITS, as_numbers, zero_padded
+
+__all__ = ["Side", "kind_of", "unfit", "with_comma"]
+
+Side = Sequence[tuple[str, pd.Series]]
+"""One column as several files have it: the file's name and the values."""
+
+COMMA = re.compile(r"[+-]?\d+(\.\d{3})*,\d+")
+"""3,5 or 1.234,5"""
+
+
+def kind_of(name: str, sides: Side) -> str:
+    """Return ``number`` or ``text``.
+
+    Raises:
+        DataError: files disagree, or a few texts stand among numbers.
+    """
+    found = {said: _looks(values) for said, values in sides}
+    numbers = [said for said, kind in found.items() if kind in ("number", "spoilt")]
+    texts = [said for said, kind in found.items() if kind == "text"]
+    if numbers and texts:
+        _check_zeros(name, sides)
+        raise DataError(
+            f"{name!r} holds numbers in {numbers[0]} and text in {texts[0]}. Give all tables the "
+            "same types."
+        )
+    for said, values in sides:
+        if found[said] == "spoilt":
+            odd = values[values.notna() & as_numbers(values).isna()]
+            raise DataError(
+                f"{said} row {odd.index[0] + 1}: {name!r} is {odd.iloc[0]!r}; expected a number or "
+                "an empty field, as in most rows"
+                f"{', with a decimal point' if COMMA.fullmatch(str(odd.iloc[0])) else ''}."
+            )
+    return "number" if numbers else "text"
+
+
+def _check_zeros(name: str, sides: Side) -> None:
+    """Say so if one file keeps the zeros of 007 and another one does not."""
+    padded = {said: values[zero_padded(values)] for said, values in sides}
+    with_zeros = [said for said, values in padded.items() if len(values)]
+    without = [said for said, values in padded.items() if not len(values)]
+    if with_zeros and without:
+        example = padded[with_zeros[0]].iloc[0]
+        raise DataError(
+            f"{name!r} has texts such as {example!r} in {with_zeros[0]} and none that begins with "
+            f"a zero in {without[0]}. Write them alike in all tables."
+        )
+
+
+def _looks(values: pd.Series) -> str:
+    there = values.dropna()
+    if zero_padded(there).any():
+        return "text"  # an identifier or a code, in which 007 is not 7
+    numbers = as_numbers(there).notna()
+    if there.empty or numbers.all():
+        return "number" if len(there) else "empty"
+    share = numbers[~there.duplicated()].mean()
+    return "spoilt" if share > 0.5 else "text"
+
+
+def unfit(numbers: pd.Series) -> str:
+    """Say why these numbers cannot be described; empty where they can."""
+    finite = numbers[np.isfinite(numbers)]
+    if finite.empty:
+        return "it has no finite number"
+    if finite.abs().max() >= 10.0**MOST_DIGITS:
+        return (
+            f"it has numbers of more than {MOST_DIGITS} digits, which are not told apart as "
+            "numbers; nobody needs an identifier, and an amount can have a larger unit"
+        )
+    return ""
+
+
+def with_comma(there: pd.Series) -> str:
+    """Return a number that is written with a decimal comma, if all texts are numbers otherwise."""
+    commas = there[there.map(lambda text: bool(COMMA.fullmatch(str(text))))]
+    others = there.drop(commas.index)
+    return str(commas.iloc[0]) if len(commas) and as_numbers(others).notna().all() else ""
