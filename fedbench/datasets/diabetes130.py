@@ -45,14 +45,15 @@ SOURCES = {
 GONE = {
     "home": (1, 8),
     "home with care": (6,),
-    "other hospital": (2, 5, 9, 10, 12, 15, 16, 17, 22, 23, 27, 28, 29, 30),
+    "other hospital": (2, 5, 10, 15, 16, 17, 22, 23, 27, 28, 29, 30),
     "nursing facility": (3, 4, 24),
     "left against advice": (7,),
+    "still a patient": (9, 12),
     "hospice": (13, 14),
     "died": (11, 19, 20, 21),
 }
 """Where patients went, by the numbers of ``IDs_mapping.csv``; others are not known."""
-CANNOT_RETURN = ("hospice", "died")
+CANNOT_RETURN = ("still a patient", "hospice", "died")
 GROUPED: Mapping[str, tuple[str, Mapping[str, tuple[int, ...]]]] = {
     "admission_type": ("admission_type_id", TYPES),
     "admission_source": ("admission_source_id", SOURCES),
@@ -168,7 +169,9 @@ class Diabetes130(FromFolder):
     is a stay; the stays of a person are kept together. The task looks ahead from discharge (day 0)
     to day 30: "<30" is the event, dated at day 30, and ">30" is none. Who died cannot come back,
     and who went to a hospice is not meant to (43 of 771 did within a month); as in Strack et al.,
-    neither takes part: their follow-up ends at day 0 without an event. Where patients went, and
+    neither takes part: their follow-up ends at day 0 without an event. Nor do the 24 who had not
+    left: admitted as inpatients to the same hospital (disposition 9), or still patients or expected
+    back (12), of whom 11 are said to be readmitted within a month. Where patients went, and
     all else in a record, is known at discharge and no earlier.
 
     The records name no hospital. The sites are a stand-in, from the first stay (the lowest

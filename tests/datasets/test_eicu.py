@@ -194,6 +194,11 @@ def test_the_counts_are_those_of_the_demo(demo: Cohort) -> None:
     for rule, most in zip(demo.schema.rules, (0.01, 0.01, 0.12), strict=True):
         found = kept(demo, rule)
         assert found.broken.sum() < most * found.asked.sum()
+    # Pressures that were charted after the death stay: the rule tells of them.
+    late = demo.visits.merge(demo.outcome[demo.outcome["event"] == 1], on="patient")
+    late = late[late["day"] > late["time"]]
+    assert (len(late), late["patient"].nunique(), found.broken.sum()) == (10, 4, 4)
+    assert (late["day"] - late["time"]).max() < 0.25
 
 
 @needs_files

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,10 @@ import pandas as pd
 import pytest
 
 from fedbench import cli
-from fedbench.checkup import columns
-from fedbench.data import OTHER, Cohort, Column, Outcome, Schema, Vocabulary, Window
+from fedbench.checkup import Needs, columns, places, shown
+from fedbench.data import OTHER, Cohort, Column, Outcome, Schema, Task, Vocabulary, Window
 from fedbench.new import new
+from fedbench.partition import Parts
 
 N = 100
 NUMBER = Column(kind="number", low=0, high=10)
@@ -148,6 +150,37 @@ def test_an_event_that_nobody_had_is_named() -> None:
     (said,) = columns(Cohort.of_tables(schema, static, outcome=outcome))
     assert (said.column, said.found) == ("event", "is 'no' for every patient")
     assert "Nothing can be foreseen" in said.advice
+
+
+@pytest.mark.parametrize("log", [False, True])
+def test_a_number_to_be_foreseen_has_mean_and_spread(*, log: bool) -> None:
+    days = Column(kind="number", low=0.1, high=20, known=9, log=log)
+    schema = Schema(
+        name="mine",
+        clock="",
+        static={
+            "clinic": Column(kind="category", levels=("a", "b"), roles=frozenset(["site"])),
+            "days": days,
+        },
+        tasks={"stay": Task(kind="regression", label="days", index=0, column="days")},
+    )
+    names = [f"p{i}" for i in range(N)]
+    stay = np.where(np.arange(N) % 4 == 0, np.nan, np.arange(N) % 2 * 4 + 2)
+    clinic = np.where(np.arange(N) % 4 == 0, "a", "b")
+    static = pd.DataFrame({"patient": names, "clinic": clinic, "days": stay})
+    everybody, nobody, some = places(
+        Cohort.of_tables(schema, static), Needs(Parts(train=0.5, control=0.2))
+    )
+    assert nobody.tasks == {"stay": {"patients": 0}}
+    for place in (everybody, some):
+        told = {"patients": 75, "mean": 2 / 3 * 6 + 1 / 3 * 2, "spread": np.sqrt(2 / 9) * 4}
+        assert place.tasks["stay"] == pytest.approx(told)
+    found = {"hospitals": [asdict(everybody), asdict(nobody)], "counts": {}, "path": ""}
+    said = shown({**found, "dataset": "mine", "notes": [], "columns": []})
+    assert "stay: mean ± SD" in said
+    assert "4.67 ± 1.89 of 75" in said
+    assert "nobody" in said
+    assert "0 of" not in said
 
 
 # Through the command
