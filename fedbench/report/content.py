@@ -14,6 +14,7 @@ from fedbench.errors import RunError
 from fedbench.report import facts, given, scored, silent, tables
 from fedbench.report.again import again
 from fedbench.report.controls import checks
+from fedbench.report.frontier import frontier
 from fedbench.report.notes import GLOSSARY, caveats, introduction, reading
 from fedbench.report.numbers import Numbers, finite
 from fedbench.report.privacy import privacy
@@ -49,6 +50,7 @@ def build(run: RunDir) -> Json:
             "environment": facts.environment(run),
             "statuses": silent.counts(table),
             "worlds": [_world(run, world, suite, table) for world in stories],
+            "frontier": [] if run.given else frontier(suite, stories, table),
             "silent": silent.groups(table, words),
             "again": again(run, suite, table),
             **(_about_given(run.given, suite) if run.given else _about_runs(stories)),

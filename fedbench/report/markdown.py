@@ -26,6 +26,7 @@ def render(report: Json) -> str:
         f"{safe(run['name'])}{when}. {_size(run)}Rows: {rows or 'none'}.",
         *(line for text in report["introduction"] for line in ("", safe(text))),
         *(line for world in report["worlds"] for line in _world(world)),
+        *(line for found in report["frontier"] for line in _frontier(found)),
         *_silent(report["silent"]),
         *_list("Caveats", report["caveats"]),
         *_list("How to read it", report["reading"]),
@@ -210,6 +211,15 @@ def _privacy(found: Json | None) -> list[str]:
     ]
     heads = ["generator", "regime", "largest epsilon", "epsilon of each hospital (by RDP)"]
     return ["", f"### {safe(found['title'])}", "", safe(found["text"]), "", table(heads, rows)]
+
+
+def _frontier(found: Json) -> list[str]:
+    heads = ["generator", "regime", "without", *found["heads"]]
+    rows = [
+        [row["generator"], row["regime"], row["without"], *map(_cell, row["cells"])]
+        for row in found["rows"]
+    ]
+    return ["", f"## {safe(found['title'])}", "", safe(found["text"]), "", table(heads, rows)]
 
 
 def _differences(found: Json | None) -> list[str]:
