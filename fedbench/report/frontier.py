@@ -36,7 +36,7 @@ def frontier(suite: Json, stories: Sequence[World], table: pd.DataFrame) -> list
     for scenario in suite["tables"].get("scenarios", []):
         rest = {k: v for k, v in scenario.items() if k not in ("name", "privacy")}
         ways.setdefault(json.dumps(rest, sort_keys=True), []).append(scenario)
-    found = []
+    found: list[Json] = []
     for alike in ways.values():
         open_ones = [s["name"] for s in alike if not _promise(s)]
         promising = [s for s in alike if _promise(s)]

@@ -185,7 +185,7 @@ def suites(draw: st.DrawFn) -> Suite:
         ),
         seeds=tuple(draw(st.lists(st.integers(0, 2**63 - 1), unique=True, min_size=1, max_size=4))),
         metrics=tuple(Choice(name) for name in draw(st.lists(NAMES, unique=True, max_size=3))),
-        records=draw(st.integers(10, 2**63 - 1)),
+        records=draw(st.integers(10, 10**9)),
     )
 
 
