@@ -328,7 +328,7 @@ def get(
     from fedbench import download  # noqa: PLC0415
     from fedbench.kinds import DATASETS  # noqa: PLC0415
 
-    store, dataset = _store(data_dir), DATASETS.build(name)
+    store, dataset = _store(data_dir, new=True), DATASETS.build(name)
     if dataset.embedded:
         typer.echo(f"{name} comes with fedbench: there is nothing to get.")
         return
@@ -962,10 +962,10 @@ def _nothing_beside_resume(suite: str | None, out: Path | None, *, as_written: b
         raise SpecError("--resume finishes a run in its own folder: leave out --out.")
 
 
-def _store(data_dir: Path | None) -> DataStore:
+def _store(data_dir: Path | None, *, new: bool = False) -> DataStore:
     from fedbench.data import DataStore  # noqa: PLC0415
 
-    if data_dir is not None and not data_dir.is_dir():
+    if data_dir is not None and not data_dir.is_dir() and (data_dir.exists() or not new):
         raise SpecError(f"--data-dir: there is no folder {str(data_dir)!r}.")
     if data_dir:
         os.environ[DATA] = str(data_dir.absolute())  # for what this command starts, too

@@ -262,18 +262,31 @@ def test_without_a_network_the_way_by_hand_is_told(
     fedbench: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")  # where nobody listens
-    said = fedbench("data", "get", "heart4", "--yes", "--data-dir", ".")
-    assert said.status == 2
-    told = said.err.splitlines()[-1]
-    for words in ("refused", "By hand", "dataset/45", "processed.va.data", "data check heart4"):
-        assert words in told
-    assert not list(Path().rglob("*.data"))
+    files = {
+        "heart4": ("dataset/45", "processed.va.data"),
+        "diabetes130": ("dataset/296", "dataset_diabetes.zip as uci_diabetes130/"),
+        "mimic3": ("mimiciii-demo/1.4/PATIENTS.csv", "PATIENTS.csv as mimic3_demo/"),
+        "mimic4": ("mimic-iv-demo/2.2/icu/icustays.csv.gz", "as mimic4_demo_partial/icu/"),
+    }
+    for name, words in files.items():
+        said = fedbench("data", "get", name, "--yes", "--data-dir", "new")
+        assert said.status == 2
+        told = said.err.splitlines()[-1]
+        for word in ("refused", "By hand", *words, f"data check {name}"):
+            assert word in told
+    assert not Path("new").exists()
+    Path("file").write_text("")
+    said = fedbench("data", "get", "heart4", "--yes", "--data-dir", "file")
+    assert said.err == "fedbench: --data-dir: there is no folder 'file'.\n"
 
 
 def test_what_is_not_offered_is_told_at_once(fedbench: Command) -> None:
     said = fedbench("data", "get", "table")
     assert (said.status, said.out) == (2, "")
     assert "table cannot be fetched from here. Its files are yours to bring" in said.err
+    said = fedbench("data", "get", "p12", "--data-dir", "new")
+    for words in ("challenge-2012", "Outcomes-a.txt", "set-a and set-b", "'physionet2012'"):
+        assert words in said.err
 
 
 # A folder of one's own

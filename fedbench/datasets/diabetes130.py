@@ -12,6 +12,7 @@ from fedbench.data import (
     Cohort,
     Column,
     DataStore,
+    Download,
     Outcome,
     Role,
     Rule,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 Site = Literal["admission_source", "medical_specialty", "payer_code"]
 
+FOLDER = "uci_diabetes130"
 MONTH = 30.0
 UNKNOWN = "?"
 
@@ -195,6 +197,13 @@ class Diabetes130(FromFolder):
     home: ClassVar[str] = (
         "https://archive.ics.uci.edu/dataset/296/diabetes+130-us+hospitals+for+years+1999-2008"
     )
+    downloads: ClassVar[tuple[Download, ...]] = (
+        Download(
+            url="https://archive.ics.uci.edu/ml/machine-learning-databases/00296/dataset_diabetes.zip",
+            path=f"{FOLDER}/dataset_diabetes.zip",
+            sha256="3a17a3b55b6dd4a1926703185c0ad8e2ed30bc8e2f9b927cdd1000b733d1de8e",
+        ),
+    )
     tables: ClassVar[Mapping[str, Mapping[str, Kind]]] = {
         "diabetic_data": {
             "encounter_id": "whole",
@@ -211,7 +220,7 @@ class Diabetes130(FromFolder):
         }
     }  # fmt: skip
 
-    folder: str = "uci_diabetes130"
+    folder: str = FOLDER
     site: Site = "admission_source"
 
     @property

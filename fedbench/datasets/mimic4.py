@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from fedbench.data import Rule
+from fedbench.data import Download, Rule
 from fedbench.datasets._mimic import (
     ADMISSIONS,
     CHARTEVENTS,
@@ -20,6 +20,18 @@ from fedbench.datasets._reading import Kind, Table, ask
 
 if TYPE_CHECKING:
     import pandas as pd
+
+FOLDER = "mimic4_demo_partial"
+DEMO = "https://physionet.org/files/mimic-iv-demo/2.2"
+# Those of SHA256SUMS.txt in the same folder at PhysioNet.
+SHA256 = {
+    "hosp/admissions.csv.gz": "910b9f160ffdf1e08ea673585393f347c773ccc87d66875c627584a903ae8493",
+    "hosp/diagnoses_icd.csv.gz": "958565670c0b3903c0c12825366dc2bae8561d2d55f16feac0c949dd630ed3e4",
+    "hosp/labevents.csv.gz": "d51a4cf1ea63245abe7d544b0d50a928e9ee2ec5eb9a5ce85500aed0bd6c6dfc",
+    "hosp/patients.csv.gz": "59dcc6cd8450ddf03ad32cc7d76e41caa4c9633541715987f590c74835cf6fae",
+    "icu/chartevents.csv.gz": "90f096ad3db847ed1aaec073f8d86053c51fea7b616d3b046410e030f083d560",
+    "icu/icustays.csv.gz": "e05e81aa52a3022e522b6832a898101a69b84e64c17bb344d819e458d5bc21b3",
+}
 
 UNITS = {
     "Cardiac Vascular Intensive Care Unit (CVICU)": "CVICU",
@@ -56,9 +68,8 @@ class Mimic4(Mimic):
     The folder holds ``admissions``, ``patients``, ``diagnoses_icd`` (in ``hosp/``) and ``icustays``
     (in ``icu/``). Vital signs and laboratory values are read only with ``vitals = true, labs =
     true``, from ``chartevents`` (in ``icu/``) and ``labevents`` (in ``hosp/``); without, there are
-    no visits. The default is the open demo, 100 people, without these two tables; give the folder
-    of the whole demo, or of the full data, for which PhysioNet asks for training and a signed
-    agreement.
+    no visits. The default is the open demo, 100 people, which may lack these two tables; give the
+    folder of the full data, for which PhysioNet asks for training and a signed agreement.
 
     A record is an admission, and those of a person are kept together. The sites are care units of
     one hospital, no hospitals: the one in which the person's first stay in intensive care began;
@@ -97,6 +108,10 @@ class Mimic4(Mimic):
         "(demo: https://physionet.org/content/mimic-iv-demo/2.2/)"
     )
     home: ClassVar[str] = "https://physionet.org/content/mimiciv/2.2/"
+    downloads: ClassVar[tuple[Download, ...]] = tuple(
+        Download(url=f"{DEMO}/{name}", path=f"{FOLDER}/{name}", sha256=sha256)
+        for name, sha256 in SHA256.items()
+    )
     tables: ClassVar[Mapping[str, Mapping[str, Kind]]] = {
         "admissions": {**ADMISSIONS, "race": "text"},
         "patients": {
@@ -139,7 +154,7 @@ class Mimic4(Mimic):
     )
     race: ClassVar[str] = "race"
 
-    folder: str = "mimic4_demo_partial"
+    folder: str = FOLDER
     vitals: bool = False
     labs: bool = False
 

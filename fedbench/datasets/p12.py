@@ -160,6 +160,7 @@ class P12(FromFolder):
         "2012;39:245-248, https://physionet.org/content/challenge-2012/1.0.0/"
     )
     home: ClassVar[str] = "https://physionet.org/content/challenge-2012/1.0.0/"
+    made: ClassVar[str] = "Beside them go set-a and set-b, as folders or packed (set-a.tar.gz)."
     tables: ClassVar[Mapping[str, Mapping[str, Kind]]] = {
         f"Outcomes-{name[-1]}.txt": {
             "RecordID": "text",

@@ -11,6 +11,7 @@ import pytest
 
 from fedbench.data import Cohort, DataStore
 from fedbench.datasets.diabetes130 import DRUGS, Diabetes130
+from fedbench.download import due
 from fedbench.errors import DataError
 from fedbench.rules import kept
 from fedbench.task import problem
@@ -127,6 +128,11 @@ def test_what_is_dated_later_moves_no_predictor(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def stays() -> Cohort:
     return Diabetes130().load(DataStore(Path(str(ROOT))))
+
+
+@needs_files
+def test_the_file_is_the_one_that_would_be_fetched() -> None:
+    assert due(Diabetes130.downloads, DataStore(Path(str(ROOT)))) == []
 
 
 @needs_files

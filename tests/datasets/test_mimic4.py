@@ -225,6 +225,22 @@ def demo() -> Cohort:
 
 
 @needs_files
+def test_what_is_fetched_is_what_the_publisher_lists() -> None:
+    """Of the packed tables, in PhysioNet's own list of checksums."""
+    text = (Path(str(ROOT)) / FOLDER / "SHA256SUMS.physionet.txt").read_text()
+    listed = {name: digest for digest, name in map(str.split, text.splitlines())}
+    for wanted in Mimic4.downloads:
+        assert wanted.url == f"https://physionet.org/files/mimic-iv-demo/2.2/{_within(wanted.path)}"
+        assert wanted.sha256 == listed[_within(wanted.path)]
+    tables = {Path(wanted.path).name.partition(".")[0] for wanted in Mimic4.downloads}
+    assert tables == {*Mimic4.tables}
+
+
+def _within(path: str) -> str:
+    return path.removeprefix(f"{FOLDER}/")
+
+
+@needs_files
 def test_the_counts_are_those_of_the_demo(demo: Cohort) -> None:
     assert len(demo) == 275
     assert len(np.unique(demo.clusters)) == 100
