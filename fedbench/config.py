@@ -47,7 +47,16 @@ STANDARD = (
 SETS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "metrics": {
         "standard": STANDARD,
-        "full": (*STANDARD, "columns", "quality", "visits", "codes", "rules", "effects"),
+        "full": (
+            *STANDARD,
+            "columns",
+            "quality",
+            "visits",
+            "codes",
+            "rules",
+            "effects",
+            "fairness",
+        ),
     },
     "attacks": {"fast": ("dcr", "attribute")},
 }

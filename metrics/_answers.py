@@ -21,6 +21,7 @@ from fedbench.task import Problem
 __all__ = [
     "PARTS",
     "Question",
+    "asked_weights",
     "unscorable",
     "weakness",
     "weighted_brier_skill",
@@ -63,24 +64,29 @@ class Question:
 
     def answers(self, learner: View, evidence: Evidence) -> Sequence[Measure | Refusal]:
         """Learn from ``learner``, once for all targets, and score the target's patients."""
-        problem = self._problem(evidence.test)
+        problem = self.posed(evidence.test)
         if reason := unscorable(problem, self.task):
             return self._refuse(f"{reason} of this target", "refused")
         if not problem.predictors.shape[1]:
             return self._refuse("these records have no such predictors", "not applicable")
-        model = learner.shared(
-            f"model: {self._label} {self.penalty!r}",
-            lambda: learn(self._problem(learner), self.task, self.penalty),
-        )
+        model = self.learnt(learner)
         if isinstance(model, Unfit):
             return self._refuse(model.reason, "refused")
-        return list(self._scored(model, problem, _weights(evidence.test, problem)))
+        return list(self._scored(model, problem, asked_weights(evidence.test, problem)))
 
     @property
     def _label(self) -> str:
         return f"{self.pose.__module__}.{self.pose.__qualname__} {self.name}"
 
-    def _problem(self, view: View) -> Problem:
+    def learnt(self, learner: View) -> Model | Unfit:
+        """Return the model that these patients teach, learnt once for all metrics."""
+        return learner.shared(
+            f"model: {self._label} {self.penalty!r}",
+            lambda: learn(self.posed(learner), self.task, self.penalty),
+        )
+
+    def posed(self, view: View) -> Problem:
+        """Return what is known of these patients, and what happened."""
         return view.shared(f"task: {self._label}", lambda: self.pose(view.cohort, self.task))
 
     def _scored(self, model: Model, problem: Problem, weights: Weights) -> Iterator[Measure]:
@@ -179,7 +185,8 @@ def weighted_mae_skill(found: Floats, value: Floats, weights: Weights) -> Floats
     return 1 - _ratio(drawn @ np.abs(found - value), error)
 
 
-def _weights(view: View, problem: Problem) -> Weights:
+def asked_weights(view: View, problem: Problem) -> Weights:
+    """Return the weights of those who take part, ``(1 + B, n)``."""
     rows = pd.Index(view.cohort.patients).get_indexer(pd.Index(problem.patients))
     return np.asarray(draws(view)[:, rows])
 

@@ -1,0 +1,145 @@
+"""Groups are compared as they should be, and an unfair release is found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from sklearn.metrics import recall_score, roc_auc_score
+
+from fedbench.data import Cohort, Role
+from fedbench.metric import Evidence, Measure, Refusal
+from fedbench.metrics._answers import Question
+from fedbench.metrics._models import Unfit
+from fedbench.metrics.fairness import Fairness
+from fedbench.metrics.marginals import Marginals
+from fedbench.task import problem
+
+RNG = np.random.default_rng(0)
+KNOWN: frozenset[Role] = frozenset(["quasi-identifier"])
+TASK = "three-year death"
+
+Draw = Callable[[int, int], Cohort]
+Judge = Callable[..., Evidence]
+
+
+@pytest.fixture
+def people(draw: Draw) -> Draw:
+    """The made-up cohort with age and sex that everybody may know."""
+
+    def known(n: int, seed: int) -> Cohort:
+        cohort = draw(n, seed)
+        static = {
+            name: replace(column, roles=KNOWN) if name in ("age", "sex") else column
+            for name, column in cohort.schema.static.items()
+        }
+        return replace(cohort, schema=replace(cohort.schema, static=static))
+
+    return known
+
+
+def found(evidence: Evidence, **settings: int) -> dict[tuple[str, str, str], Measure]:
+    answers = Fairness(**settings).measure(evidence, RNG)
+    return {(m.part, m.key.task, m.key.group): m for m in answers if isinstance(m, Measure)}
+
+
+def test_groups_are_levels_and_bands(people: Draw, judge: Judge) -> None:
+    ours = found(judge(people(600, 0), people(500, 1)))
+    groups = {group for part, _, group in ours if part == "marginals"}
+    assert {"sex=female", "sex=male"} < groups
+    assert len(groups) == 5
+    for part in ("marginals_gap", "representation"):
+        assert {(part, "", "sex"), (part, "", "age")} <= set(ours)
+    for part in ("score_gap", "parity", "odds"):
+        assert {(part, TASK, "sex"), (part, TASK, "age")} <= set(ours)
+    assert ("score_gap", "survival", "sex") in ours
+
+
+def test_a_group_is_drawn_as_well_as_its_own_marginals_say(people: Draw, judge: Judge) -> None:
+    train, test, fake = people(600, 2), people(300, 0), people(300, 1)
+    ours = found(judge(test, fake, train), bins=20)
+    women = [c.take(c.patients[(c.static["sex"] == "female").to_numpy()]) for c in (test, fake)]
+    overall = Marginals().measure(judge(*women, train), RNG)[0]
+    assert isinstance(overall, Measure)
+    assert ours["marginals", "", "sex=female"].value == pytest.approx(overall.value, abs=1e-6)
+    shares = [(c.static["sex"] == "female").mean() for c in (test, fake)]
+    assert ours["representation", "", "sex"].value == pytest.approx(abs(shares[0] - shares[1]))
+
+
+def test_gaps_of_a_model_are_those_of_scikit_learn(people: Draw, judge: Judge) -> None:
+    test, fake = people(800, 0), people(800, 1)
+    evidence = judge(test, fake)
+    question = Question(name=TASK, task=test.schema.tasks[TASK], pose=problem, penalty=0.01)
+    asked, model = question.posed(evidence.test), question.learnt(evidence.synthetic)
+    assert not isinstance(model, Unfit)
+    scores = model.scores(asked.predictors)
+    usual = question.posed(evidence.synthetic).event.mean()
+    called = 1 / (1 + np.exp(-scores)) > usual
+    sex = test.static.set_index("patient")["sex"].reindex(asked.patients).to_numpy()
+    by_sex = [sex == level for level in ("female", "male")]
+    areas = [roc_auc_score(asked.event[mine], scores[mine]) for mine in by_sex]
+    rates = [called[mine].mean() for mine in by_sex]
+    hits = [recall_score(asked.event[mine], called[mine]) for mine in by_sex]
+    false = [1 - recall_score(~asked.event[mine], ~called[mine]) for mine in by_sex]
+    ours = found(evidence)
+    expected = {
+        "score_gap": np.ptp(areas),
+        "parity": np.ptp(rates),
+        "odds": max(np.ptp(hits), np.ptp(false)),
+    }
+    for part, value in expected.items():
+        assert ours[part, TASK, "sex"].value == pytest.approx(value, abs=1e-6), part
+
+
+def test_a_release_that_is_wrong_about_one_group_is_found(people: Draw, judge: Judge) -> None:
+    test, fake = people(600, 0), people(600, 1)
+    men = (fake.static["sex"] == "male").to_numpy()
+    rng = np.random.default_rng(0)
+    static = fake.static.copy()
+    for name in ("bilirubin", "albumin", "copper", "age"):
+        static[name] = np.where(men, rng.permutation(static[name].to_numpy()) * 0.7, static[name])
+    static["age"] = static["age"].clip(18, 100).round()
+    static["bilirubin"], static["albumin"] = (
+        static["bilirubin"].clip(0.1),
+        static["albumin"].clip(1),
+    )
+    before = found(judge(test, fake))["marginals_gap", "", "sex"]
+    after = found(judge(test, replace(fake, static=static)))["marginals_gap", "", "sex"]
+    assert after.low > before.high
+
+
+def test_small_groups_and_schemas_without_groups_have_reasons(
+    draw: Draw, people: Draw, judge: Judge
+) -> None:
+    plain = draw(60, 0)
+    (answer,) = Fairness().measure(judge(plain, plain), RNG)
+    assert isinstance(answer, Refusal)
+    assert answer.status == "not applicable"
+    cohort = people(60, 0)
+    few = replace(cohort, static=cohort.static.assign(sex=["male"] * 50 + ["female"] * 10))
+    answers = Fairness().measure(judge(few, few), RNG)
+    refused = {(a.part, a.key.group): a.reason for a in answers if isinstance(a, Refusal)}
+    assert "needs 20" in refused["marginals", "sex=female"]
+    assert refused["marginals_gap", "sex"] == "fewer than two groups are large enough"
+
+
+def test_intervals_cover(people: Draw, judge: Judge) -> None:
+    numbers: dict[tuple[str, str, str], list[Measure]] = {}
+    train, fake = (_only(people(n, n)) for n in (600, 400))
+    for seed in range(30):
+        test = _only(people(300, seed))
+        for key, measure in found(judge(test, fake, train, seed=seed)).items():
+            if key[2] in ("sex", "sex=female"):
+                numbers.setdefault(key, []).append(measure)
+    for key, measures in numbers.items():
+        truth = np.mean([m.value for m in measures])
+        share = np.mean([m.low <= truth <= m.high for m in measures])
+        # 30 draws, three standard errors below .95.
+        assert share > 0.83, (key, share)
+
+
+def _only(cohort: Cohort) -> Cohort:
+    """The cohort with one task, which saves time."""
+    return replace(cohort, schema=replace(cohort.schema, tasks={TASK: cohort.schema.tasks[TASK]}))
