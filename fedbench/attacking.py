@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from fedbench import games
-from fedbench.attack import Attack, Guess, Knowledge
+from fedbench.attack import Attack, Game, Guess, Knowledge
 from fedbench.data import Cohort
 from fedbench.errors import Unsupported
 from fedbench.games import Challenge, Scored
@@ -21,13 +21,6 @@ from fedbench.seeds import Seeds
 from fedbench.world import World
 
 __all__ = ["Arena", "Release", "Siege", "judged"]
-
-NOTHING = {
-    "membership": "There is nobody to tell apart.",
-    "attribute": "The schema declares nothing sensitive to infer.",
-    "linkage": "There is only one column, which has no two halves to link.",
-}
-"""The games that are played, and why one is not where there is nothing to ask."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +52,7 @@ class Arena:
     _blind: dict[tuple[str, ...], Measure | Refusal] = field(default_factory=dict)
     _guesses: dict[tuple[str, ...], Guess | None] = field(default_factory=dict)
 
-    def challenges(self, game: str, sites: tuple[str, ...]) -> list[Challenge]:
+    def challenges(self, game: Game, sites: tuple[str, ...]) -> list[Challenge]:
         """Return the challenges of a game about the patients of these sites.
 
         Raises:
@@ -114,31 +107,38 @@ class Arena:
             return Arena(self.world, self.secrets, spare=self.null.nonmembers)
         return Arena(self.world, self.secrets, others=self.null.nonmembers)
 
-    @cached_property
-    def halves(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """What two sources know about each patient, in the linkage game."""
-        return games.halves_of(self.world.cohort)
-
     def reference(self, sites: tuple[str, ...]) -> Cohort:
         """Return the attacker's own patients, of these sites."""
         part = self.spare or self.world.part("reference")
         return Cohort.union([part[site] for site in sites])
 
-    def _deal(self, game: str, sites: tuple[str, ...]) -> list[Challenge]:
+    def _deal(self, game: Game, sites: tuple[str, ...]) -> list[Challenge]:
+        if game not in games.PLAYED:
+            known = ", ".join(games.PLAYED)
+            raise Unsupported(f"The game {game!r} is not played here; known: {known}.")
         world = self.world
         members, others = (
             {site: part[site] for site in sites}
             for part in (world.part("train"), self.others or world.part("control"))
         )
         rng = world.seeds.child("challenge", game, *sites).rng()
-        if game == "membership":
-            return [games.membership_challenge(world.schema, members, others, rng)]
-        if game == "attribute":
-            secrets = games.secrets_of(world.cohort, self.secrets)
-            return games.attribute_challenges(world.schema, members, others, rng, secrets)
-        if game == "linkage":
-            return games.linkage_challenges(world.schema, members, others, rng, self.halves)
-        raise Unsupported(f"The game {game!r} is not played here; known: {', '.join(NOTHING)}.")
+        return games.deal(game, games.Dealt(world.cohort, members, others, self.secrets), rng)
+
+
+@dataclass(frozen=True)
+class _Beside:
+    """What is known beside a release about one challenge, asked for where a game needs it."""
+
+    siege: Siege
+    challenge: Challenge
+    sites: tuple[str, ...]
+
+    def blind(self) -> Measure | Refusal | None:
+        return self.siege.arena.blind(self.challenge, self.sites)
+
+    def reference(self) -> Guess | None:
+        siege = self.siege
+        return siege.arena.reference_guess(siege.name, siege.attack, self.challenge, self.sites)
 
 
 @dataclass
@@ -177,7 +177,7 @@ class Siege:
         found: list[Scored] = []
         challenges = arena.challenges(attack.game, release.sites)
         if not challenges:
-            reason = NOTHING[attack.game]
+            reason = games.told_as(attack.game).empty
             return [Scored("", Refusal(reason=reason, status="not applicable"))]
         for challenge in challenges:
             held = {
@@ -187,16 +187,8 @@ class Siege:
             }
             sight = games.show(attack, arena.world.schema, held, release.found)
             seeds = arena.seeds(self.name, challenge)
-            if attack.game == "membership":
-                blind = arena.blind(challenge, release.sites)
-                guess, scored = games.play_membership(attack, sight, challenge, seeds, blind)
-                if blind is not None:
-                    scored = [*scored, Scored("", blind)]
-            elif attack.game == "linkage":
-                guess, scored = games.play_linkage(attack, sight, challenge, seeds)
-            else:
-                other = arena.reference_guess(self.name, attack, challenge, release.sites)
-                guess, scored = games.play_attribute(attack, sight, challenge, other, seeds)
+            beside = _Beside(self, challenge, release.sites)
+            guess, scored = games.play(attack, sight, challenge, seeds, beside)
             self._keep(release.model, challenge, guess)
             # A site's own model is asked about its own patients, once.
             found += [s for s in scored if not (release.model and s.site)]

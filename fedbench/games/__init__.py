@@ -19,26 +19,34 @@ from fedbench.games.dealing import (
 from fedbench.games.inference import play_attribute, reference_guess
 from fedbench.games.linkage import halves_of, linkage_challenges, play_linkage
 from fedbench.games.membership import ALPHAS, WORST, play_membership
+from fedbench.games.playing import PLAYED, Dealt, deal, play
 from fedbench.games.scoring import FEW, Scored
+from fedbench.games.telling import TOLD, Telling, told_as
 
 __all__ = [
     "ALPHAS",
     "CAUGHT",
     "FEW",
+    "PLAYED",
     "QUIET",
     "STRICT",
+    "TOLD",
     "WORST",
     "Challenge",
+    "Dealt",
     "Scored",
     "SplitControl",
+    "Telling",
     "attribute_challenges",
     "blind_baseline",
+    "deal",
     "distrust",
     "halves_of",
     "linkage_challenges",
     "membership_challenge",
     "must_catch",
     "must_stay_silent",
+    "play",
     "play_attribute",
     "play_linkage",
     "play_membership",
@@ -46,4 +54,5 @@ __all__ = [
     "secrets_of",
     "show",
     "split_control",
+    "told_as",
 ]

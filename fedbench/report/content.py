@@ -53,7 +53,7 @@ def build(run: RunDir) -> Json:
             "frontier": [] if run.given else frontier(suite, stories, table),
             "silent": silent.groups(table, words),
             "again": again(run, suite, table),
-            **(_about_given(run.given, suite) if run.given else _about_runs(stories)),
+            **(_about_given(run.given, suite, stories) if run.given else _about_runs(stories)),
         }
     )
     validate(report)
@@ -69,11 +69,11 @@ def _about_runs(stories: Sequence[World]) -> Json:
     }
 
 
-def _about_given(command: str, suite: Json) -> Json:
+def _about_given(command: str, suite: Json, stories: Sequence[World]) -> Json:
     about = scored if command == "evaluate" else given
     return {
-        "introduction": list(about.INTRODUCTION),
-        "caveats": [*suite["tables"][command]["notes"], *about.WARNINGS],
+        "introduction": about.introduction(stories),
+        "caveats": [*suite["tables"][command]["notes"], *about.warnings(stories)],
         "reading": list(about.READING_IT),
         "glossary": dict(about.TERMS),
     }

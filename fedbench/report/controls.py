@@ -9,12 +9,12 @@ from typing import Any, Literal
 from fedbench.games.blind import STRICT
 from fedbench.games.controls import CAUGHT, QUIET
 from fedbench.report.numbers import Number
+from fedbench.report.plays import Play
 from fedbench.report.words import POWER, interval, plural, seeds, told
 from fedbench.report.world import World
 
 __all__ = [
     "Check",
-    "attack_names",
     "backwards",
     "broken",
     "checks",
@@ -33,21 +33,13 @@ class Check:
     control: Literal["copy", "real", "blind"]
     name: str
     secret: str
+    tried: str
     outcome: Outcome
     text: str
 
     def plain(self) -> dict[str, Any]:
         """Return it as JSON knows it."""
         return asdict(self)
-
-
-def attack_names(world: World) -> list[tuple[str, str]]:
-    """Return every attack's main measure, with the secret it is after, if any."""
-    secrets = world.numbers.where(name="attribute.advantage").values("secret")
-    return [
-        *((f"{attack}.auc", "") for attack in world.attacks),
-        *(("attribute.advantage", secret) for secret in secrets),
-    ]
 
 
 def chance(name: str) -> float:
@@ -79,15 +71,28 @@ def backwards(found: Number) -> bool:
 
 def checks(world: World) -> list[Check]:
     """Play every control of every attack in words."""
-    names = attack_names(world)
-    found = [check for name in names for check in (_copy(world, *name), _null(world, *name))]
+    found = [check for play in world.plays for check in (_copy(world, play), _null(world, play))]
     return found + [check for attack in world.attacks if (check := _blind(world, attack))]
 
 
-def _control(world: World, generator: str, name: str, secret: str) -> Number | None:
-    found = world.numbers.where(
-        regime="control", label=generator, name=name, secret=secret, site="", level="", column=""
+def _check(
+    control: Literal["copy", "real"], world: World, play: Play, outcome: Outcome, text: str
+) -> Check:
+    return Check(
+        control=control,
+        name=play.name,
+        secret=play.secret,
+        tried=play.tried(world.plays, world.words),
+        outcome=outcome,
+        text=text,
     )
+
+
+def _control(world: World, generator: str, play: Play) -> Number | None:
+    found = world.numbers.where(
+        regime="control", label=generator, name=play.name, secret=play.secret, site="", level="",
+        column="",
+    )  # fmt: skip
     return found.best("target", ("pooled", "", "specialist", "generalist"))
 
 
@@ -121,11 +126,10 @@ class _Held:
         )
 
 
-def _held(world: World, generator: str, name: str, secret: str) -> _Held | None:
+def _held(world: World, generator: str, play: Play) -> _Held | None:
     """Return the judgement that the run itself made, once per seed."""
-    attack = name.partition(".")[0]
     rows = world.numbers.where(
-        regime="control", label=generator, name=f"{attack}.check", secret=secret
+        regime="control", label=generator, name=f"{play.attack}.check", secret=play.secret
     )
     found = next((n for n in rows if n.value is not None), None)
     if found is None or found.value is None:
@@ -139,24 +143,17 @@ def _reasons(why: Sequence[str]) -> str:
     return " ".join(f"{text.rstrip('.')}." for text in why) or "No reason was recorded."
 
 
-def _copy(world: World, name: str, secret: str) -> Check:
-    found = _control(world, "copy", name, secret)
-    held = _held(world, "copy", name, secret)
+def _copy(world: World, play: Play) -> Check:
+    found, held = _control(world, "copy", play), _held(world, "copy", play)
     if found is None or not found.done or held is None:
-        return _unheard("copy", name, secret, found)
+        return _unheard("copy", world, play, found)
     said = {
         "passed": f"was caught{_one_by_one(found, held)}: {_shown(found)}.",
         "in some seeds only": f"was caught in {held.seeds} of {held.asked} seeds only; "
         f"{held.failures}",
         "failed": f"was NOT caught: this attack finds nothing here. {_reasons(held.why)}",
     }[held.outcome]
-    return Check(
-        control="copy",
-        name=name,
-        secret=secret,
-        outcome=held.outcome,
-        text=f"The copy of the training records {said}",
-    )
+    return _check("copy", world, play, held.outcome, f"The copy of the training records {said}")
 
 
 def _one_by_one(found: Number, held: _Held) -> str:
@@ -167,19 +164,13 @@ def _one_by_one(found: Number, held: _Held) -> str:
     return f" in {held.seeds} of {plural(held.asked, 'seed')}, {several}"
 
 
-def _null(world: World, name: str, secret: str) -> Check:
-    found = _control(world, "real", name, secret)
-    held = _held(world, "real", name, secret)
+def _null(world: World, play: Play) -> Check:
+    found, held = _control(world, "real", play), _held(world, "real", play)
     if found is None or not found.done or held is None:
-        return _unheard("real", name, secret, found)
+        return _unheard("real", world, play, found)
     outcome, said = _silence(found, held)
-    return Check(
-        control="real",
-        name=name,
-        secret=secret,
-        outcome=outcome,
-        text=f"The null control (records that no generator saw) {said}",
-    )
+    said = f"The null control (records that no generator saw) {said}"
+    return _check("real", world, play, outcome, said)
 
 
 def _silence(found: Number, held: _Held) -> tuple[Outcome, str]:
@@ -216,23 +207,20 @@ def _blind(world: World, attack: str) -> Check | None:
         control="blind",
         name=f"{attack}.blind",
         secret="",
+        tried=f"attack {attack}",
         outcome="failed" if sees else "passed",
         text=f"An attacker who looks at no released record {said}: {_shown(there, 1 - STRICT)}.",
     )
 
 
 def _unheard(
-    control: Literal["copy", "real"], name: str, secret: str, found: Number | None
+    control: Literal["copy", "real"], world: World, play: Play, found: Number | None
 ) -> Check:
     who = "The copy control" if control == "copy" else "The null control"
     reasons = found.reasons if found is not None else ()
-    return Check(
-        control=control,
-        name=name,
-        secret=secret,
-        outcome="refused" if reasons else "not played",
-        text=f"{who} says nothing: {told(reasons)}." if reasons else f"{who} was not played.",
-    )
+    if reasons:
+        return _check(control, world, play, "refused", f"{who} says nothing: {told(reasons)}.")
+    return _check(control, world, play, "not played", f"{who} was not played.")
 
 
 def _shown(found: Number, level: float = 0.95) -> str:
@@ -240,29 +228,26 @@ def _shown(found: Number, level: float = 0.95) -> str:
     return f"{what} {interval(found, level)}, {seeds(found)}"
 
 
-def broken(name: str, secret: str, played: Sequence[Check]) -> list[str]:
+def broken(play: Play, played: Sequence[Check]) -> list[str]:
     """Return why failed controls make an attack worthless here; empty where they do not."""
     said = {
-        "copy": "even a copy of the training records gave it no advantage"
-        if secret
-        else "the attack did not even catch a copy of the training records",
+        "copy": play.said.useless,
         "real": "the attack also went off on records that no generator saw",
     }
-    failed = [
-        c.control for c in played if (c.name, c.secret, c.outcome) == (name, secret, "failed")
-    ]
+    asked = (play.name, play.secret, "failed")
+    failed = [c.control for c in played if (c.name, c.secret, c.outcome) == asked]
     return [said[control] for control in failed if control in said]
 
 
-def doubted(name: str, secret: str, found: Number, played: Sequence[Check]) -> list[str]:
+def doubted(play: Play, found: Number, played: Sequence[Check]) -> list[str]:
     """Return why nothing can be said of what an attack found; empty where something can.
 
     What it noticed counts where it did not go off without cause. That it noticed nothing counts
     only where it caught the copy in every seed.
     """
-    if (reasons := broken(name, secret, played)) or noticed(found):
+    if (reasons := broken(play, played)) or noticed(found):
         return reasons
-    mixed = (name, secret, "copy", "in some seeds only")
+    mixed = (play.name, play.secret, "copy", "in some seeds only")
     if any((c.name, c.secret, c.control, c.outcome) == mixed for c in played):
         return ["the attack caught a copy of the training records in some seeds only"]
     return []

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from fedbench.report.advantages import details, gains, verdicts
 from fedbench.report.controls import Check, backwards, doubted, noticeable, noticed
 from fedbench.report.numbers import Number
-from fedbench.report.words import interval, joined, nothing, number, percent, seeds
+from fedbench.report.plays import Play
+from fedbench.report.words import interval, joined, mixed, nothing, number, percent, seeds
 from fedbench.report.world import World
 
 __all__ = ["leaked"]
@@ -27,15 +29,16 @@ def leaked(world: World, label: str, played: Sequence[Check]) -> tuple[str, list
 
     The order is: controls, what the attack found, what it would have found, what is refused.
     """
-    members = [_member(world, label, attack, played) for attack in world.attacks]
-    secrets = _secrets(world, label, played)
-    verdicts = [_recognized(one) for one in members] or [
+    plays = [play for play in world.plays if play.said.main == "auc"]
+    members = [_member(world, label, play, played) for play in plays]
+    gained = gains(world, label, played)
+    told = [_recognized(one) for one in members] or [
         nothing("whether training patients can be recognized", ["no such attack was run"])
     ]
-    details = [text for one in members for text in _membership(world, label, one, played)]
+    found = [text for one in members for text in _membership(world, label, one, played)]
     return (
-        "\n".join([*verdicts, _inferred(secrets)]),
-        [*details, *_attributes(secrets, played)],
+        "\n".join([*told, *verdicts(gained)]),
+        [*found, *details(gained, played)],
     )
 
 
@@ -53,14 +56,14 @@ class _Member:
     elsewhere: tuple[str, ...] = ()
 
 
-def _member(world: World, label: str, attack: str, played: Sequence[Check]) -> _Member:
-    found = world.pooled(label, world.main, f"{attack}.auc")
+def _member(world: World, label: str, play: Play, played: Sequence[Check]) -> _Member:
+    attack, found = play.attack, world.pooled(label, world.main, play.name)
     if found is None or not found.done:
         reasons = found.reasons if found is not None else ()
         return _Member(
             attack, found, "nothing", reasons or ("the attack was not run on this release",)
         )
-    if because := doubted(f"{attack}.auc", "", found, played):
+    if because := doubted(play, found, played):
         return _Member(attack, found, "nothing", tuple(because))
     return _Member(
         attack, found, _finding(found), elsewhere=tuple(_elsewhere(world, label, attack))
@@ -103,7 +106,7 @@ def _membership(world: World, label: str, one: _Member, played: Sequence[Check])
         noun = f"whether training patients can be recognized (attack {one.attack})"
         return [first, nothing(noun, one.why)]
     area = f"Attack {one.attack}: AUC {interval(found)}, where 0.5 is guessing, {seeds(found)}."
-    quiet = f"{_would(found)}{_mixed(found)}" if one.finding == "quiet" else ""
+    quiet = f"{_would(found)}{mixed(found)}" if one.finding == "quiet" else ""
     return [first, f"{area}{quiet}", *_leak(world, label, one.attack)]
 
 
@@ -149,105 +152,6 @@ def _would(found: Number) -> str:
     )
 
 
-def _mixed(found: Number) -> str:
-    if not found.noticed:
-        return ""
-    return (
-        f" Caution: taken alone, {found.noticed} of {found.seeds} seeds did better than guessing."
-    )
-
-
-# --- Sensitive facts --------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Secret:
-    """What an attribute attack found out about one fact."""
-
-    secret: str
-    called: str
-    found: Number | None
-    why: tuple[str, ...]
-
-    @property
-    def heard(self) -> Number | None:
-        """Its number, if that counts."""
-        return None if self.why else self.found
-
-
-def _secrets(world: World, label: str, played: Sequence[Check]) -> list[_Secret]:
-    names = world.numbers.where(name="attribute.advantage").values("secret")
-    found = {secret: world.inferred(label, secret) for secret in names}
-    return [
-        _Secret(secret, f"“{world.say(secret)}”", n, _unheard(world, label, secret, n, played))
-        for secret, n in found.items()
-    ]
-
-
-def _unheard(
-    world: World, label: str, secret: str, found: Number | None, played: Sequence[Check]
-) -> tuple[str, ...]:
-    """Why nothing can be said about a secret; empty where something can."""
-    if found is not None and found.done:
-        return tuple(doubted("attribute.advantage", secret, found, played))
-    refused = world.own.where(label=label, regime=world.main, secret=secret, site="").all
-    reasons = sorted({reason for n in refused if not n.done for reason in n.reasons})
-    return tuple(reasons) or ("the attack was not run on this release",)
-
-
-def _inferred(secrets: Sequence[_Secret]) -> str:
-    """Say which sensitive facts are guessed better for those who were trained on."""
-    if not secrets:
-        return nothing("sensitive facts", ["no such attack was run"])
-    better = [s.called for s in secrets if s.heard is not None and noticed(s.heard)]
-    quiet = [s.called for s in secrets if s.heard is not None and not noticed(s.heard)]
-    silent = [s.called for s in secrets if s.heard is None]
-    said = [
-        (better, "Guessing {} was easier for training patients than for others."),
-        (quiet, "Guessing {} was not shown to be easier for training patients than for others."),
-        (silent, "Whether {} can be inferred cannot be said, see below."),
-    ]
-    return " ".join(text.format(joined(names)) for names, text in said if names)
-
-
-def _attributes(secrets: Sequence[_Secret], played: Sequence[Check]) -> list[str]:
-    heard = [s for s in secrets if s.heard is not None]
-    quiet = [s for s in heard if s.found is not None and not noticed(s.found)]
-    return [
-        *([_tried(secrets, played)] if secrets else []),
-        *(_advantage(s, s.found) for s in heard if s.found is not None and noticed(s.found)),
-        *([_quiet(quiet)] if quiet else []),
-        *(
-            nothing(f"whether {s.called} can be inferred", s.why)
-            for s in secrets
-            if s.heard is None
-        ),
-    ]
-
-
-def _advantage(one: _Secret, found: Number) -> str:
-    return (
-        f"{one.called} could be inferred better for training patients than for others: "
-        f"advantage {interval(found)}, {seeds(found)}."
-    )
-
-
-def _quiet(secrets: Sequence[_Secret]) -> str:
-    names = joined([s.called for s in secrets])
-    found = [(s, s.found) for s in secrets if s.found is not None]
-    largest = max((n for _, n in found), key=lambda n: n.value or 0.0)
-    most = max((seen for _, n in found if (seen := noticeable(n)) is not None), default=None)
-    of = " the largest" if len(found) > 1 else " the"
-    alone = [f" {s.called}:{_mixed(n)}" for s, n in found if n.noticed]
-    would = (
-        "" if most is None else f" One of {number(most)} or more is noticed four times out of five."
-    )
-    return (
-        f"Guesses of {names} were not shown to be better for training patients than for others:"
-        f"{of} advantage is {interval(largest)}.{would}{''.join(alone)}"
-    )
-
-
 # --- Controls ---------------------------------------------------------------------------------
 
 _COPY = {
@@ -271,19 +175,3 @@ def _controls(name: str, played: Sequence[Check]) -> str:
     )
     null = _NULL.get(outcomes.get("real", ""), "was not played")
     return f"Controls first: {caught}, and the null control {null}."
-
-
-def _tried(secrets: Sequence[_Secret], played: Sequence[Check]) -> str:
-    """The same for sensitive facts, in one sentence."""
-    passed = {
-        (check.secret, check.control)
-        for check in played
-        if check.name == "attribute.advantage" and check.outcome == "passed"
-    }
-    both = [s.called for s in secrets if {(s.secret, "copy"), (s.secret, "real")} <= passed]
-    return (
-        f"Controls first: both were passed in guessing {joined(both)}"
-        f"{'' if len(both) == len(secrets) else ', not in the others'}."
-        if both
-        else "Controls first: for no sensitive fact were both passed."
-    )

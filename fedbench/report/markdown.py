@@ -65,7 +65,7 @@ def _world(world: Json) -> list[str]:
         *(line for sentence in world["headline"] for line in _answer(sentence)),
         *_overview(world),
         *_behind(world["behind"]),
-        *_list("Controls", [_check(check, world) for check in world["controls"]], level=3),
+        *_list("Controls", map(_check, world["controls"]), level=3),
         *_main(world["main"], "" if _given(world) else ", on all hospitals' patients together"),
         *_baseline(world["baseline"]),
         *_privacy(world["privacy"]),
@@ -104,29 +104,27 @@ def _data(data: Json) -> str:
     return "; ".join(part for part in parts if part) + "."
 
 
-def _check(check: Json, world: Json) -> str:
-    return f"{check['outcome']}: {_tried(check, world)}: {check['text']}"
-
-
-def _tried(check: Json, world: Json) -> str:
-    """Say what a control or an attack is after."""
-    secret = world["words"].get(check["secret"], check["secret"])
-    return f"guessing “{secret}”" if secret else f"attack {check['name'].partition('.')[0]}"
+def _check(check: Json) -> str:
+    return f"{check['outcome']}: {check['tried']}: {check['text']}"
 
 
 def _overview(world: Json) -> list[str]:
+    others = ["others"] if any(row["others"] for row in world["overview"]) else []
     rows = [
         [
             _named(row),
             *(_change(row[k]) for k in ("gain", "tax")),
-            "; ".join(_attack(a, world) for a in row["members"]) or "no attack was run",
-            "; ".join(_attack(a, world) for a in row["facts"]) or "no attack was run",
+            *(
+                "; ".join(map(_attack, row[asked])) or "no attack was run"
+                for asked in ("members", "facts", *others)
+            ),
             row["sent"]["shown"],
         ]
         for row in world["overview"]
     ]
     heads = ["generator", "gain over each hospital alone", "against all records in one place"]
-    heads += ["training patients recognized", "sensitive facts inferred", "sent per hospital"]
+    heads += ["training patients recognized", "sensitive facts inferred"]
+    heads += [*("what else was tried" for _ in others), "sent per hospital"]
     heads[1:3] = [f"{heads[1]} (own patients)", f"{heads[2]} (all patients together)"]
     title = f"### The same four questions for every generator, by {safe(world['lead']['measure'])}"
     said = "Above 0, training together is better. Leaks and data sent under the"
@@ -134,10 +132,10 @@ def _overview(world: Json) -> list[str]:
     return ["", title, "", under, "", table(heads, rows)] if len(rows) > 1 else []
 
 
-def _attack(found: Json, world: Json) -> str:
+def _attack(found: Json) -> str:
     what = "AUC " if found["name"].endswith(".auc") else ""
     shown = f" ({what}{_cell(found)})" if found["status"] == "done" else ""
-    return f"{_tried(found, world)}: {found['verdict']}{shown}"
+    return f"{found['tried']}: {found['verdict']}{shown}"
 
 
 def _named(row: Json) -> str:

@@ -9,7 +9,7 @@ from fedbench.report.numbers import RULE
 from fedbench.report.words import joined
 from fedbench.report.world import World
 
-__all__ = ["GLOSSARY", "caveats", "introduction", "meaning", "reading"]
+__all__ = ["ATTRIBUTES", "GLOSSARY", "caveats", "how", "introduction", "meaning", "reading"]
 
 
 def introduction(worlds: Sequence[World]) -> list[str]:
@@ -41,8 +41,8 @@ def caveats(worlds: Sequence[World]) -> list[str]:
         (_CHANCE if _seeds(worlds) > 1 else _CHANCE_OF_ONE, bool(worlds)),
         (_SUMMARIES, bool(worlds)),
         (_SMALL, _few(worlds)),
-        (_KINDS_OF_ATTACK.format(_how(worlds)), _recognized(worlds)),
-        (_ATTRIBUTES, _guessed(worlds)),
+        (_KINDS_OF_ATTACK.format(how(worlds)), _recognized(worlds)),
+        (ATTRIBUTES, _guessed(worlds)),
         (_NO_DIFFERENCE, any(n["target"] in ("gain", "tax") for w in worlds for n in w.own)),
         (_PICKED, any(w.standing == "best" for w in worlds)),
         (_BYTES, any(n["name"] == "communication.bytes" for w in worlds for n in w.own)),
@@ -85,7 +85,7 @@ _KINDS_OF_ATTACK = (
     "Membership was attacked {} only. Other attacks, and attackers who know more, may see what "
     "was not seen here."
 )
-_ATTRIBUTES = (
+ATTRIBUTES = (
     "An attribute attack counts only how much better it does for training patients than for "
     "others; what can be inferred about anybody is medicine, and is not counted as a leak."
 )
@@ -112,11 +112,11 @@ def _recognized(worlds: Sequence[World]) -> bool:
 
 
 def _guessed(worlds: Sequence[World]) -> bool:
-    return any(world.numbers.where(name="attribute.advantage") for world in worlds)
+    return any(play.game == "attribute" for world in worlds for play in world.plays)
 
 
 def _attacked(worlds: Sequence[World]) -> bool:
-    return _recognized(worlds) or _guessed(worlds)
+    return any(world.plays for world in worlds)
 
 
 def _useful(worlds: Sequence[World]) -> bool:
@@ -133,11 +133,12 @@ def _few(worlds: Sequence[World]) -> bool:
     )
 
 
-def _how(worlds: Sequence[World]) -> str:
+def how(worlds: Sequence[World]) -> str:
+    """Say by which attacks it was asked who was trained on."""
     names = sorted({attack for world in worlds for attack in world.attacks})
     if names == ["dcr"]:
         return "in one kind of way, by the distance to released records (dcr),"
-    return f"by {joined(names)}"
+    return f"by {joined(names)}" if names else "by no attack,"
 
 
 READING = (
@@ -201,8 +202,8 @@ GLOSSARY = {
         "who were not trained on. It needs many of them, otherwise it is refused."
     ),
     "advantage": (
-        "How much more often a sensitive fact is guessed right for training patients than for "
-        "others: 0.01 is one more in a hundred."
+        "How much more often an attack succeeds for training patients than for others, such as in "
+        "guessing a sensitive fact: 0.01 is one more in a hundred."
     ),
 }
 """What measures mean, for readers who do not use them every day."""

@@ -7,15 +7,15 @@ from collections.abc import Iterator, Sequence
 import pandas as pd
 
 from fedbench.report.controls import Check
-from fedbench.report.given import WARNINGS as OF_AN_AUDIT
 from fedbench.report.given import verdict
+from fedbench.report.given import warnings as of_an_audit
 from fedbench.report.notes import GLOSSARY, READING
 from fedbench.report.numbers import Number
 from fedbench.report.sentences import Sentence
 from fedbench.report.words import interval, joined, measure, nothing, number
 from fedbench.report.world import FIDELITY, FLOOR, UTILITY, World
 
-__all__ = ["INTRODUCTION", "READING_IT", "TERMS", "WARNINGS", "answers"]
+__all__ = ["READING_IT", "TERMS", "answers", "introduction", "warnings"]
 
 INTRODUCTION = (
     (
@@ -28,13 +28,6 @@ INTRODUCTION = (
         f"{FLOOR}, draws every column of the training records on its own."
     ),
 )
-WARNINGS = (
-    *OF_AN_AUDIT,
-    (
-        "One release was scored. How much another one of the same generator, or one trained on "
-        "other patients, would differ is not known, and no interval covers it."
-    ),
-)
 READING_IT = (
     "A value stands above its range, the 95 % interval: chance in which patients were tested.",
     READING[-2],
@@ -44,6 +37,21 @@ TERMS = {term: text for term, text in GLOSSARY.items() if "TPR" not in term}
 
 _WORST = 5
 """Columns that are named as the furthest off."""
+
+
+def introduction(worlds: Sequence[World]) -> list[str]:
+    """Return what was done, for a reader who has never seen an evaluation."""
+    del worlds  # every evaluation does the same
+    return list(INTRODUCTION)
+
+
+def warnings(worlds: Sequence[World]) -> list[str]:
+    """Return what an evaluation cannot say."""
+    one = (
+        "One release was scored. How much another one of the same generator, or one trained on "
+        "other patients, would differ is not known, and no interval covers it."
+    )
+    return [*of_an_audit(worlds), one]
 
 
 def answers(world: World, played: Sequence[Check], columns: pd.DataFrame) -> list[Sentence]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from fedbench.report.controls import Check, attack_names, backwards, doubted, noticed
+from fedbench.report.controls import Check, backwards, doubted, noticed
 from fedbench.report.notes import meaning
 from fedbench.report.numbers import Number
+from fedbench.report.plays import Play
 from fedbench.report.sentences import ONE_HOSPITAL, turned, verdict
 from fedbench.report.traffic import traffic
 from fedbench.report.words import (
@@ -240,18 +241,21 @@ def _answers(world: World, label: str, played: Sequence[Check]) -> Json:
     name, task = world.score
     gain = world.difference(label, "gain", name, task, "over local")
     tax = turned(world.difference(label, "tax", name, task))
-    members = [(f"{a}.auc", world.pooled(label, world.main, f"{a}.auc")) for a in world.attacks]
-    secrets = [secret for name, secret in attack_names(world) if secret]
+    found = {
+        play: world.pooled(label, world.main, play.name)
+        if play.said.main == "auc"
+        else world.gained(label, play)
+        for play in world.plays
+    }
+    asked = [(play.game, _attack(world, play, n, played)) for play, n in found.items()]
     return {
         "generator": label,
         "role": _role(label),
         "gain": _change(gain, single=world.single),
         "tax": _change(tax),
-        "members": [_attack(name, "", found, played) for name, found in members],
-        "facts": [
-            _attack("attribute.advantage", secret, world.inferred(label, secret), played)
-            for secret in secrets
-        ],
+        "members": [said for game, said in asked if game == "membership"],
+        "facts": [said for game, said in asked if game == "attribute"],
+        "others": [said for game, said in asked if game not in ("membership", "attribute")],
         "sent": _data(traffic(world, label, world.main).each),
     }
 
@@ -287,15 +291,22 @@ def _behind(world: World, label: str, name: str, task: str) -> Json:
     }
 
 
-def _attack(name: str, secret: str, found: Number | None, played: Sequence[Check]) -> Json:
+def _attack(world: World, play: Play, found: Number | None, played: Sequence[Check]) -> Json:
     said = "not detectable by this attack"
-    if found is None or not found.done or doubted(name, secret, found, played):
+    if found is None or not found.done or doubted(play, found, played):
         said = "nothing can be said"
     elif noticed(found):
         said = "noticed"
     elif backwards(found):
         said = "the wrong way round"
-    return {"name": name, "secret": secret, **cell(found), "verdict": said}
+    return {
+        "name": play.name,
+        "secret": play.secret,
+        "called": world.called(play),
+        "tried": play.tried(world.plays, world.words),
+        **cell(found),
+        "verdict": said,
+    }
 
 
 # --- Hospitals --------------------------------------------------------------------------------

@@ -7,7 +7,9 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from fedbench.games.telling import TOLD, told_as
 from fedbench.report.numbers import Number
+from fedbench.report.plays import game_of
 from fedbench.report.reasons import plain
 
 __all__ = [
@@ -21,6 +23,7 @@ __all__ = [
     "joined",
     "left_out",
     "measure",
+    "mixed",
     "nothing",
     "number",
     "people",
@@ -104,6 +107,8 @@ def measure(name: str) -> str:
     head, _, last = name.rpartition(".")
     if name.startswith("utilization"):
         return f"{_MEASURES.get(last, last)} from visit counts and dates alone"
+    if theirs := _declared(head, last):
+        return f"{theirs} ({head})"
     if head and last in _ATTACK:
         return f"{_ATTACK[last]} ({head})"
     for start, words in (("tpr@", "found at"), ("leak@", "leak at")):
@@ -111,6 +116,13 @@ def measure(name: str) -> str:
             attack, _, share = name.partition(f".{start}")
             return f"{words} {share.replace('%', ' %')} false alarms ({attack})"
     return _MEASURES.get(last) or _MEASURES.get(head) or name
+
+
+def _declared(attack: str, part: str) -> str:
+    """Return what an attack's game calls a part of its rows, if it has a name of its own."""
+    if not any(part in said.parts for said in TOLD.values()):
+        return ""
+    return told_as(game_of(attack)).parts.get(part, "")
 
 
 def regime(name: str) -> str:
@@ -251,6 +263,15 @@ def seeds(found: Number) -> str:
     """Return how many seeds a number stands on."""
     of = f" of {found.asked}" if found.seeds != found.asked else ""
     return f"{found.seeds}{of} seed{'' if found.seeds == 1 and not of else 's'}"
+
+
+def mixed(found: Number) -> str:
+    """Warn where a quiet number is loud in some seeds."""
+    if not found.noticed:
+        return ""
+    return (
+        f" Caution: taken alone, {found.noticed} of {found.seeds} seeds did better than guessing."
+    )
 
 
 def plural(count: int, noun: str) -> str:

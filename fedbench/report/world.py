@@ -9,6 +9,7 @@ from typing import Literal
 
 from fedbench.kinds import ATTACKS, METRICS
 from fedbench.report.numbers import Number, Numbers
+from fedbench.report.plays import Play, plays
 from fedbench.report.words import REGIMES
 
 __all__ = ["FLOOR", "GUESSED", "Standing", "World", "worlds"]
@@ -133,12 +134,18 @@ class World:
         return "best"
 
     @cached_property
+    def plays(self) -> list[Play]:
+        """Every attack, with every secret it is after."""
+        return plays(self.numbers)
+
+    @cached_property
     def attacks(self) -> list[str]:
         """Every membership attack."""
-        names = self.numbers.where(family="privacy").values("name")
-        return [
-            n.removesuffix(".auc") for n in names if n.endswith(".auc") and "attribute" not in n
-        ]
+        return [play.attack for play in self.plays if play.said.main == "auc"]
+
+    def called(self, play: Play) -> str:
+        """Say what is attacked."""
+        return play.called(self.plays, self.words)
 
     @cached_property
     def foreign(self) -> list[tuple[str, str]]:
@@ -207,10 +214,10 @@ class World:
         )  # fmt: skip
         return found.best("level", _SUMMARY)
 
-    def inferred(self, label: str, secret: str) -> Number | None:
-        """Return how much better a secret is inferred for training patients than for others."""
+    def gained(self, label: str, play: Play) -> Number | None:
+        """Return how much better an attack does for training patients than for others."""
         found = self.own.where(
-            name="attribute.advantage", label=label, regime=self.main, secret=secret, site="",
+            name=play.name, label=label, regime=self.main, secret=play.secret, site="",
             model="", level="",
         )  # fmt: skip
         return found.best("target", ("pooled", "", "specialist", "generalist"))

@@ -191,14 +191,7 @@ def check_attack(attack: Attack) -> None:
     }
     sight = games.show(attack, schema, held)
     rng = SEEDS.child("challenge").rng()
-    if attack.game == "membership":
-        challenges = [games.membership_challenge(schema, members, others, rng)]
-    elif attack.game == "linkage":
-        halves = games.halves_of(made_up(120, 0))
-        challenges = games.linkage_challenges(schema, members, others, rng, halves)
-    else:
-        secrets = games.secrets_of(made_up(120, 0), 2)
-        challenges = games.attribute_challenges(schema, members, others, rng, secrets)
+    challenges = games.deal(attack.game, games.Dealt(made_up(120, 0), members, others), rng)
     assert challenges, "There is something to ask."
     for challenge in challenges:
         guess, again = (_scores(attack, sight, challenge.public) for _ in range(2))

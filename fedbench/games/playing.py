@@ -1,0 +1,112 @@
+"""Every game by its name: how it is dealt, and how it is played and scored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from fedbench.attack import Attack, Game, Guess, Sight
+from fedbench.data import Cohort
+from fedbench.games.dealing import (
+    Challenge,
+    attribute_challenges,
+    membership_challenge,
+    secrets_of,
+)
+from fedbench.games.inference import play_attribute
+from fedbench.games.linkage import halves_of, linkage_challenges, play_linkage
+from fedbench.games.membership import play_membership
+from fedbench.games.scoring import Scored
+from fedbench.metric import Measure, Refusal
+from fedbench.seeds import Rng, Seeds
+
+__all__ = ["PLAYED", "Beside", "Dealt", "deal", "play"]
+
+Played = tuple[Guess, list[Scored]]
+
+
+@dataclass(frozen=True)
+class Dealt:
+    """Whom a game is about.
+
+    ``members`` were trained on and ``others`` not, each by hospital. ``everybody`` is the whole
+    cohort, from which is chosen what is asked, so that every cell is asked the same; ``secrets``
+    is how many are asked for at most.
+    """
+
+    everybody: Cohort
+    members: Mapping[str, Cohort]
+    others: Mapping[str, Cohort]
+    secrets: int = 2
+
+
+class Beside(Protocol):
+    """What is known beside the release, computed where a game asks for it."""
+
+    def blind(self) -> Measure | Refusal | None:
+        """Return what can be told without the release, see ``blind_baseline``."""
+
+    def reference(self) -> Guess | None:
+        """Return what the attack guesses from other patients, see ``reference_guess``."""
+
+
+def deal(game: Game, dealt: Dealt, rng: Rng) -> list[Challenge]:
+    """Return the challenges of a game; none, where there is nothing to ask."""
+    return _DEAL[game](dealt, rng)
+
+
+def play(
+    attack: Attack, sight: Sight, challenge: Challenge, seeds: Seeds, beside: Beside
+) -> Played:
+    """Let an attack play its game and score it; see ``play_membership`` and its like."""
+    return _PLAY[attack.game](attack, sight, challenge, seeds, beside)
+
+
+def _membership(dealt: Dealt, rng: Rng) -> list[Challenge]:
+    return [membership_challenge(dealt.everybody.schema, dealt.members, dealt.others, rng)]
+
+
+def _attribute(dealt: Dealt, rng: Rng) -> list[Challenge]:
+    secrets = secrets_of(dealt.everybody, dealt.secrets)
+    return attribute_challenges(dealt.everybody.schema, dealt.members, dealt.others, rng, secrets)
+
+
+def _linkage(dealt: Dealt, rng: Rng) -> list[Challenge]:
+    halves = halves_of(dealt.everybody)
+    return linkage_challenges(dealt.everybody.schema, dealt.members, dealt.others, rng, halves)
+
+
+def _play_membership(
+    attack: Attack, sight: Sight, challenge: Challenge, seeds: Seeds, beside: Beside
+) -> Played:
+    blind = beside.blind()
+    guess, scored = play_membership(attack, sight, challenge, seeds, blind)
+    return guess, scored if blind is None else [*scored, Scored("", blind)]
+
+
+def _play_attribute(
+    attack: Attack, sight: Sight, challenge: Challenge, seeds: Seeds, beside: Beside
+) -> Played:
+    return play_attribute(attack, sight, challenge, beside.reference(), seeds)
+
+
+def _play_linkage(
+    attack: Attack, sight: Sight, challenge: Challenge, seeds: Seeds, beside: Beside
+) -> Played:
+    del beside  # nothing but the release links anything
+    return play_linkage(attack, sight, challenge, seeds)
+
+
+_DEAL: Mapping[Game, Callable[[Dealt, Rng], list[Challenge]]] = {
+    "membership": _membership,
+    "attribute": _attribute,
+    "linkage": _linkage,
+}
+_PLAY: Mapping[Game, Callable[[Attack, Sight, Challenge, Seeds, Beside], Played]] = {
+    "membership": _play_membership,
+    "attribute": _play_attribute,
+    "linkage": _play_linkage,
+}
+PLAYED: tuple[Game, ...] = tuple(_DEAL)
+"""The games that there are."""

@@ -1,0 +1,107 @@
+"""How what an attack finds is told to readers who have never heard of its game."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from fedbench.attack import Game
+
+__all__ = ["OTHER", "TOLD", "Telling", "told_as"]
+
+_COPIED = "even a copy of the training records gave it no advantage"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Telling:
+    """The words of one game; ``{}`` stands for what was attacked.
+
+    ``question`` is what an attacker wants to know, and ``empty`` is said where there is nothing to
+    ask. ``main`` is the part of its rows that says how much was given away. The sentences are about
+    games whose main part is an advantage: how much more often an attack succeeds for training
+    patients than for others. ``unasked`` is what cannot be spoken about where no such attack was
+    run, if that is to be said at all. ``parts`` are what its further rows are called.
+    """
+
+    question: str = ""
+    empty: str
+    main: Literal["auc", "advantage"] = "advantage"
+    easier: str = "The attack {} succeeded more often for training patients than for others."
+    level: str = (
+        "The attack {} was not shown to succeed more often for training patients than for others."
+    )
+    unsaid: str = "What the attack {} gives away cannot be said, see below."
+    unasked: str = ""
+    found: str = "The attack {} succeeded more often for training patients than for others"
+    unfound: str = (
+        "The attack {} was not shown to succeed more often for training patients than for others"
+    )
+    whether: str = "what the attack {} gives away"
+    tried: str = "attack {}"
+    passed: str = "by {}"
+    none_passed: str = "by no such attack were both passed"
+    verdict: str = "The attack {} succeeds more often for training patients than for others"
+    useless: str = _COPIED
+    parts: Mapping[str, str] = field(default_factory=dict)
+
+
+MEMBERSHIP = Telling(
+    main="auc",
+    question="who was trained on",
+    empty="There is nobody to tell apart.",
+    useless="the attack did not even catch a copy of the training records",
+)
+ATTRIBUTE = Telling(
+    question="which sensitive facts are easier to guess about them",
+    empty="The schema declares nothing sensitive to infer.",
+    easier="Guessing {} was easier for training patients than for others.",
+    level="Guessing {} was not shown to be easier for training patients than for others.",
+    unsaid="Whether {} can be inferred cannot be said, see below.",
+    unasked="sensitive facts",
+    found="{} could be inferred better for training patients than for others",
+    unfound="Guesses of {} were not shown to be better for training patients than for others",
+    whether="whether {} can be inferred",
+    tried="guessing {}",
+    passed="in guessing {}",
+    none_passed="for no sensitive fact were both passed",
+    verdict="{} is guessed right more often for training patients than for others",
+)
+LINKAGE = Telling(
+    question="which parts of a record belong to one patient",
+    empty="There is only one column, which has no two halves to link.",
+    easier="Which parts of a record belong to one patient was easier to tell for training "
+    "patients than for others (attack {}).",
+    level="Which parts of a record belong to one patient was not shown to be easier to tell for "
+    "training patients than for others (attack {}).",
+    unsaid="Whether parts of a record can be linked cannot be said, see below (attack {}).",
+    found="Parts of a record were linked more often for training patients than for others "
+    "(attack {})",
+    unfound="Parts of a record were not shown to be linked more often for training patients than "
+    "for others (attack {})",
+    whether="whether parts of a record can be linked (attack {})",
+    passed="in linking parts of records ({})",
+    none_passed="in linking parts of records not both were passed",
+    verdict="Which parts of a record belong to one patient is told more often for training "
+    "patients than for others (attack {})",
+    parts={
+        "advantage": "linked more often for training patients than for others",
+        "linked": "linked for training patients",
+        "control": "linked for other patients",
+        "ceiling": "linked for training patients if their own records were released",
+    },
+)
+OTHER = Telling(empty="There is nothing to ask.")
+"""A game of which nothing more is known than its rows."""
+
+TOLD: Mapping[Game, Telling] = {
+    "membership": MEMBERSHIP,
+    "attribute": ATTRIBUTE,
+    "linkage": LINKAGE,
+}
+"""The games that are played, in the order in which they are told."""
+
+
+def told_as(game: str) -> Telling:
+    """Return the words of a game."""
+    return next((said for name, said in TOLD.items() if name == game), OTHER)
