@@ -67,11 +67,11 @@ DECLARED: Mapping[str, Declared] = {
         stays=("visits.count", "visits.gaps", "visits.persistence", "rules"),
     ),
     "mode collapse": Declared(
-        falls=("marginals", "detection", "codes.prevalence"),
+        falls=("marginals", "detection", "codes.prevalence", "support.coverage"),
         stays=("rules",),
     ),
     "wrong missingness": Declared(
-        falls=("missingness.rates", "visits.together", "marginals", "detection"),
+        falls=("missingness.rates", "visits.together", "marginals", "detection", "joint.energy"),
         stays=("visits.count", "visits.gaps", "codes.prevalence", "rules"),
     ),
     "impossible values": Declared(
@@ -79,7 +79,7 @@ DECLARED: Mapping[str, Declared] = {
         stays=("visits.count", "visits.first", "visits.together", "codes.prevalence"),
     ),
     "missing site": Declared(
-        falls=("marginals", "visits.values", "detection"),
+        falls=("marginals", "visits.values", "detection", "joint.energy", "joint.mmd"),
         stays=("rules",),
     ),
 }
@@ -223,8 +223,8 @@ def main() -> None:
     asked.add_argument("--metric", action="append", choices=SETS["metrics"]["full"])
     asked.add_argument("--csv", help="where to write every number")
     given = asked.parse_args()
-    names = given.metric or [m for m in SETS["metrics"]["full"] if m != "communication"]
-    metrics = {name: METRICS.build(name) for name in names}
+    metrics = {name: METRICS.build(name) for name in given.metric or SETS["metrics"]["full"]}
+    metrics = {n: m for n, m in metrics.items() if m.needs_synthetic and n != "communication"}
     found = measured(given.damage or DAMAGES, metrics, given.patients, given.replicates, given.seed)
     if given.csv:
         found.to_csv(given.csv, index=False)

@@ -1,0 +1,124 @@
+"""Verdicts of equivalence are those of two one-sided tests, and p-values those of SciPy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import chi2_contingency, ks_2samp, ttest_ind
+
+from fedbench.data import Cohort, Column, Schema
+from fedbench.metric import Evidence, Measure, Refusal
+from fedbench.metrics.equivalence import Equivalence
+
+ONE = Schema(name="one", clock="", static={"x": Column(kind="number", low=-6, high=6)})
+
+Draw = Callable[[int, int], Cohort]
+Judge = Callable[..., Evidence]
+Change = Callable[..., Cohort]
+
+
+def found(evidence: Evidence, **settings: float) -> dict[str, Measure]:
+    answers = Equivalence(**settings).measure(evidence, np.random.default_rng(0))
+    return {m.key.column: m for m in answers if isinstance(m, Measure)}
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.08, 0.12, 0.3])
+def test_verdicts_are_those_of_two_one_sided_tests(
+    *, draw: Draw, judge: Judge, changed: Change, shift: float
+) -> None:
+    train, test, fake = draw(1500, 2), draw(1200, 0), draw(1200, 1)
+    spread, margin = train.static["albumin"].std(ddof=0), 0.2
+    moved = changed(fake, albumin=(fake.static["albumin"] + shift * spread).clip(1, 6))
+    ours = found(judge(test, moved, train, b=800), margin=margin)["albumin"]
+    real, other = (c.static["albumin"].dropna() / spread for c in (test, moved))
+    chances = [
+        ttest_ind(other + margin, real, equal_var=False, alternative="greater").pvalue,
+        ttest_ind(other - margin, real, equal_var=False, alternative="less").pvalue,
+    ]
+    assert ours.value == pytest.approx(abs(other.mean() - real.mean()), abs=1e-6)
+    assert not 0.03 < max(chances) < 0.08  # else the bootstrap's own error decides
+    assert (ours.facts["equivalence"] == "equivalent") == (max(chances) < 0.05)
+    turned = ttest_ind(other - margin, real, equal_var=False, alternative="greater").pvalue
+    assert (ours.facts["equivalence"] == "different") == (turned < 0.05)
+
+
+def test_p_values_are_those_of_scipy(draw: Draw, judge: Judge) -> None:
+    test, fake = draw(200, 0), draw(150, 1)
+    ours = found(judge(test, fake))
+    numbers = [c.static["bilirubin"].dropna() for c in (test, fake)]
+    assert ours["bilirubin"].facts["p_value"] == pytest.approx(
+        ks_2samp(*numbers, method="asymp").pvalue, abs=1e-9
+    )
+    counts = [c.static["stage"].fillna("gap").value_counts().sort_index() for c in (test, fake)]
+    assert ours["stage"].facts["p_value"] == pytest.approx(
+        chi2_contingency(np.stack(counts)).pvalue, abs=1e-9
+    )
+
+
+def test_few_patients_show_nothing_and_many_that_columns_are_equivalent(
+    draw: Draw, judge: Judge
+) -> None:
+    few, many = (found(judge(draw(n, 0), draw(n, 1))) for n in (40, 4000))
+    assert few[""].value > 0.8
+    assert many[""].value < 0.1
+    assert {m.facts["equivalence"] for c, m in few.items() if c} <= {"undecided", "equivalent"}
+
+
+def test_a_level_that_is_too_frequent_is_different(
+    draw: Draw, judge: Judge, changed: Change
+) -> None:
+    test, fake = draw(800, 0), changed(draw(800, 1), sex="male")
+    ours = found(judge(test, fake))
+    assert ours["sex"].facts["equivalence"] == "different"
+    assert ours["sex"].value == pytest.approx((test.static["sex"] == "female").mean())
+
+
+def test_clusters_have_verdicts_and_no_p(draw: Draw, judge: Judge) -> None:
+    cohort = draw(60, 0)
+    schema = replace(cohort.schema, cluster="family")
+    static = cohort.static.assign(family=[f"f{i // 2}" for i in range(60)])
+    family = replace(cohort, schema=schema, static=static)
+    ours = found(judge(family, family))
+    assert "p_value" not in ours["age"].facts
+    assert ours["age"].facts["equivalence"] == "undecided"  # of so few
+
+
+def test_a_column_without_values_has_a_reason(draw: Draw, judge: Judge, changed: Change) -> None:
+    test, fake = draw(100, 0), changed(draw(100, 1), copper=np.nan)
+    answers = Equivalence().measure(judge(test, fake), np.random.default_rng(0))
+    reasons = {a.key.column: a.reason for a in answers if isinstance(a, Refusal)}
+    assert reasons == {"copper": "no synthetic patient has a value"}
+
+
+def test_what_is_at_the_margin_is_called_equivalent_once_in_twenty(judge: Judge) -> None:
+    """The error that two one-sided tests allow: at the margin, 5 %."""
+    rng = np.random.default_rng(0)
+    train, said = plain(rng.normal(size=4000)), []
+    for seed in range(120):
+        test, fake = plain(rng.normal(size=150)), plain(rng.normal(0.4, size=150))
+        ours = found(judge(test, fake, train, b=200, seed=seed), margin=0.4)["x"]
+        said.append(ours.facts["equivalence"] == "equivalent")
+    # 120 draws, three standard errors above .05.
+    assert np.mean(said) < 0.11
+
+
+def test_intervals_cover(judge: Judge) -> None:
+    rng = np.random.default_rng(0)
+    train, measures = plain(rng.normal(size=4000)), []
+    for seed in range(100):
+        test, fake = plain(rng.normal(size=150)), plain(rng.normal(0.3, size=150))
+        measures.append(found(judge(test, fake, train, seed=seed))["x"])
+    truth = np.mean([m.value for m in measures])
+    share = np.mean([m.low <= truth <= m.high for m in measures])
+    # 100 draws, three standard errors below .95.
+    assert share > 0.88
+
+
+def plain(values: np.ndarray) -> Cohort:
+    """Patients of whom one number is known."""
+    patient = np.arange(len(values)).astype(str).astype(object)
+    return Cohort.of_tables(ONE, pd.DataFrame({"patient": patient, "x": values.clip(-6, 6)}))
