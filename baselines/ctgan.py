@@ -9,11 +9,11 @@ from typing import Annotated, ClassVar, cast
 import numpy as np
 import torch
 from annotated_types import Ge, Gt
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fedbench.baselines._averaged import Averaged
-from fedbench.data import Cohort, Feature, Part
+from fedbench.baselines._levels import needed, places
+from fedbench.data import Cohort, Part
 from fedbench.encoding import Encoder
 from fedbench.generator import Phase, State
 from fedbench.seeds import Rng
@@ -137,10 +137,10 @@ class _Writer(nn.Module):
         # Not buffers, so that the parameters are all that is exchanged.
         self.owners = torch.as_tensor(np.eye(len(encoder.widths))[columns] * (shares > 0)[:, None])
         self.ends = torch.as_tensor(shares.cumsum() / max(len(encoder.widths), 1))
-        self.places = torch.as_tensor(_places(encoder))
+        self.places = torch.as_tensor(places(encoder))
         self.gappy = torch.as_tensor(encoder.missing_rates > 0)
-        self.needs = [_needed(encoder, feature) for feature in encoder.numbers]
-        self.levels_need = [_needed(encoder, encoder.categories[j]) for j in columns]
+        self.needs = [needed(encoder, feature) for feature in encoder.numbers]
+        self.levels_need = [needed(encoder, encoder.categories[j]) for j in columns]
         inputs = latent + len(columns)
         self.first, self.even = nn.Linear(inputs, hidden), nn.LayerNorm(hidden)
         self.second, self.smooth = nn.Linear(inputs + hidden, hidden), nn.LayerNorm(hidden)
@@ -189,23 +189,6 @@ class _Writer(nn.Module):
         top = scores.detach()[:, self.places].amax(dim=2) @ owners.T
         mass = torch.exp((scores - top).clamp(max=0)) * owners.sum(dim=1)
         return mass / (mass @ owners @ owners.T + 1e-12)
-
-
-def _places(encoder: Encoder) -> NDArray[np.int64]:
-    """Return the levels of each category that somebody has, the first again as a filler."""
-    starts = np.cumsum([0, *encoder.widths])
-    found = np.zeros((len(encoder.widths), max(encoder.widths, default=1)), dtype=np.int64)
-    for j, possible in enumerate(encoder.possible):
-        mine = starts[j] + np.flatnonzero(possible)
-        found[j] = mine[0]
-        found[j, : len(mine)] = mine
-    return found
-
-
-def _needed(encoder: Encoder, feature: Feature) -> int:
-    """Return the number without which a feature does not apply, or one past the last."""
-    names = [number.name for number in encoder.numbers]
-    return names.index(feature.needs) if feature.needs else len(names)
 
 
 def _uniform(normal: Tensor) -> Tensor:

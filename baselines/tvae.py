@@ -9,10 +9,10 @@ from typing import Annotated, ClassVar, cast
 import numpy as np
 import torch
 from annotated_types import Ge, Gt
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from fedbench.baselines._levels import drawn, owners
 from fedbench.data import Cohort, Part
 from fedbench.encoding import Encoder
 from fedbench.generator import Phase, State
@@ -71,7 +71,7 @@ class Tvae(Neural):
             spread = model.sigma().double().numpy()
         numbers = means + spread * rng.standard_normal(means.shape)
         gone = rng.random(missing.shape) < 1 / (1 + np.exp(-missing))
-        return encoder.decode(numbers, gone, _drawn(logits, encoder, rng))
+        return encoder.decode(numbers, gone, drawn(logits, encoder, rng))
 
 
 class _Autoencoder(nn.Module):
@@ -81,7 +81,7 @@ class _Autoencoder(nn.Module):
         super().__init__()
         self.numbers, self.latent = len(encoder.numbers), latent
         # Not a buffer, so that the parameters are all that is exchanged.
-        self.owners = torch.as_tensor(_owners(encoder))
+        self.owners = torch.as_tensor(owners(encoder))
         width = 2 * self.numbers + len(self.owners)
         self.encoder = _Perceptron(width, hidden, 2 * latent)
         self.decoder = _Perceptron(latent, hidden, width)
@@ -135,23 +135,3 @@ class _Perceptron(nn.Module):
     def forward(self, values: Tensor) -> Tensor:
         found: Tensor = self.curved(values) + self.straight(values)
         return found
-
-
-def _owners(encoder: Encoder) -> NDArray[np.float32]:
-    """Return which category each level belongs to; a level that nobody has belongs to none."""
-    found = np.zeros((sum(encoder.widths), len(encoder.widths)), dtype=np.float32)
-    starts = np.cumsum([0, *encoder.widths])
-    for j, possible in enumerate(encoder.possible):
-        found[starts[j] + np.flatnonzero(possible), j] = 1
-    return found
-
-
-def _drawn(logits: NDArray[np.float64], encoder: Encoder, rng: Rng) -> NDArray[np.int64]:
-    """Draw a level of every category among those that somebody has (Gumbel-max)."""
-    scores = logits + rng.gumbel(size=logits.shape)
-    found = np.empty((len(logits), len(encoder.widths)), dtype=np.int64)
-    starts = np.cumsum([0, *encoder.widths])
-    for j, possible in enumerate(encoder.possible):
-        mine = scores[:, starts[j] : starts[j + 1]]
-        found[:, j] = np.argmax(np.where(possible, mine, -np.inf), axis=1)
-    return found

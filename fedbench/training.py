@@ -51,6 +51,9 @@ class Neural(Generator):
     betas: ClassVar[tuple[float, float]] = (0.9, 0.999)
     """How slowly Adam forgets gradients and their squares."""
 
+    copies: ClassVar[int] = 1
+    """Under privacy, over how many draws a patient's losses are averaged before they are cut."""
+
     passes: Annotated[int, Ge(1)] = 100
     batch: Annotated[int, Ge(0)] = 256
     least_steps: Annotated[int, Ge(1)] = 1
@@ -206,13 +209,13 @@ class Neural(Generator):
             progress = (local.round + taken / planned) / local.rounds
             rows = sampled(len(site.records), budget.rate, budget.normals)
             stream = local.streams.child("draws", phase.name, local.round, taken).number()
-            noise = self.draws(phase, site.encoder, site.records.keys[rows], stream)
+            noise = self._copied(phase, site.encoder, site.records.keys[rows], stream)
             some = replace(everyone.take(torch.as_tensor(rows)), progress=progress)
             for trainer, pull in zip(trainers, pulls, strict=True):
                 if trainer.objective in self.blind:
                     count = max(1, round(budget.rate * budget.patients))
                     nobody = [part.new_zeros((count, *part.shape[1:])) for part in some.tensors]
-                    drawn = self.draws(
+                    drawn = self._copied(
                         phase, site.encoder, np.arange(count, dtype=np.uint64), stream
                     )
                     blank = [*nobody, torch.as_tensor(drawn).to(local.device, dtype)]
@@ -241,7 +244,18 @@ class Neural(Generator):
         self, progress: float, network: nn.Module, *patients: Tensor
     ) -> Mapping[str, Tensor]:
         *records, draws = patients
-        return self.losses(network, Batch.joined(records, progress), draws)
+        if self.copies > 1:
+            records = [part.repeat_interleave(self.copies, dim=0) for part in records]
+        batch = Batch.joined(records, progress)
+        found = self.losses(network, batch, draws.reshape(len(batch), -1))
+        return {name: loss.view(-1, self.copies).mean(dim=1) for name, loss in found.items()}
+
+    def _copied(
+        self, phase: Phase, encoder: Encoder, keys: NDArray[np.uint64], stream: int
+    ) -> NDArray[np.float64]:
+        """Return the noise of each patient, of all copies one after another."""
+        every = [self.draws(phase, encoder, keys, stream ^ copy) for copy in range(self.copies)]
+        return np.concatenate(every, axis=1)
 
     def _batches(
         self, phase: Phase, site: Site, local: Local, rng: Rng

@@ -27,7 +27,7 @@ from fedbench.kinds import (
 
 torch.set_num_threads(1)
 
-QUICK = {"ctgan": {"passes": 2}, "halo": {"passes": 2}, "tvae": {"passes": 2}}
+QUICK = {name: {"passes": 2} for name in ("ctgan", "halo", "tabdiff", "tvae")}
 
 
 @pytest.mark.parametrize("name", DATASETS.names())

@@ -133,7 +133,7 @@ def test_a_share_of_sites_takes_part_in_a_round(study: Study, sites: Mapping[str
     assert (rounds == 2).all()
 
 
-@pytest.mark.parametrize("generator", ["independent", "copula", "tree", "tvae", "ctgan"])
+@pytest.mark.parametrize("generator", ["independent", "copula", "tree", "tvae", "ctgan", "tabdiff"])
 def test_a_canary_is_found_in_no_message(
     generator: str, study: Study, sites: Mapping[str, Cohort]
 ) -> None:
@@ -153,7 +153,7 @@ def test_a_canary_is_found_in_no_message(
                 assert not close.any()
         seen.append(b"")
 
-    settings = {"passes": 1} if generator in ("tvae", "ctgan") else {}
+    settings = {"passes": 1} if generator in ("tvae", "ctgan", "tabdiff") else {}
     study = replace(study, generator=Choice(generator, settings), rounds=1)
     train(study, {**sites, "west": planted}, tap=look)
     assert seen

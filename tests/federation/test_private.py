@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from fedbench.accounting import Accountant, Charge
 from fedbench.baselines.copula import Copula
+from fedbench.baselines.tabdiff import Tabdiff
 from fedbench.data import Cohort
 from fedbench.encoding import summarize
 from fedbench.errors import SpecError, Unsupported
@@ -54,11 +55,14 @@ def test_every_site_spends_what_was_promised_and_no_more(
     assert not train(study, sites).accountants
 
 
-@pytest.mark.parametrize("generator", ["tvae", "ctgan"])
+@pytest.mark.parametrize("generator", ["tvae", "ctgan", "tabdiff"])
 def test_a_neural_generator_spends_what_was_promised_round_by_round(
     generator: str, study: Study, sites: Mapping[str, Cohort]
 ) -> None:
-    study = replace(study, generator=Choice(generator, SHORT))
+    settings = {
+        name: value for name, value in SHORT.items() if hasattr(GENERATORS.find(generator), name)
+    }
+    study = replace(study, generator=Choice(generator, settings))
     trained = train(private(study, delta=DELTA), sites)
     assert set(trained.history["steps"][-6:]) == {6}
     for accountant in trained.accountants.values():
@@ -70,8 +74,24 @@ def test_a_neural_generator_spends_what_was_promised_round_by_round(
         assert first.epsilon < spent.epsilon
     for name, array in trained.state.items():
         assert np.isfinite(array).all(), name
-    model = GENERATORS.build(generator, SHORT)
+    model = GENERATORS.build(generator, settings)
     assert len(model.sample(trained.state, trained.encoder, 50, np.random.default_rng(0))) == 50
+
+
+def test_diffusion_averages_over_noises_before_a_gradient_is_cut(
+    study: Study, sites: Mapping[str, Cohort], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shapes: set[tuple[int, ...]] = set()
+    losses = Tabdiff.losses
+
+    def watched(*given: Any) -> Any:
+        shapes.add((len(given[2]), *given[3].shape))
+        return losses(*given)
+
+    monkeypatch.setattr(Tabdiff, "losses", watched)
+    study = replace(study, generator=Choice("tabdiff", {"passes": 1, "hidden": 8}), rounds=1)
+    encoder = train(private(study), sites).encoder
+    assert shapes == {(4, 4, Tabdiff().width(Phase("train"), encoder))}
 
 
 def test_a_site_that_sits_out_spends_less(study: Study, sites: Mapping[str, Cohort]) -> None:
