@@ -112,7 +112,8 @@ class PublicChallenge:
     ``targets`` is a patient table in random order under meaningless row numbers. In the
     attribute game it lacks the column ``secret``, and every other column that gives the secret
     away. In the linkage game it has half of the columns, and ``others`` has the other half, of
-    the same patients in another order. ``sites`` is the hospital of every target.
+    the same patients in another order. ``sites`` is the hospital of every target. In the
+    singling-out game nobody is shown, and ``size`` is how many patients there are to point at.
     """
 
     game: Game
@@ -120,6 +121,7 @@ class PublicChallenge:
     sites: NDArray[np.object_]
     secret: str = ""
     others: pd.DataFrame | None = None
+    size: int = 0
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,8 @@ class Challenge:
     """What is asked, and the truth about it.
 
     ``truth`` says who is a member; ``answers`` is the level of the secret in the attribute
-    game; ``pairs`` is the row of ``others`` that belongs to each target in the linkage game.
+    game; ``pairs`` is the row of ``others`` that belongs to each target in the linkage game;
+    ``records`` and ``homes`` are the patients, none of whom is shown, in the singling-out game.
     ``patients`` and ``clusters`` are for the harness alone.
     """
 
@@ -49,6 +50,8 @@ class Challenge:
     twins_removed: int
     answers: Ints = field(default_factory=lambda: np.empty(0, np.int64))
     pairs: Ints = field(default_factory=lambda: np.empty(0, np.int64))
+    records: pd.DataFrame = field(default_factory=pd.DataFrame)
+    homes: Objects = field(default_factory=lambda: np.empty(0, dtype=object))
 
     @property
     def sites(self) -> Objects:
@@ -84,6 +87,13 @@ class Lineup:
     def of(
         cls, schema: Schema, members: Mapping[str, Cohort], others: Mapping[str, Cohort]
     ) -> Lineup:
+        """Return those who can be told apart."""
+        return cls.everybody(schema, members, others).without_twins()
+
+    @classmethod
+    def everybody(
+        cls, schema: Schema, members: Mapping[str, Cohort], others: Mapping[str, Cohort]
+    ) -> Lineup:
         pieces = [
             (site, truth, cohort)
             for truth, side in ((True, members), (False, others))
@@ -103,7 +113,7 @@ class Lineup:
         if lineup.table.index.has_duplicates:
             raise ContractError("A patient is dealt twice to one challenge.")
         patients = lineup.table.index.to_numpy(dtype=str)
-        return lineup.take(np.lexsort((patients, lineup.sites.astype(str)))).without_twins()
+        return lineup.take(np.lexsort((patients, lineup.sites.astype(str))))
 
     def take(self, rows: Ints | Bools) -> Lineup:
         return Lineup(

@@ -18,6 +18,7 @@ from fedbench.games.inference import play_attribute
 from fedbench.games.linkage import halves_of, linkage_challenges, play_linkage
 from fedbench.games.membership import play_membership
 from fedbench.games.scoring import Scored
+from fedbench.games.singling import play_singling, singling_challenges
 from fedbench.metric import Measure, Refusal
 from fedbench.seeds import Rng, Seeds
 
@@ -77,6 +78,10 @@ def _linkage(dealt: Dealt, rng: Rng) -> list[Challenge]:
     return linkage_challenges(dealt.everybody.schema, dealt.members, dealt.others, rng, halves)
 
 
+def _singling(dealt: Dealt, rng: Rng) -> list[Challenge]:
+    return singling_challenges(dealt.everybody.schema, dealt.members, dealt.others, rng)
+
+
 def _play_membership(
     attack: Attack, sight: Sight, challenge: Challenge, seeds: Seeds, beside: Beside
 ) -> Played:
@@ -98,15 +103,24 @@ def _play_linkage(
     return play_linkage(attack, sight, challenge, seeds)
 
 
+def _play_singling(
+    attack: Attack, sight: Sight, challenge: Challenge, seeds: Seeds, beside: Beside
+) -> Played:
+    del beside  # the others are its control
+    return play_singling(attack, sight, challenge, seeds)
+
+
 _DEAL: Mapping[Game, Callable[[Dealt, Rng], list[Challenge]]] = {
     "membership": _membership,
     "attribute": _attribute,
     "linkage": _linkage,
+    "singling-out": _singling,
 }
 _PLAY: Mapping[Game, Callable[[Attack, Sight, Challenge, Seeds, Beside], Played]] = {
     "membership": _play_membership,
     "attribute": _play_attribute,
     "linkage": _play_linkage,
+    "singling-out": _play_singling,
 }
 PLAYED: tuple[Game, ...] = tuple(_DEAL)
 """The games that there are."""

@@ -91,6 +91,29 @@ LINKAGE = Telling(
         "ceiling": "linked for training patients if their own records were released",
     },
 )
+SINGLING = Telling(
+    question="how single patients can be pointed at",
+    empty="No hospital has both training patients and others to point at.",
+    easier="The released records told how to point at single training patients, more often than "
+    "at others (attack {}).",
+    level="The released records were not shown to tell how to point at single training patients "
+    "more often than at others (attack {}).",
+    unsaid="Whether single patients can be pointed at cannot be said, see below (attack {}).",
+    found="Descriptions of released records fitted exactly one patient more often among training "
+    "patients than among equally many others (attack {})",
+    unfound="Descriptions of released records were not shown to fit exactly one patient more often "
+    "among training patients than among equally many others (attack {})",
+    whether="whether single patients can be pointed at (attack {})",
+    passed="in singling patients out ({})",
+    none_passed="in singling patients out not both were passed",
+    verdict="The released records tell how to point at single training patients, more often than "
+    "at others (attack {})",
+    parts={
+        "advantage": "singled out more often among training patients than among others",
+        "singled": "descriptions that single out a training patient",
+        "control": "descriptions that single out one of equally many others",
+    },
+)
 OTHER = Telling(empty="There is nothing to ask.")
 """A game of which nothing more is known than its rows."""
 
@@ -98,6 +121,7 @@ TOLD: Mapping[Game, Telling] = {
     "membership": MEMBERSHIP,
     "attribute": ATTRIBUTE,
     "linkage": LINKAGE,
+    "singling-out": SINGLING,
 }
 """The games that are played, in the order in which they are told."""
 

@@ -21,6 +21,7 @@ from fedbench.generator import Generator
 from fedbench.metric import Evidence, Measure, Metric, Refusal, View, checked
 from fedbench.partition import Partitioner
 from fedbench.plugin import Plugin
+from fedbench.predicates import Predicates
 from fedbench.registry import misnamed
 from fedbench.seeds import Seeds
 from fedbench.stats import poisson_weights
@@ -195,7 +196,8 @@ def check_attack(attack: Attack) -> None:
     assert challenges, "There is something to ask."
     for challenge in challenges:
         guess, again = (_scores(attack, sight, challenge.public) for _ in range(2))
-        assert len(guess) == len(challenge.public.targets), "One answer per target."
+        if len(challenge.public.targets):
+            assert len(guess) == len(challenge.public.targets), "One answer per target."
         assert np.isfinite(guess).all(), "Scores are finite."
         assert np.array_equal(guess, again), "Guessing twice differs."
 
@@ -204,6 +206,8 @@ def _scores(attack: Attack, sight: Sight, challenge: PublicChallenge) -> NDArray
     guess = attack.guess(sight, challenge, SEEDS.rng())
     if isinstance(guess, Links):
         return np.hstack([guess.first.toarray(), guess.second.toarray()])
+    if isinstance(guess, Predicates):
+        return np.column_stack([guess.uses, guess.weight])
     return guess.scores
 
 

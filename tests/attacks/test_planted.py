@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from fedbench import games
-from fedbench.attack import Attack, Knowledge, Sight
+from fedbench.attack import Attack, Game, Knowledge, Sight
 from fedbench.data import Cohort, DataStore
 from fedbench.datasets.simulated import Simulated
 from fedbench.kinds import ATTACKS
@@ -40,6 +40,7 @@ class Field:
     others: int
     seed: int = 0
     _rows: dict[tuple[str, str], Mapping[str, Measure]] = field(default_factory=dict)
+    _dealt: dict[Game, games.Challenge] = field(default_factory=dict)
     _shared: dict[str, dict[tuple[str, int], object]] = field(default_factory=dict)
 
     @cached_property
@@ -55,12 +56,19 @@ class Field:
         cuts = zip(sizes, ends[:-1], ends[1:], strict=True)
         return {name: everybody.take(order[a:b]) for name, a, b in cuts}
 
-    @cached_property
-    def challenge(self) -> games.Challenge:
+    def challenge(self, game: Game) -> games.Challenge:
         """Members and others, hospital by hospital."""
-        members, others = (_homes(self.parts[part]) for part in ("members", "others"))
-        schema = self.parts["members"].schema
-        return games.membership_challenge(schema, members, others, np.random.default_rng(self.seed))
+        if game not in self._dealt:
+            members, others = (_homes(self.parts[part]) for part in ("members", "others"))
+            dealt = games.Dealt(self.parts["reference"], members, others)
+            self._dealt[game] = games.deal(game, dealt, np.random.default_rng(self.seed))[0]
+        return self._dealt[game]
+
+    def blind(self) -> None:
+        """Members and others are drawn alike."""
+
+    def reference(self) -> None:
+        """What others know is not asked."""
 
     def release(self, name: str) -> Cohort:
         """Return the planted release of this name."""
@@ -75,14 +83,6 @@ class Field:
             "mixed": lambda: planted.mixed(members, rng),
         }
         return made[kind]()
-
-    @cached_property
-    def halves(self) -> games.Challenge:
-        """The same patients, whose halves are to be linked."""
-        members, others = (_homes(self.parts[part]) for part in ("members", "others"))
-        schema, rng = self.parts["members"].schema, np.random.default_rng(self.seed)
-        halves = games.halves_of(self.parts["reference"])
-        return games.linkage_challenges(schema, members, others, rng, halves)[0]
 
     def rows(self, attack: str, release: str) -> Mapping[str, Measure]:
         """Return what an attack finds about everybody, by part."""
@@ -101,9 +101,7 @@ class Field:
         return self._rows[attack, release]
 
     def _play(self, attack: Attack, sight: Sight) -> Sequence[games.Scored]:
-        if attack.game == "linkage":
-            return games.play_linkage(attack, sight, self.halves, Seeds(self.seed))[1]
-        return games.play_membership(attack, sight, self.challenge, Seeds(self.seed))[1]
+        return games.play(attack, sight, self.challenge(attack.game), Seeds(self.seed), self)[1]
 
 
 def _homes(cohort: Cohort) -> dict[str, Cohort]:
@@ -146,6 +144,15 @@ def test_halves_are_linked_for_as_many_as_were_copied(stage: Field, share: float
     assert found["advantage"].low <= share * (1 - by_luck) <= found["advantage"].high
 
 
+@pytest.mark.parametrize("share", [0.0, 0.05, 0.1, 0.5, 1.0])
+def test_as_many_are_singled_out_as_were_copied(stage: Field, share: float) -> None:
+    found = stage.rows("singling", f"leaky {share}")
+    by_luck = found["control"].value
+    assert by_luck < 0.1
+    assert found["advantage"].low <= share * (1 - by_luck) <= found["advantage"].high
+    assert share < 1 or found["singled"].value >= 0.95
+
+
 def test_half_a_copy_is_half_a_leak_to_the_forests_too(stage: Field) -> None:
     for attack in FORESTS:
         assert 0.4 < stage.rows(attack, "leaky 0.5")["leak@1%"].value < 0.6
@@ -174,8 +181,11 @@ def small_stages() -> list[Field]:
     return [Field(50, 100, seed) for seed in range(200 if FULL else 40)]
 
 
-@pytest.mark.parametrize("attack", [*DISTANCE, "density", *(["surprise"] if FULL else [])])
+QUICK = (*DISTANCE, "density", "linkage", "singling")
+
+
+@pytest.mark.parametrize("attack", [*QUICK, *(["surprise"] if FULL else [])])
 def test_false_alarms_are_as_rare_as_they_claim(small_stages: list[Field], attack: str) -> None:
-    found = [stage.rows(attack, "independent")["auc"] for stage in small_stages]
-    alarms = sum(row.facts["p_value"] < 0.05 for row in found)
+    found = [stage.rows(attack, "independent") for stage in small_stages]
+    alarms = sum(next(iter(rows.values())).facts["p_value"] < 0.05 for rows in found)
     assert alarms <= (14 if FULL else 6)  # 7 % of 200; of 40, more are 1 % likely
