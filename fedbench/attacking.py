@@ -15,7 +15,7 @@ from fedbench.attack import Attack, Game, Guess, Knowledge
 from fedbench.data import Cohort
 from fedbench.errors import Unsupported
 from fedbench.games import Challenge, Scored
-from fedbench.metric import Measure, Refusal
+from fedbench.metric import Key, Measure, Refusal
 from fedbench.scoring import Answer, Question, guarded
 from fedbench.seeds import Seeds
 from fedbench.world import World
@@ -225,22 +225,36 @@ def judged(control: str, found: Sequence[Answer], attacks: int, arena: Arena) ->
     secrets = list(dict.fromkeys(answer.found.key.secret for answer in played))
     for secret in secrets:
         mine = [answer for answer in played if answer.found.key.secret == secret]
-        yield _judgement(control, mine, attacks * len(secrets), arena)
+        scored = [Scored(answer.question.site, answer.found) for answer in mine]
+        yield _judgement(control, mine, scored, attacks * len(secrets), arena)
+        if control == "copy":
+            # An attack that catches the copy may still miss a part of it at few false alarms.
+            for share, reason in games.blunted(scored).items():
+                yield _checked(mine[0], replace(mine[0].found.key, level=share), 0.0, reason)
 
 
-def _judgement(control: str, found: Sequence[Answer], tests: int, arena: Arena) -> Answer:
-    scored = [Scored(answer.question.site, answer.found) for answer in found]
+def _judgement(
+    control: str, found: Sequence[Answer], scored: Sequence[Scored], tests: int, arena: Arena
+) -> Answer:
     if control == "copy":
         reason, words = games.must_catch(scored), games.CAUGHT
     else:
         reason = games.must_stay_silent(scored, tests)
         words = games.QUIET + (f" ({arena.null.note})" if arena.null.note else "")
-    passed = 0.0 if reason else 1.0
-    key, facts = found[0].found.key, {"verdict": reason or words}
+    return _checked(found[0], found[0].found.key, 0.0 if reason else 1.0, reason or words)
+
+
+def _checked(like: Answer, key: Key, passed: float, verdict: str) -> Answer:
     measure = Measure(
-        value=passed, low=passed, high=passed, n=1, part="check", key=key, facts=facts
+        value=passed,
+        low=passed,
+        high=passed,
+        n=1,
+        part="check",
+        key=key,
+        facts={"verdict": verdict},
     )
-    return replace(found[0], question=Question("", "", "pooled"), found=measure, status="done")
+    return replace(like, question=Question("", "", "pooled"), found=measure, status="done")
 
 
 def guarded_scored(play: object) -> Iterator[tuple[Scored, str]]:

@@ -44,6 +44,17 @@ STANDARD = (
     "utilization",
     "communication",
 )
+FAST = ("dcr", "attribute")
+AUDITED = (
+    "ratio",
+    "density",
+    "classifier",
+    "surprise",
+    "lookalike",
+    "conditional",
+    "linkage",
+    "singling",
+)
 SETS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "metrics": {
         "standard": STANDARD,
@@ -61,7 +72,7 @@ SETS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             "fairness",
         ),
     },
-    "attacks": {"fast": ("dcr", "attribute")},
+    "attacks": {"fast": FAST, "audit": (*FAST, *AUDITED)},
 }
 """Named sets of metrics and attacks."""
 

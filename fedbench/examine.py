@@ -57,7 +57,7 @@ class Examination:
         return [("copy", "control"), ("real", "control"), *ends, (SYNTHETIC, "given")]
 
 
-AUDIT = Examination("audit", (), SETS["attacks"]["fast"])
+AUDIT = Examination("audit", (), SETS["attacks"]["audit"])
 EVALUATION = Examination(
     "evaluate",
     tuple(n for n in SETS["metrics"]["full"] if METRICS.find(n).family != "communication"),
@@ -208,9 +208,7 @@ class _Cell:
         arena = self.case.arena
         release = Release("", released, arena.world.sites)
         for name in self.asked.attacks:
-            self.note(
-                f"attacking {self._called}" if self.asked is AUDIT else f"{name} on {self._called}"
-            )
+            self.note(f"{name} on {self._called}")
             attack = ATTACKS.build(name)
             siege = Siege(arena.for_null if self.generator == "real" else arena, name, attack)
             found = list(siege.answers(release, "pooled"))

@@ -120,7 +120,7 @@ def derived(
 def finished(rows: Sequence[Row]) -> list[Row]:
     """Return rows with refusals of weak ones, anchors, normalized values and adjusted p."""
     failed = {
-        (*_where(row), _attack(row), row["secret"]): row["verdict"]
+        (*_where(row), _attack(row), row["secret"], row.get("level") or ""): row["verdict"]
         for row in rows
         if row.get("name", "").endswith(".check") and row.get("value") == 0.0 and _control(row)
     }
@@ -396,10 +396,12 @@ def _refused_if_weak(row: Row) -> Row:
 
 
 def _distrusted(row: Row, failed: Mapping[tuple[Any, ...], str]) -> Row:
-    """Refuse what an attack claims where it failed one of its controls."""
+    """Refuse what an attack claims where it failed one of its controls, or a share that did."""
     if row["status"] != "done" or row["family"] != "privacy" or _control(row):
         return row
-    reason = failed.get((*_where(row), _attack(row), row["secret"]))
+    mine = (*_where(row), _attack(row), row["secret"])
+    share = str(row["name"]).partition(".")[2].replace("tpr@", "leak@")
+    reason = failed.get((*mine, "")) or failed.get((*mine, share))
     return _emptied(row, f"The attack failed a control. {reason}") if reason else row
 
 

@@ -6,7 +6,7 @@ pooled raw scores would tell hospitals apart, not members.
 """
 
 from fedbench.games.blind import STRICT, blind_baseline, distrust
-from fedbench.games.controls import CAUGHT, QUIET, must_catch, must_stay_silent
+from fedbench.games.controls import CAUGHT, QUIET, blunted, must_catch, must_stay_silent
 from fedbench.games.dealing import (
     Challenge,
     SplitControl,
@@ -39,6 +39,7 @@ __all__ = [
     "Telling",
     "attribute_challenges",
     "blind_baseline",
+    "blunted",
     "deal",
     "distrust",
     "halves_of",

@@ -8,7 +8,7 @@ from fedbench.games.blind import STRICT
 from fedbench.games.scoring import Scored
 from fedbench.metric import Measure, Refusal
 
-__all__ = ["CAUGHT", "QUIET", "must_catch", "must_stay_silent"]
+__all__ = ["CAUGHT", "QUIET", "blunted", "must_catch", "must_stay_silent"]
 
 CAUGHT = "the verbatim copy was caught"
 QUIET = "nothing was claimed about an independent release"
@@ -23,17 +23,25 @@ def must_catch(measures: Sequence[Scored]) -> str:
                 return f"The copy control could not be played: {row.reason}"
         elif name == "auc" and not row.low > 0.9:
             return f"A verbatim copy was not caught: AUC {row.value:.3f} ({row.low:.3f} to 1)."
-        elif name.startswith("leak") and not row.high >= 0.99:
-            return (
-                f"A verbatim copy gives all members away, yet {_called(name)} is "
-                f"{row.value:.3f} ({row.low:.3f} to {row.high:.3f})."
-            )
         elif name.startswith("advantage") and not row.low > 0:
             return (
                 f"Even a verbatim copy gives no advantage here: {row.value:.3f} "
                 f"({row.low:.3f} to {row.high:.3f})."
             )
     return ""
+
+
+def blunted(measures: Sequence[Scored]) -> dict[str, str]:
+    """Return the shares that miss a part of a verbatim copy, each with what it missed.
+
+    Such a share is less than what is given away, so that it would say too little of any release.
+    """
+    return {
+        name: f"A verbatim copy gives all members away, yet {_called(name)} is "
+        f"{row.value:.3f} ({row.low:.3f} to {row.high:.3f})."
+        for name, row in _pooled(measures).items()
+        if isinstance(row, Measure) and name.startswith("leak") and not row.high >= 0.99
+    }
 
 
 def must_stay_silent(measures: Sequence[Scored], n_attacks: int) -> str:

@@ -129,7 +129,7 @@ class _Held:
 def _held(world: World, generator: str, play: Play) -> _Held | None:
     """Return the judgement that the run itself made, once per seed."""
     rows = world.numbers.where(
-        regime="control", label=generator, name=f"{play.attack}.check", secret=play.secret
+        regime="control", label=generator, name=f"{play.attack}.check", secret=play.secret, level=""
     )
     found = next((n for n in rows if n.value is not None), None)
     if found is None or found.value is None:

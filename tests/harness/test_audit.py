@@ -18,6 +18,7 @@ import pytest
 from fedbench import cli, games, stats
 from fedbench.attack import Knowledge
 from fedbench.audit import gate
+from fedbench.config import SETS
 from fedbench.data import Cohort, DataStore
 from fedbench.kinds import ATTACKS, DATASETS
 from fedbench.report.given import GIVEN_AWAY, QUIET, SILENT
@@ -192,6 +193,23 @@ def test_a_secret_is_guessed_only_where_one_is_named(audit: Audit) -> None:
     loud = audit("--json", "--sensitive", "c", **small())
     assert loud.row("attribute.advantage", about="c")["status"] == "done"
     assert loud.row("attribute.check", "copy", about="c")["value"] in (0.0, 1.0)
+
+
+def test_every_attack_on_released_records_is_played_and_told(audit: Audit) -> None:
+    tables = small(reference=made(100, 3, start=5000))
+    found = audit("--json", "--sensitive", "c", **tables)
+    world = json.loads((found.run.path / "report.json").read_text())["worlds"][0]
+    tried = " ".join(check["tried"] for check in world["controls"])
+    attacks = SETS["attacks"]["audit"]
+    secret = [name for name in attacks if ATTACKS.find(name).game == "attribute"]
+    for name in attacks:
+        assert f"“c” ({name})" in tried if name in secret else f"attack {name}" in tried
+    rows = found.run.results()
+    mine = rows[(rows["label"] == "synthetic") & (rows["site"] == "")]
+    assert {*mine["name"].str.partition(".")[0]} == {*attacks}
+    mine = mine[mine["p_value"].notna()]
+    assert len(mine) > 4
+    assert (mine["p_adjusted"] >= mine["p_value"]).all()
 
 
 def test_a_few_numbers_can_be_a_secret(audit: Audit) -> None:

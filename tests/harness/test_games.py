@@ -20,6 +20,7 @@ from fedbench.games import (
     Scored,
     attribute_challenges,
     blind_baseline,
+    blunted,
     distrust,
     membership_challenge,
     must_catch,
@@ -609,6 +610,19 @@ def test_a_control_is_split_by_whole_matched_sets(nafld: Cohort) -> None:
     assert sorted([*release.patients, *rest.patients]) == sorted(some.patients)
     assert not set(release.clusters) & set(rest.clusters)
     assert f"{len(rest)} others instead of 400" in found.note
+
+
+def test_a_share_that_misses_a_part_of_a_copy_is_named() -> None:
+    shares = {"leak@1%": 0.9, "leak@10%": 0.995}
+    rows = [
+        Scored("", Measure(value=v, low=v - 0.01, high=v + 0.004, n=9, part=part))
+        for part, v in {"auc": 0.99, **shares}.items()
+    ]
+    assert must_catch(rows) == ""
+    assert blunted(rows) == {
+        "leak@1%": "A verbatim copy gives all members away, yet the leak at 1 % false alarms is "
+        "0.900 (0.890 to 0.904)."
+    }
 
 
 def test_a_control_that_could_not_be_played_is_said() -> None:

@@ -171,6 +171,22 @@ def test_an_attack_that_fails_a_control_is_silenced() -> None:
     assert find(done, name="other.auc")["status"] == "done"
 
 
+def test_a_share_that_misses_a_part_of_a_copy_is_silenced_alone() -> None:
+    attack: Row = {"family": "privacy", "better": "lower", "task": "", "anchors": Anchors()}
+    names = ("forest.auc", "forest.leak@1%", "forest.leak@10%", "forest.tpr@1%")
+    rows = [row(0.6, name=name, **attack, p_value=0.001) for name in names]
+    control: Row = {"name": "forest.check", "regime": "control", "generator": "copy", **attack}
+    rows += [
+        row(1.0, **control, verdict="caught"),
+        row(0.0, **control, level="leak@1%", verdict="misses a part"),
+    ]
+    done = finished(rows)
+    assert [find(done, name=name)["status"] for name in names] == [
+        "done", "refused", "done", "refused",
+    ]  # fmt: skip
+    assert "misses a part" in find(done, name="forest.leak@1%")["reason"]
+
+
 def test_p_values_are_adjusted_within_a_family() -> None:
     attack: Row = {"family": "privacy", "task": "", "anchors": Anchors()}
     rows = [row(0.6, name=f"{n}.auc", **attack, p_value=p) for n, p in (("a", 0.01), ("b", 0.04))]
