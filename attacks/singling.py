@@ -109,7 +109,7 @@ def _edges(feature: Feature, values: Floats, bins: int) -> Floats:
         return np.arange(len(feature.column.levels) + 1, dtype=np.float64)
     there = values[np.isfinite(values)]
     inner = np.unique(np.quantile(there, np.arange(1, bins) / bins)) if there.size else there
-    return np.r_[-np.inf, inner, np.inf]
+    return np.concatenate([[-np.inf], inner, [np.inf]])
 
 
 def _places(

@@ -308,37 +308,6 @@ def auc_p_value(per_site: Sequence[Labelled]) -> float:
     return max(0.5 * math.erfc(excess / math.sqrt(2 * variance)), math.exp(-ways.sum()))
 
 
-def detectable_auc(
-    n1: npt.ArrayLike, n0: npt.ArrayLike, power: float = 0.8, level: float = 0.05
-) -> float:
-    """Smallest AUC above .5 that `auc_p_value` finds with this power, the same at all sites.
-
-    Null variance without ties; under the alternative Hanley and McNeil's
-    (https://doi.org/10.1148/radiology.143.1.7063747). NaN where no AUC below 1 would be found.
-
-    Args:
-        n1: members, of one site or of each.
-        n0: non-members, likewise.
-        power: chance to find it.
-        level: of the test.
-    """
-    sites = np.atleast_2d(np.transpose([n1, n0])).astype(float)
-    sites = sites[sites.min(axis=1) > 0]
-    weights = sites.prod(axis=1) / (sites.sum(axis=1) + 1)  # van Elteren's
-    if not weights.size:
-        return math.nan
-    null = math.sqrt(1 / (12 * weights.sum())) * _normal_quantile(1 - level)
-    area = np.linspace(0.5, 1, 1 << 16)
-    first, second = area / (2 - area) - area**2, 2 * area**2 / (1 + area) - area**2
-    variance = np.zeros_like(area)
-    for (ones, zeros), weight in zip(sites, weights / weights.sum(), strict=True):
-        own = area * (1 - area) + (ones - 1) * first + (zeros - 1) * second
-        variance += weight**2 * np.maximum(own, 0) / (ones * zeros)
-    deviation = np.sqrt(variance)
-    found = np.flatnonzero(area[:-1] - 0.5 >= (null + _normal_quantile(power) * deviation)[:-1])
-    return float(area[found[0]]) if found.size else math.nan
-
-
 def _rank_sum(scores: Floats, member: Bools) -> tuple[float, float]:
     """Excess of the members' rank sum over its null mean, and its null variance, weighted."""
     n, n1 = member.size, int(member.sum())
@@ -466,41 +435,6 @@ def tpr_at_fpr(
     )
 
 
-def detectable_leak(  # noqa: PLR0913  (two numbers of patients, and what to reach)
-    n1: int,
-    n0: int,
-    alpha: float,
-    power: float = 0.8,
-    level: float = 0.05,
-    *,
-    worth: int | None = None,
-) -> float:
-    """Smallest leak share that a one-sided test of TPR > alpha finds with this power.
-
-    With several sites give what their non-members are ``worth`` (`LowFpr`): where they are not
-    spread like the members, n0 of them would promise a power of 80 % and keep 60 to 70 %.
-
-    Exact for continuous scores and one site: the true FPR of the threshold in `tpr_at_fpr` is
-    Beta(k, n0 - k + 1) with k = floor(alpha * n0), and harmless members found are beta-binomial;
-    with a leak f each is found with probability f + (1 - f) FPR. NaN below 10/alpha
-    non-members, or where the members are too few for any leak.
-    """
-    if n1 < 1 or n0 < _needed(alpha):
-        return math.nan
-    n0 = n0 if worth is None else worth
-    k = math.floor(alpha * n0 + _SLACK)
-    critical = _critical_count(n1, n0, k, level)
-    if critical > n1:
-        return math.nan
-    rates = special.betaincinv(k, n0 - k + 1, (np.arange(512) + 0.5) / 512)
-    low, high = 0.0, 1.0
-    for _ in range(40):
-        leak = (low + high) / 2
-        hit = special.betainc(critical, n1 - critical + 1, leak + (1 - leak) * rates).mean()
-        low, high = (low, leak) if hit >= power else (leak, high)
-    return high
-
-
 @dataclass(frozen=True)
 class _Thresholds:
     """One site's placements, sorted once, so that weights alone move its threshold."""
@@ -548,11 +482,11 @@ def _shared(per_site: Sequence[Placed], alpha: float) -> list[_Thresholds]:
 
 
 def _refuse(n0: int, alpha: float, everywhere: int) -> None:
-    needed, where, found = _needed(alpha), "", everywhere
-    if everywhere >= needed > n0:
-        where, found = f" in sites with members and at least {_needed(10 * alpha):,} of them", n0
-    if n0 < needed:
-        message = f"TPR at {100 * alpha:g} % FPR needs {needed:,} non-members{where}; {found:,} "
+    least, where, found = needed(alpha), "", everywhere
+    if everywhere >= least > n0:
+        where, found = f" in sites with members and at least {needed(10 * alpha):,} of them", n0
+    if n0 < least:
+        message = f"TPR at {100 * alpha:g} % FPR needs {least:,} non-members{where}; {found:,} "
         raise TooFew(message + ("is there." if found == 1 else "are there."))
 
 
@@ -560,7 +494,7 @@ def _worth(per_site: Sequence[Placed], alpha: float) -> int:
     """How many non-members spread like the members would do as well; too few are refused."""
     n1, n0 = np.array([(np.size(ones), np.size(zeros)) for ones, zeros in per_site]).T
     worth = math.floor(float(n1.sum() ** 2 / (n1**2 / n0).sum()) + _SLACK)
-    if worth < _needed(2 * alpha):
+    if worth < needed(2 * alpha):
         raise TooFew(
             f"TPR at {100 * alpha:g} % FPR needs non-members where the members are; "
             f"{n0.sum():,} are there, but worth {worth:,} spread like the members."
@@ -568,7 +502,8 @@ def _worth(per_site: Sequence[Placed], alpha: float) -> int:
     return worth
 
 
-def _needed(alpha: float) -> int:
+def needed(alpha: float) -> int:
+    """Return how many non-members a false positive rate takes."""
     return math.ceil(10 / alpha - _SLACK)
 
 
@@ -584,18 +519,12 @@ def _by_chance(sites: Sequence[_Thresholds], hits: int) -> float:
     chances = np.ones(1)
     for site in sites:
         if site.allowed:
-            found = _harmless(site.members.size, site.order.size, site.allowed)
+            found = harmless(site.members.size, site.order.size, site.allowed)
             chances = np.convolve(chances, found)
     return min(1.0, float(chances[hits:].sum()))
 
 
-def _critical_count(n1: int, n0: int, k: int, level: float) -> int:
-    """Smallest number of members found that has a null probability of at most `level`."""
-    tail = np.cumsum(_harmless(n1, n0, k)[::-1])[::-1]
-    return int(np.count_nonzero(tail > level))
-
-
-def _harmless(n1: int, n0: int, k: int) -> Floats:
+def harmless(n1: int, n0: int, k: int) -> Floats:
     """Chances that 0 to n1 members come before the k-th non-member if all are alike.
 
     Beta-binomial, from Pólya's urn (Johnson, Kemp and Kotz 2005, Univariate Discrete

@@ -29,6 +29,7 @@ from fedbench.games.scoring import (
     stretched,
 )
 from fedbench.metric import Measure, Refusal
+from fedbench.power import detectable_leak
 from fedbench.seeds import Rng, Seeds
 from fedbench.stats import Interval
 
@@ -196,7 +197,7 @@ def _low_fpr(
     by = _cluster_stretch(ranked, alpha)
     tpr, leak = stretched(found.tpr, by, 0, 1), stretched(found.leak, by, -1, 1)
     n1, n0 = found.n_members, found.n_nonmembers
-    detectable = below_one(by * stats.detectable_leak(n1, n0, alpha, worth=found.worth))
+    detectable = below_one(by * detectable_leak(n1, n0, alpha, worth=found.worth))
     facts = {
         **counts,
         "n_members": n1,

@@ -17,6 +17,7 @@ from fedbench.attack import Attack, Guess
 from fedbench.errors import ContractError
 from fedbench.games.dealing import Challenge
 from fedbench.metric import Measure, Refusal
+from fedbench.power import detectable_auc
 from fedbench.seeds import Seeds
 from fedbench.stats import Interval
 
@@ -173,7 +174,7 @@ def auc_of(ranked: Sequence[Ranked], level: float = 0.95) -> Measure:
         most=1.0,
         facts={
             "p_value": softened(stats.auc_p_value(pieces), by),
-            "detectable": below_one(0.5 + by * (stats.detectable_auc(n1, n0) - 0.5)),
+            "detectable": below_one(0.5 + by * (detectable_auc(n1, n0) - 0.5)),
         },
     )
 

@@ -15,6 +15,7 @@ from scipy import stats as scipy_stats
 from sklearn.metrics import roc_auc_score
 
 from fedbench import stats
+from fedbench.testing.coverage import leaky_scores, normal_scores, placed
 
 FEW = settings(max_examples=40, deadline=None)
 LABELLED = st.integers(2, 40).flatmap(
@@ -23,24 +24,6 @@ LABELLED = st.integers(2, 40).flatmap(
         arrays.arrays(bool, n),
     ).filter(lambda both: 0 < both[1].sum() < n)
 )
-
-
-def normal_site(rng: np.random.Generator, d: float, n1: int, n0: int) -> stats.Labelled:
-    """Scores of members N(d, 1) and non-members N(0, 1)."""
-    return np.r_[rng.normal(d, 1, n1), rng.normal(0, 1, n0)], np.arange(n1 + n0) < n1
-
-
-def leaky_site(rng: np.random.Generator, f: float, n1: int, n0: int) -> stats.Labelled:
-    """A share f of the members stands out, the others look like non-members."""
-    scores, member = normal_site(rng, 0, n1, n0)
-    scores[:n1] += 20 * (rng.random(n1) < f)
-    return scores, member
-
-
-def placed(site: stats.Labelled) -> stats.Placed:
-    scores, member = site
-    found = stats.placements(scores, member)
-    return found[member], found[~member]
 
 
 def coverage(truth: float, intervals: Sequence[stats.Interval]) -> float:
@@ -98,7 +81,7 @@ def test_scores_that_are_nan_are_an_error() -> None:
 
 def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(5)
-    site, weights = normal_site(rng, 1, 60, 70), stats.poisson_weights(rng, 130, 50)
+    site, weights = normal_scores(rng, 1, 60, 70), stats.poisson_weights(rng, 130, 50)
     follow_up = rng.integers(1, 30, 130), site[1], site[0]
     whole = (
         stats.weighted_auc(*site, weights),
@@ -113,7 +96,7 @@ def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_delong_variance_equals_its_definition() -> None:
-    scores, member = normal_site(np.random.default_rng(2), 1, 40, 30)
+    scores, member = normal_scores(np.random.default_rng(2), 1, 40, 30)
     scores = np.round(scores, 1)
     wins = np.subtract.outer(scores[member], scores[~member])
     psi = (wins > 0) + 0.5 * (wins == 0)
@@ -142,7 +125,7 @@ def test_no_auc_interval_has_width_zero(labelled: stats.Labelled) -> None:
 @pytest.mark.parametrize("d", [0, 1, 3])
 def test_the_auc_interval_covers_with_200_a_class(d: float) -> None:
     rng, truth = np.random.default_rng(10), scipy_stats.norm.cdf(d / math.sqrt(2))
-    found = [stats.auc_interval(*normal_site(rng, d, 200, 200)) for _ in range(1500)]
+    found = [stats.auc_interval(*normal_scores(rng, d, 200, 200)) for _ in range(1500)]
     assert 0.93 <= coverage(truth, found) <= 0.97
 
 
@@ -153,7 +136,7 @@ def test_small_or_nearly_separated_classes_are_covered_conservatively(
     d: float, n1: int, n0: int
 ) -> None:
     rng, truth = np.random.default_rng(20), scipy_stats.norm.cdf(d / math.sqrt(2))
-    found = [stats.auc_interval(*normal_site(rng, d, n1, n0)) for _ in range(400)]
+    found = [stats.auc_interval(*normal_scores(rng, d, n1, n0)) for _ in range(400)]
     assert coverage(truth, found) >= 0.94
 
 
@@ -175,13 +158,17 @@ def test_scores_that_are_all_equal_say_little() -> None:
 )
 def test_the_combined_auc_covers(sizes: list[int], d: float) -> None:
     rng, truth = np.random.default_rng(30), scipy_stats.norm.cdf(d / math.sqrt(2))
-    found = [stats.combine_auc([normal_site(rng, d, n, n) for n in sizes]) for _ in range(500)]
+    found = [stats.combine_auc([normal_scores(rng, d, n, n) for n in sizes]) for _ in range(500)]
     assert coverage(truth, found) >= 0.93
 
 
 def test_sites_are_compared_within_and_their_order_is_of_no_effect() -> None:
     rng = np.random.default_rng(4)
-    sites = [normal_site(rng, 1, 80, 90), normal_site(rng, 1, 30, 60), normal_site(rng, 1, 99, 70)]
+    sites = [
+        normal_scores(rng, 1, 80, 90),
+        normal_scores(rng, 1, 30, 60),
+        normal_scores(rng, 1, 99, 70),
+    ]
     apart = [(scores + 50 * i, member) for i, (scores, member) in enumerate(sites)]
     found, other = stats.combine_auc(sites), stats.combine_auc(apart[::-1])
     assert (found.value, found.low) == pytest.approx((other.value, other.low))
@@ -189,7 +176,7 @@ def test_sites_are_compared_within_and_their_order_is_of_no_effect() -> None:
 
 
 def test_sites_with_one_class_are_ignored_until_none_is_left() -> None:
-    site, empty = normal_site(np.random.default_rng(0), 1, 60, 60), (np.ones(3), np.ones(3, bool))
+    site, empty = normal_scores(np.random.default_rng(0), 1, 60, 60), (np.ones(3), np.ones(3, bool))
     assert stats.combine_auc([site, empty]) == stats.combine_auc([site])
     assert stats.auc_p_value([site, empty]) == stats.auc_p_value([site])
     with pytest.raises(ValueError, match="none"):
@@ -202,7 +189,7 @@ def test_p_values_are_uniform_under_the_null_with_ties_and_shifted_sites() -> No
     rng = np.random.default_rng(6)
     p = []
     for _ in range(600):
-        sites = [normal_site(rng, 0, n1, n0) for n1, n0 in [(60, 40), (100, 300), (30, 30)]]
+        sites = [normal_scores(rng, 0, n1, n0) for n1, n0 in [(60, 40), (100, 300), (30, 30)]]
         p.append(
             stats.auc_p_value([(np.round(3 * s) + 9 * i, m) for i, (s, m) in enumerate(sites)])
         )
@@ -210,31 +197,13 @@ def test_p_values_are_uniform_under_the_null_with_ties_and_shifted_sites() -> No
 
 
 def test_the_p_value_of_one_site_is_the_mann_whitney_test() -> None:
-    scores, member = normal_site(np.random.default_rng(7), 0.3, 60, 80)
+    scores, member = normal_scores(np.random.default_rng(7), 0.3, 60, 80)
     scores = np.round(scores, 1)
     expected = scipy_stats.mannwhitneyu(
         scores[member], scores[~member], alternative="greater", use_continuity=False
     )
     assert stats.auc_p_value([(scores, member)]) == pytest.approx(expected.pvalue)
     assert stats.auc_p_value([(np.zeros(140), member)]) == 1
-
-
-def test_the_detectable_auc_keeps_its_power_where_sites_are_unlike() -> None:
-    rng, sizes = np.random.default_rng(45), np.array([(200, 150), (20, 800)])
-    area = stats.detectable_auc(*sizes.T)
-    d = math.sqrt(2) * scipy_stats.norm.ppf(area)
-    found = [stats.auc_p_value([normal_site(rng, d, *n) for n in sizes]) for _ in range(1000)]
-    assert np.mean(np.array(found) <= 0.05) == pytest.approx(0.8, abs=0.05)
-    assert stats.detectable_auc([150, 0], [250, 9]) == stats.detectable_auc(150, 250)
-
-
-def test_the_detectable_auc_is_found_with_the_stated_power() -> None:
-    rng = np.random.default_rng(8)
-    d = math.sqrt(2) * scipy_stats.norm.ppf(stats.detectable_auc(150, 250))
-    found = [stats.auc_p_value([normal_site(rng, d, 150, 250)]) < 0.05 for _ in range(1000)]
-    assert np.mean(found) == pytest.approx(0.8, abs=0.04)
-    assert math.isnan(stats.detectable_auc(0, 10))
-    assert math.isnan(stats.detectable_auc(1, 1))
 
 
 @FEW
@@ -253,7 +222,7 @@ def test_no_more_non_members_are_accused_than_allowed(
 ) -> None:
     rng = np.random.default_rng(seed)
     sites = [
-        (np.floor(s * distinct), m) for s, m in (leaky_site(rng, 0.2, 90, n) for n in (150, 233))
+        (np.floor(s * distinct), m) for s, m in (leaky_scores(rng, 0.2, 90, n) for n in (150, 233))
     ]
     found = stats.tpr_at_fpr([placed(site) for site in sites[:1]], alpha, rng, 20)
     assert found.fpr * found.n_nonmembers <= alpha * found.n_nonmembers + 1e-6
@@ -280,7 +249,7 @@ def test_a_member_is_accused_only_beyond_the_last_non_member_that_may_be() -> No
 def test_without_a_leak_tpr_equals_fpr_at_every_site_size(sizes: list[tuple[int, int]]) -> None:
     rng = np.random.default_rng(9)
     found = [
-        stats.tpr_at_fpr([placed(normal_site(rng, 0, *n)) for n in sizes], 0.01, rng, 2)
+        stats.tpr_at_fpr([placed(normal_scores(rng, 0, *n)) for n in sizes], 0.01, rng, 2)
         for _ in range(200)
     ]
     gap = [each.tpr.value - each.fpr for each in found]
@@ -310,7 +279,7 @@ def test_the_bootstrap_covers_the_tpr(d: float, alpha: float, sizes: list[tuple[
     rng = np.random.default_rng(40)
     truth = scipy_stats.norm.sf(scipy_stats.norm.isf(alpha) - d)
     found = [
-        stats.tpr_at_fpr([placed(normal_site(rng, d, *n)) for n in sizes], alpha, rng, 200).tpr
+        stats.tpr_at_fpr([placed(normal_scores(rng, d, *n)) for n in sizes], alpha, rng, 200).tpr
         for _ in range(400)
     ]
     assert 0.925 <= coverage(truth, found) <= 0.985
@@ -321,7 +290,7 @@ def test_a_narrow_attack_on_one_of_three_sites_is_covered() -> None:
     truth = (scipy_stats.norm.sf(scipy_stats.norm.isf(0.01) - 2.5) + 0.02) / 3
     found = [
         stats.tpr_at_fpr(
-            [placed(normal_site(rng, d, 500, 500)) for d in (2.5, 0, 0)], 0.01, rng, 200
+            [placed(normal_scores(rng, d, 500, 500)) for d in (2.5, 0, 0)], 0.01, rng, 200
         )
         for _ in range(400)
     ]
@@ -334,7 +303,7 @@ def test_a_narrow_attack_on_one_of_three_sites_is_covered() -> None:
 def test_the_leak_share_covers_the_planted_leak(alpha: float, sizes: list[tuple[int, int]]) -> None:
     rng = np.random.default_rng(42)
     found = [
-        stats.tpr_at_fpr([placed(leaky_site(rng, 0.1, *n)) for n in sizes], alpha, rng, 200).leak
+        stats.tpr_at_fpr([placed(leaky_scores(rng, 0.1, *n)) for n in sizes], alpha, rng, 200).leak
         for _ in range(400)
     ]
     assert coverage(0.1, found) >= 0.925
@@ -342,7 +311,7 @@ def test_the_leak_share_covers_the_planted_leak(alpha: float, sizes: list[tuple[
 
 def test_the_p_value_of_a_leak_is_that_of_members_dealt_among_others() -> None:
     sizes = [(50, 30), (50, 300), (5, 10)]  # 3, 30 and 1 false positives
-    sites = [placed(leaky_site(np.random.default_rng(3), 0.1, *n)) for n in sizes]
+    sites = [placed(leaky_scores(np.random.default_rng(3), 0.1, *n)) for n in sizes]
     found = stats.tpr_at_fpr(sites, 0.1, np.random.default_rng(0), 2)
     chances = np.ones(1)
     for (n1, n0), k in zip(sizes, (3, 30, 1), strict=True):
@@ -357,7 +326,7 @@ def test_without_a_leak_p_values_are_small_as_seldom_as_they_say() -> None:
     rng = np.random.default_rng(43)
     p = np.array([
         stats.tpr_at_fpr(
-            [placed(normal_site(rng, 0, *n)) for n in [(60, 40), (60, 300)]], 0.1, rng, 2
+            [placed(normal_scores(rng, 0, *n)) for n in [(60, 40), (60, 300)]], 0.1, rng, 2
         ).p_value
         for _ in range(2000)
     ])  # fmt: skip
@@ -378,53 +347,16 @@ def test_too_few_non_members_are_refused_and_not_interpolated() -> None:
     with pytest.raises(
         stats.TooFew, match=r"^TPR at 0.1 % FPR needs 10,000 non-members; 1,930 are there.$"
     ):
-        stats.tpr_at_fpr([placed(normal_site(rng, 0, 50, 1930))], 0.001, rng)
+        stats.tpr_at_fpr([placed(normal_scores(rng, 0, 50, 1930))], 0.001, rng)
     with pytest.raises(stats.TooFew, match=r"sites with members and at least 100 of them; 0 are"):
-        stats.tpr_at_fpr([placed(normal_site(rng, 0, 9, 90)) for _ in range(20)], 0.01, rng)
-    lopsided = [placed(normal_site(rng, 0, *n)) for n in [(500, 120), (100, 1500)]]
+        stats.tpr_at_fpr([placed(normal_scores(rng, 0, 9, 90)) for _ in range(20)], 0.01, rng)
+    lopsided = [placed(normal_scores(rng, 0, *n)) for n in [(500, 120), (100, 1500)]]
     with pytest.raises(stats.TooFew, match=r"1,620 are there, but worth 172 spread"):
         stats.tpr_at_fpr(lopsided, 0.01, rng)
     with pytest.raises(stats.TooFew, match="0 are there"):
         stats.tpr_at_fpr([], 0.1, rng)
     with pytest.raises(ValueError, match="non-members of the same site"):
         stats.placements([1.0], [True])
-
-
-@pytest.mark.parametrize(("n1", "n0", "alpha"), [(800, 1000, 0.01), (300, 400, 0.1)])
-def test_the_detectable_leak_is_found_with_the_stated_power(n1: int, n0: int, alpha: float) -> None:
-    rng, reps, k = np.random.default_rng(11), 4000, round(alpha * n0)
-    leak = stats.detectable_leak(n1, n0, alpha)
-
-    def hits(f: float) -> stats.Ints:
-        fpr = np.sort(rng.random((reps, n0)), axis=1)[:, k - 1]
-        return rng.binomial(n1, f + (1 - f) * fpr)
-
-    null = scipy_stats.betabinom(n1, k, n0 - k + 1)
-    critical = null.isf(0.05) + 1
-    assert np.mean(hits(0.0) >= critical) <= 0.05 + 0.012
-    assert np.mean(hits(leak) >= critical) == pytest.approx(0.8, abs=0.025)
-
-
-@pytest.mark.parametrize("sizes", [[(60, 40), (60, 300)], [(200, 150), (20, 800)]])
-def test_the_detectable_leak_keeps_its_power_where_sites_are_unlike(
-    sizes: list[tuple[int, int]],
-) -> None:
-    rng = np.random.default_rng(44)
-
-    def found(f: float) -> stats.LowFpr:
-        return stats.tpr_at_fpr([placed(leaky_site(rng, f, *n)) for n in sizes], 0.1, rng, 2)
-
-    one = found(0.0)
-    leak = stats.detectable_leak(one.n_members, one.n_nonmembers, 0.1, worth=one.worth)
-    assert np.mean([found(leak).p_value <= 0.05 for _ in range(600)]) == pytest.approx(
-        0.8, abs=0.06
-    )
-
-
-def test_the_detectable_leak_shrinks_with_members_and_is_refused_with_the_row() -> None:
-    assert stats.detectable_leak(4000, 2000, 0.01) < stats.detectable_leak(400, 2000, 0.01)
-    assert math.isnan(stats.detectable_leak(1000, 999, 0.01))
-    assert math.isnan(stats.detectable_leak(1, 1000, 0.1))
 
 
 def test_holm_by_hand() -> None:

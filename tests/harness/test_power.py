@@ -1,0 +1,84 @@
+"""What is said to be noticed four times out of five is noticed so often."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats as scipy_stats
+
+from fedbench import stats
+from fedbench.power import detectable_auc, detectable_leak, power_of_leaks
+from fedbench.testing.coverage import covered, leaky_scores, normal_scores, placed
+
+
+def test_the_detectable_auc_keeps_its_power_where_sites_are_unlike() -> None:
+    rng, sizes = np.random.default_rng(45), np.array([(200, 150), (20, 800)])
+    area = detectable_auc(*sizes.T)
+    d = math.sqrt(2) * scipy_stats.norm.ppf(area)
+    found = [stats.auc_p_value([normal_scores(rng, d, *n) for n in sizes]) for _ in range(1000)]
+    assert np.mean(np.array(found) <= 0.05) == pytest.approx(0.8, abs=0.05)
+    assert detectable_auc([150, 0], [250, 9]) == detectable_auc(150, 250)
+
+
+def test_the_detectable_auc_is_found_with_the_stated_power() -> None:
+    rng = np.random.default_rng(8)
+    d = math.sqrt(2) * scipy_stats.norm.ppf(detectable_auc(150, 250))
+    found = [stats.auc_p_value([normal_scores(rng, d, 150, 250)]) < 0.05 for _ in range(1000)]
+    assert np.mean(found) == pytest.approx(0.8, abs=0.04)
+    assert math.isnan(detectable_auc(0, 10))
+    assert math.isnan(detectable_auc(1, 1))
+
+
+@pytest.mark.parametrize(("n1", "n0", "alpha"), [(800, 1000, 0.01), (300, 400, 0.1)])
+def test_the_detectable_leak_is_found_with_the_stated_power(n1: int, n0: int, alpha: float) -> None:
+    rng, reps, k = np.random.default_rng(11), 4000, round(alpha * n0)
+    leak = detectable_leak(n1, n0, alpha)
+
+    def hits(f: float) -> stats.Ints:
+        fpr = np.sort(rng.random((reps, n0)), axis=1)[:, k - 1]
+        return rng.binomial(n1, f + (1 - f) * fpr)
+
+    null = scipy_stats.betabinom(n1, k, n0 - k + 1)
+    critical = null.isf(0.05) + 1
+    assert np.mean(hits(0.0) >= critical) <= 0.05 + 0.012
+    assert np.mean(hits(leak) >= critical) == pytest.approx(0.8, abs=0.025)
+
+
+@pytest.mark.parametrize("sizes", [[(60, 40), (60, 300)], [(200, 150), (20, 800)]])
+def test_the_detectable_leak_keeps_its_power_where_sites_are_unlike(
+    sizes: list[tuple[int, int]],
+) -> None:
+    rng = np.random.default_rng(44)
+
+    def found(f: float) -> stats.LowFpr:
+        return stats.tpr_at_fpr([placed(leaky_scores(rng, f, *n)) for n in sizes], 0.1, rng, 2)
+
+    one = found(0.0)
+    leak = detectable_leak(one.n_members, one.n_nonmembers, 0.1, worth=one.worth)
+    assert np.mean([found(leak).p_value <= 0.05 for _ in range(600)]) == pytest.approx(
+        0.8, abs=0.06
+    )
+
+
+def test_the_detectable_leak_shrinks_with_members_and_is_refused_with_the_row() -> None:
+    assert detectable_leak(4000, 2000, 0.01) < detectable_leak(400, 2000, 0.01)
+    assert math.isnan(detectable_leak(1000, 999, 0.01))
+    assert math.isnan(detectable_leak(1, 1000, 0.1))
+
+
+def test_the_curve_of_power_goes_through_what_is_detectable() -> None:
+    leak = detectable_leak(300, 1000, 0.01)
+    curve = power_of_leaks(300, 1000, 0.01, [0.0, leak / 2, leak, 2 * leak])
+    assert curve[0] <= 0.05
+    assert (np.diff(curve) > 0).all()
+    assert curve[2] == pytest.approx(0.8, abs=0.001)
+    assert np.isnan(power_of_leaks(300, 999, 0.01, [0.1])).all()
+
+
+def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
+    """In 60 draws; fewer than 52 of 60 have a chance below 1 % at 95 %."""
+    found = list(covered(60, sizes=[(200, 200)]))
+    assert {each.name for each in found} >= {"AUC", "TPR at 10% FPR", "leak of 5% at 10% FPR"}
+    assert min(each.share for each in found) >= 52 / 60, [str(each) for each in found]
