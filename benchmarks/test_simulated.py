@@ -27,9 +27,9 @@ def timed(*tables):
     return found
 
 Cohort.of_tables = timed
-begun = time.perf_counter()
+begun, busy = time.perf_counter(), time.process_time()
 cohort = Simulated(patients=1_000_000, visits={visits}).load(DataStore())
-seconds.append(time.perf_counter() - begun)
+seconds += [time.perf_counter() - begun, time.process_time() - busy]
 peak = next(
     line.split()[1]
     for line in Path("/proc/self/status").read_text().splitlines()
@@ -51,10 +51,11 @@ def test_a_million_patients_take_less_than_a_minute_and_8_gigabytes(duel: Any) -
         found.extend(json.loads(done.stdout))
 
     duel.benchmark.pedantic(draw, rounds=1)
-    checked, whole, peak, visits, codes = found
+    checked, whole, busy, peak, visits, codes = found
     duel.say(
-        f"simulated, 1,000,000 patients, {visits:,.0f} visits, {codes:,.0f} codes: {whole:.3g} s, "
-        f"{checked:.3g} of them for checking every record; {peak:.3g} GiB at most"
+        f"simulated, 1,000,000 patients, {visits:,.0f} visits, {codes:,.0f} codes: {whole:.3g} s "
+        f"({busy:.3g} of a processor), {checked:.3g} of them for checking every record; "
+        f"{peak:.3g} GiB at most"
     )
     assert visits >= 10_000_000
     assert whole < 60
