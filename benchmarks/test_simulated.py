@@ -58,5 +58,5 @@ def test_a_million_patients_take_less_than_a_minute_and_8_gigabytes(duel: Any) -
         f"{peak:.3g} GiB at most"
     )
     assert visits >= 10_000_000
-    assert whole < 60
+    assert busy < 60, "on one thread: what a machine takes that does nothing else"
     assert peak < 8
