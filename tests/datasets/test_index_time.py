@@ -64,28 +64,30 @@ def _changed(cohort: Cohort, task: Task) -> Cohort:
     for column, about in schema.static.items():
         if about.known > task.index:
             static[column] = static[column].to_numpy()[rng.permutation(len(static))]
-    later = visits["day"] > task.index if schema.visits else []
-    for column in schema.visits:
-        mine = visits.loc[later, column].to_numpy()
-        visits.loc[later, column] = mine[rng.permutation(len(mine))]
     if schema.visits:
+        later = visits["day"] > task.index
+        for column in schema.visits:
+            mine = visits.loc[later, column].to_numpy()
+            visits.loc[later, column] = mine[rng.permutation(len(mine))]
         more = visits[["patient"]].drop_duplicates().assign(day=task.index + 0.017)
         first = visits[list(schema.visits)].bfill().iloc[[0] * len(more)].set_axis(more.index)
         visits = pd.concat([visits, more.join(first)])
     if schema.vocabularies:
         system, book = next(iter(schema.vocabularies.items()))
-        new = {"day": task.index + 0.017, "system": system, "code": next(iter(book.codes))}
-        codes = pd.concat([codes, pd.DataFrame({"patient": cohort.patients}).assign(**new)])
+        new = pd.DataFrame({"patient": cohort.patients}).assign(
+            day=task.index + 0.017, system=system, code=next(iter(book.codes))
+        )
+        codes = pd.concat([codes, new])
     return _of(cohort, static, visits, codes)
 
 
 def _cut(cohort: Cohort, task: Task) -> Cohort:
     """Return the cohort without anything after the index time but the outcome."""
-    early = [
-        table[table["day"] <= task.index] if "day" in table else table
-        for table in (cohort.visits, cohort.codes)
-    ]
-    return _of(cohort, cohort.static, *early)
+
+    def early(table: pd.DataFrame) -> pd.DataFrame:
+        return table[table["day"] <= task.index] if "day" in table else table
+
+    return _of(cohort, cohort.static, early(cohort.visits), early(cohort.codes))
 
 
 def _of(cohort: Cohort, static: pd.DataFrame, visits: pd.DataFrame, codes: pd.DataFrame) -> Cohort:

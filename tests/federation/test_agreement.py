@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -52,8 +53,9 @@ def test_four_hospitals_agree_in_less_than_100_kilobytes(
         sites=tuple(sites),
         rounds=1,
         seed=0,
-        **({"privacy": Choice("patient", {"epsilon": epsilon})} if epsilon else {}),
     )
+    if epsilon:
+        study = replace(study, privacy=Choice("patient", {"epsilon": epsilon}))
     trained = train(study, sites)
     assert bool(trained.accountants) == bool(epsilon)
     said = pd.DataFrame(trained.ledger)
