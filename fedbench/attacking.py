@@ -143,12 +143,14 @@ class _Beside:
 
 @dataclass
 class Siege:
-    """One attack on one cell."""
+    """One attack on one cell; ``watched``, it also tells who is recognised, group by group."""
 
     arena: Arena
     name: str
     attack: Attack
+    watched: bool = False
     guesses: list[pd.DataFrame] = field(default_factory=list)
+    exposures: list[pd.DataFrame] = field(default_factory=list)
 
     def answers(self, release: Release, target: str) -> Iterator[Answer]:
         """Play every challenge about the patients this release was trained on."""
@@ -190,6 +192,8 @@ class Siege:
             beside = _Beside(self, challenge, release.sites)
             guess, scored = games.play(attack, sight, challenge, seeds, beside)
             self._keep(release.model, challenge, guess)
+            if self.watched and attack.game == "membership":
+                self.exposures.append(games.exposure(arena.world.schema, challenge, guess))
             # A site's own model is asked about its own patients, once.
             found += [s for s in scored if not (release.model and s.site)]
         return found

@@ -210,7 +210,8 @@ class _Cell:
         for name in self.asked.attacks:
             self.note(f"{name} on {self._called}")
             attack = ATTACKS.build(name)
-            siege = Siege(arena.for_null if self.generator == "real" else arena, name, attack)
+            where = arena.for_null if self.generator == "real" else arena
+            siege = Siege(where, name, attack, watched=self.generator == SYNTHETIC)
             found = list(siege.answers(release, "pooled"))
             if self.regime == "control":
                 found += judged(self.generator, found, len(self.asked.attacks), arena)
@@ -221,6 +222,8 @@ class _Cell:
             if siege.guesses:
                 guesses = pd.concat(siege.guesses, ignore_index=True)
                 write_parquet(here.path / f"guesses-{portable(name)}.parquet", guesses)
+            for told in siege.exposures:
+                write_parquet(here.path / f"exposure-{portable(name)}.parquet", told)
             yield name, attack, found
 
     @property

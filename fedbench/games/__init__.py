@@ -16,6 +16,7 @@ from fedbench.games.dealing import (
     show,
     split_control,
 )
+from fedbench.games.exposure import exposure
 from fedbench.games.inference import play_attribute, reference_guess
 from fedbench.games.linkage import halves_of, linkage_challenges, play_linkage
 from fedbench.games.membership import ALPHAS, WORST, play_membership
@@ -42,6 +43,7 @@ __all__ = [
     "blunted",
     "deal",
     "distrust",
+    "exposure",
     "halves_of",
     "linkage_challenges",
     "membership_challenge",

@@ -14,6 +14,7 @@ from fedbench.errors import RunError
 from fedbench.report import facts, given, scored, silent, tables
 from fedbench.report.again import again
 from fedbench.report.controls import checks
+from fedbench.report.exposure import exposed
 from fedbench.report.frontier import frontier
 from fedbench.report.notes import GLOSSARY, caveats, introduction, reading
 from fedbench.report.numbers import Numbers, finite
@@ -137,6 +138,7 @@ def _world(run: RunDir, world: World, suite: Json, table: pd.DataFrame) -> Json:
         "tradeoff": tables.tradeoff(world),
         "hospitals": tables.hospitals(world),
         "privacy": privacy(run, world),
+        "exposed": exposed(run, world, played) if run.given else None,
         "everything": tables.everything(world),
         "numbers": [number.plain() for number in world.numbers],
     }

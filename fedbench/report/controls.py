@@ -72,7 +72,8 @@ def backwards(found: Number) -> bool:
 def checks(world: World) -> list[Check]:
     """Play every control of every attack in words."""
     found = [check for play in world.plays for check in (_copy(world, play), _null(world, play))]
-    return found + [check for attack in world.attacks if (check := _blind(world, attack))]
+    blind = (_blind(world, attack) for attack in world.attacks)  # the same for each of them
+    return found + [check for check in blind if check][:1]
 
 
 def _check(

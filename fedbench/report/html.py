@@ -6,7 +6,7 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from fedbench.report import pictures
+from fedbench.report import leakage, pictures
 from fedbench.report.words import people, plural, regime
 
 if TYPE_CHECKING:
@@ -17,14 +17,17 @@ __all__ = ["render"]
 Json = dict[str, Any]
 
 
+DRAWN = {
+    "tradeoff": pictures.tradeoff,
+    "hospitals": pictures.hospitals,
+    "exposed": leakage.exposed,
+}
+
+
 def render(report: Json) -> str:
     """Return the page."""
     drawn = [
-        {
-            kind: draw(world[kind], f"{kind}-{i}")
-            for kind, draw in (("tradeoff", pictures.tradeoff), ("hospitals", pictures.hospitals))
-            if world[kind]
-        }
+        {kind: draw(world[kind], f"{kind}-{i}") for kind, draw in DRAWN.items() if world[kind]}
         for i, world in enumerate(report["worlds"])
     ]
     return _template().render(report=report, pictures=drawn)

@@ -69,6 +69,7 @@ def _world(world: Json) -> list[str]:
         *_main(world["main"], "" if _given(world) else ", on all hospitals' patients together"),
         *_baseline(world["baseline"]),
         *_privacy(world["privacy"]),
+        *_exposed(world["exposed"]),
         *_differences(world["differences"]),
         *_hospitals(world["hospitals"]),
         *_everything(world["everything"], "" if _given(world) else " over all hospitals"),
@@ -218,6 +219,28 @@ def _frontier(found: Json) -> list[str]:
         for row in found["rows"]
     ]
     return ["", f"## {safe(found['title'])}", "", safe(found["text"]), "", table(heads, rows)]
+
+
+def _exposed(found: Json | None) -> list[str]:
+    if found is None:
+        return []
+    rows = [
+        [f"{kind} {group['group']}", people(group["n"]), _reach(group)]
+        for kind, groups in (("tenth", found["rarity"]), ("hospital", found["sites"]))
+        for group in groups
+    ]
+    alarms = f"{100 * (found['alarms'] or 0):g} %"
+    said = (
+        f"By {found['attack']}, beyond luck, while {alarms} of the others are accused; tenths go "
+        "from common to rare values."
+    )
+    shown = table(["group", "training patients", "found"], rows)
+    return [*_list("Who is recognised", found["sentences"], 3), "", safe(said), "", shown]
+
+
+def _reach(group: Json) -> str:
+    value, low, high = (f"{100 * group[k]:.1f} %" for k in ("value", "low", "high"))
+    return f"{value} ({low} to {high})".replace("-", "\N{MINUS SIGN}")
 
 
 def _differences(found: Json | None) -> list[str]:

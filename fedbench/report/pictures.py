@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["hospitals", "tradeoff"]
+__all__ = ["INK", "QUIET", "RULE", "SERIES", "hospitals", "styled", "svg", "tradeoff"]
 
 Json = dict[str, Any]
 
@@ -50,7 +50,7 @@ def tradeoff(found: Json, name: str) -> str:
     """Return the picture of usefulness against leakage."""
     from matplotlib.figure import Figure  # noqa: PLC0415
 
-    with _styled(name):
+    with styled(name):
         figure = Figure(figsize=(8.2, 4.8), layout="constrained")
         axes = figure.add_subplot()
         own = [point for point in found["points"] if point["regime"] != "control"]
@@ -59,7 +59,7 @@ def tradeoff(found: Json, name: str) -> str:
             _point(axes, point, SERIES[labels.index(point["generator"]) % len(SERIES)])
         _frame(axes, found, own)
         _legend(axes, labels, [r for r in MARKS if any(p["regime"] == r for p in own)])
-        return _svg(figure)
+        return svg(figure)
 
 
 def _point(axes: Axes, point: Json, color: str) -> None:
@@ -137,7 +137,7 @@ def hospitals(found: Json, name: str) -> str:
     across = min(len(panels), 2)
     down = -(-len(panels) // across)
     rows = max(len(panel["rows"]) for panel in panels)
-    with _styled(name):
+    with styled(name):
         figure = Figure(
             figsize=(4.4 * across + 0.8, down * (0.42 * rows + 0.9) + 0.5), layout="constrained"
         )
@@ -150,7 +150,7 @@ def hospitals(found: Json, name: str) -> str:
         for axes in grid[max(0, len(panels) - across) : len(panels)]:
             axes.set_xlabel(_direction(found))
         _regimes(figure, found["regimes"])
-        return _svg(figure)
+        return svg(figure)
 
 
 def _direction(found: Json) -> str:
@@ -234,7 +234,7 @@ def _regimes(figure: Figure, regimes: Sequence[str]) -> None:
 
 
 @contextmanager
-def _styled(name: str) -> Iterator[None]:
+def styled(name: str) -> Iterator[None]:
     """Ids hang on a salt: the same picture the same bytes, two pictures of a page two names."""
     import matplotlib as mpl  # noqa: PLC0415
 
@@ -244,7 +244,7 @@ def _styled(name: str) -> Iterator[None]:
         yield
 
 
-def _svg(figure: Figure) -> str:
+def svg(figure: Figure) -> str:
     """Return the picture without what only a file of its own needs."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})

@@ -34,6 +34,7 @@ CONTROLS = {
     "real": "real records that no generator saw",
     "uniform": "uniform noise: floor of single columns",
 }
+MOST_SHARES = 2
 BEST = {"detection": "0.5 is best", "higher": "higher is better", "lower": "lower is better"}
 
 
@@ -170,7 +171,10 @@ def _role(label: str) -> str:
 
 def _columns(world: World) -> list[tuple[str, str]]:
     there = world.numbers.values("name")
-    attacks = [n for a in world.attacks for n in (f"{a}.auc", _leak(world, a))]
+    # Where attacks are many, one share stands for them; the others are among all numbers.
+    shares = world.attacks if len(world.attacks) <= MOST_SHARES else _plainest(world)
+    areas = [f"{a}.auc" for a in world.attacks]
+    attacks = [n for a in areas for n in (a, *(_leak(world, s) for s in shares if a == f"{s}.auc"))]
     names = [
         *(("associations",) if "associations" in there else (world.fidelity,)),
         "detection",
@@ -188,6 +192,11 @@ def _pooled_anywhere(world: World, name: str, task: str) -> bool:
         for label in world.labels
         for regime in world.regimes
     )
+
+
+def _plainest(world: World) -> list[str]:
+    """Return an attack whose share counts copies: by the distance to released records."""
+    return ["dcr"] if "dcr" in world.attacks else world.attacks[:1]
 
 
 def _leak(world: World, attack: str) -> str:

@@ -199,6 +199,7 @@ def test_every_attack_on_released_records_is_played_and_told(audit: Audit) -> No
     tables = small(reference=made(100, 3, start=5000))
     found = audit("--json", "--sensitive", "c", **tables)
     world = json.loads((found.run.path / "report.json").read_text())["worlds"][0]
+    assert world["exposed"] is None or world["exposed"]["power"]
     tried = " ".join(check["tried"] for check in world["controls"])
     attacks = SETS["attacks"]["audit"]
     secret = [name for name in attacks if ATTACKS.find(name).game == "attribute"]

@@ -1,0 +1,178 @@
+"""Who is recognised: at how few false alarms, how unusual a patient, at which hospital."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from fedbench import stats
+from fedbench.attack import Guess, plain_columns
+from fedbench.data import Feature, Schema
+from fedbench.games.dealing import Challenge
+from fedbench.games.scoring import Ranked, sites_of
+from fedbench.seeds import Seeds
+
+__all__ = ["COLUMNS", "exposure", "rarity"]
+
+COLUMNS = ("kind", "group", "at", "value", "low", "high", "n", "others", "text")
+"""Of the table that `exposure` makes."""
+
+_POINTS = 60  # of a curve
+_PARTS = 10  # of patients by how rare their values are
+_MANY = 1_000  # others, from which on one in a hundred is accused and not one in ten
+_FEWEST = 10  # patients behind any statement about them
+_BINS = 10
+_CLEAR = 3.0  # standard errors
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+Row = dict[str, Any]
+
+
+def exposure(schema: Schema, challenge: Challenge, guess: Guess) -> pd.DataFrame:
+    """Return what an attack's answers say of groups of patients; nobody can be read off it.
+
+    Rows of the kind ``roc``: the share of members found (``value``) at the share of others accused
+    (``at``), compared within hospitals. ``rarity`` and ``site``: the share of members of a group
+    found beyond luck, where as many others are accused over all as ``at`` says. ``found``: what
+    sets members who are found apart from the others, in words, never of fewer than ten.
+    """
+    sites = [s for s in sites_of(challenge, Seeds(0)) if min(s.n) > 1]
+    if not sites:
+        return pd.DataFrame(columns=list(COLUMNS))
+    rows = np.concatenate([site.rows for site in sites])
+    scores = [Ranked(site, guess.scores[site.rows]) for site in sites]
+    place = np.concatenate([stats.placements(*each.labelled) for each in scores])
+    truth = challenge.truth[rows]
+    alpha = 0.01 if (~truth).sum() >= _MANY else 0.1
+    limit = _limit(place[~truth], alpha)
+    accused = place <= limit
+    table = challenge.public.targets.iloc[rows]
+    rare = rarity(schema, table, ~truth)
+    part = np.searchsorted(np.quantile(rare, np.arange(1, _PARTS) / _PARTS), rare, "right")
+    found = [
+        *_roc(place, truth),
+        *_by("rarity", [f"{i + 1}" for i in part], accused, truth, alpha),
+        *_by("site", challenge.sites[rows].astype(str).tolist(), accused, truth, alpha),
+        *_set_apart(schema, table[truth], accused[truth], alpha),
+    ]
+    return pd.DataFrame(found, columns=list(COLUMNS))
+
+
+def _limit(others: Floats, alpha: float) -> float:
+    """Return the placement up to which at most this share of the others is accused."""
+    ranked = np.sort(others)
+    upto = np.searchsorted(ranked, ranked, "right") / len(ranked)
+    allowed = ranked[upto <= alpha + 1e-9]
+    return float(allowed[-1]) if allowed.size else -1.0
+
+
+def _roc(place: Floats, truth: Bools) -> Iterator[Row]:
+    ones, zeros = np.sort(place[truth]), np.sort(place[~truth])
+    limits = np.unique(zeros)
+    fpr = np.searchsorted(zeros, limits, "right") / len(zeros)
+    tpr = np.searchsorted(ones, limits, "right") / len(ones)
+    grid = np.geomspace(1 / len(zeros), 1, _POINTS)
+    for at in np.unique(np.minimum(np.searchsorted(fpr, grid), len(fpr) - 1)):
+        yield _row("roc", "", float(fpr[at]), float(tpr[at]), n=len(ones), others=len(zeros))
+
+
+def _by(
+    kind: str, groups: Sequence[str], accused: Bools, truth: Bools, alpha: float
+) -> Iterator[Row]:
+    """Return the share of each group's members found beyond luck, where ten of each are there."""
+    group = np.array(groups)
+    for name in sorted(set(groups), key=lambda g: (len(g), g)):
+        here = group == name
+        members, others = accused[here & truth], accused[here & ~truth]
+        if min(len(members), len(others)) < _FEWEST:
+            continue
+        by_luck = float(others.mean())
+        gap = stats.newcombe(int(members.sum()), len(members), int(others.sum()), len(others))
+        shares = [each / max(1 - by_luck, 1e-9) for each in (gap.value, gap.low, gap.high)]
+        value, low, high = (float(np.clip(each, -1, 1)) for each in shares)
+        sizes = {"n": len(members), "others": len(others)}
+        yield _row(kind, name, alpha, value, low, high, **sizes)
+
+
+def rarity(schema: Schema, table: pd.DataFrame, among: Bools) -> Floats:
+    """Return how rare each patient's values are: the sum over columns of minus log frequency.
+
+    Args:
+        schema: names the columns.
+        table: patients.
+        among: whose values say what is frequent.
+    """
+    known = [feature for feature in schema.features if feature.name in table]
+    found = np.zeros(len(table))
+    for feature, values in zip(known, plain_columns(table, known).T, strict=True):
+        level = _level(feature, values, among)
+        count = np.bincount(level[among], minlength=level.max() + 1) + 1
+        found -= np.log(count[level] / count.sum())
+    return found
+
+
+def _level(feature: Feature, values: Floats, among: Bools) -> NDArray[np.int64]:
+    """Return a column as numbers from 0, which is missing."""
+    there = np.isfinite(values)
+    if feature.column.kind == "category":
+        return np.where(there, np.nan_to_num(values) + 1, 0).astype(np.int64)
+    seen = values[among & there]
+    edges = np.unique(np.quantile(seen, np.arange(1, _BINS) / _BINS)) if seen.size else seen
+    return np.where(there, np.searchsorted(edges, values, "right") + 1, 0).astype(np.int64)
+
+
+def _set_apart(
+    schema: Schema, members: pd.DataFrame, accused: Bools, alpha: float
+) -> Iterator[Row]:
+    """Say in which columns members who are found differ most from all members."""
+    n = int(accused.sum())
+    if n < _FEWEST or n == len(accused):
+        return
+    known = [feature for feature in schema.features if feature.name in members]
+    said = []
+    for feature, values in zip(known, plain_columns(members, known).T, strict=True):
+        if feature.column.kind == "category":
+            said += list(_levels_apart(feature, values, accused))
+        else:
+            said += list(_ranks_apart(feature, values, accused))
+    for clear, name, text in sorted(said, key=lambda each: -abs(each[0]))[:3]:
+        if abs(clear) >= _CLEAR:
+            yield _row("found", name, alpha, clear, n=n, others=len(accused), text=text)
+
+
+def _levels_apart(
+    feature: Feature, values: Floats, accused: Bools
+) -> Iterator[tuple[float, str, str]]:
+    for at, level in [*enumerate(feature.column.levels), (np.nan, "")]:
+        mine = values == at if level else np.isnan(values)
+        count, usual = int(mine[accused].sum()), float(mine.mean())
+        share = count / accused.sum()
+        if count >= _FEWEST and share > usual and usual < 1:
+            clear = (share - usual) / np.sqrt(usual * (1 - usual) / accused.sum())
+            what = f"is {level!r}" if level else "is missing"
+            yield clear, feature.name, f"{what} in {share:.0%} of them, {usual:.0%} of all"
+
+
+def _ranks_apart(
+    feature: Feature, values: Floats, accused: Bools
+) -> Iterator[tuple[float, str, str]]:
+    there = np.isfinite(values)
+    mine = values[accused & there]
+    if len(mine) < _FEWEST:
+        return
+    middle = float(stats.auc(values[there], accused[there])) if (there & ~accused).any() else 0.5
+    clear = (middle - 0.5) * np.sqrt(12 * len(mine))
+    way = "higher" if middle > 0.5 else "lower"
+    often = max(middle, 1 - middle)
+    yield clear, feature.name, f"is {way} than another member's in {often:.0%} of pairs"
+
+
+def _row(kind: str, group: str, at: float, value: float, *limits: float, **more: Any) -> Row:
+    low, high = limits or (np.nan, np.nan)
+    plain = {"kind": kind, "group": group, "at": at, "value": value, "low": low, "high": high}
+    return {**plain, "n": 0, "others": 0, "text": "", **more}

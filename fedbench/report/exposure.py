@@ -1,0 +1,109 @@
+"""Who is recognised, and how small a leak would have been noticed: the points of pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from fedbench.games.exposure import COLUMNS
+from fedbench.power import power_of_leaks
+from fedbench.report.controls import Check, doubted
+from fedbench.report.words import percent
+from fedbench.report.world import World
+from fedbench.results import RunDir, read_parquet
+
+__all__ = ["exposed"]
+
+Json = dict[str, Any]
+
+_LEAKS = np.geomspace(0.0005, 1, 80)
+
+
+def exposed(run: RunDir, world: World, played: Sequence[Check]) -> Json | None:
+    """Return what attacks whose controls held say of groups of patients; None where none does."""
+    found = {
+        attack: pd.DataFrame(read_parquet(file), columns=list(COLUMNS))
+        for cell in run.cells()
+        if cell.facts()["row"]["dataset"] == world.dataset
+        for file in sorted(cell.path.glob("exposure-*.parquet"))
+        for attack in [file.stem.removeprefix("exposure-")]
+        if _believed(world, attack, played)
+    }
+    found = {attack: table for attack, table in found.items() if len(table)}
+    if not found:
+        return None
+    strongest = max(found, key=lambda attack: _area(world, attack))
+    return {
+        "curves": [{"attack": attack, "points": _points(table)} for attack, table in found.items()],
+        "power": list(_power(world)),
+        "attack": strongest,
+        "alarms": float(found[strongest]["at"][found[strongest]["kind"] == "rarity"].max()),
+        "rarity": _groups(found[strongest], "rarity"),
+        "sites": _groups(found[strongest], "site"),
+        "sentences": list(_sentences(strongest, found[strongest])),
+    }
+
+
+def _believed(world: World, attack: str, played: Sequence[Check]) -> bool:
+    for play in world.plays:
+        if (play.attack, play.said.main) == (attack, "auc"):
+            n = world.pooled(world.lead, world.main, play.name)
+            return n is not None and n.done and not doubted(play, n, played)
+    return False
+
+
+def _area(world: World, attack: str) -> float:
+    n = world.pooled(world.lead, world.main, f"{attack}.auc")
+    return 0.0 if n is None or n.value is None else n.value
+
+
+def _points(table: pd.DataFrame) -> list[list[float]]:
+    mine = table[table["kind"] == "roc"]
+    return [[float(x), float(y)] for x, y in zip(mine["at"], mine["value"], strict=True)]
+
+
+def _power(world: World) -> Iterator[Json]:
+    """How likely a leak of verbatim copies is noticed, at every share of false alarms asked for."""
+    for alarms, alpha in (("10", 0.1), ("1", 0.01), ("0.1", 0.001)):
+        name = f"leak@{alarms}%"
+        mine = [n for n in world.own if n["name"].endswith(f".{name}") and n.done and not n["site"]]
+        sizes = [(n.n_members, n.n_nonmembers) for n in mine]
+        if sizes and None not in sizes[0]:
+            n1, n0 = (int(size or 0) for size in sizes[0])
+            chances = power_of_leaks(n1, n0, alpha, _LEAKS)
+            yield {
+                "alarms": f"{alarms} %",
+                "points": [[float(x), float(y)] for x, y in zip(_LEAKS, chances, strict=True)],
+            }
+
+
+def _groups(table: pd.DataFrame, kind: str) -> list[Json]:
+    mine = table[table["kind"] == kind]
+    return [
+        {
+            "group": str(row["group"]),
+            "n": int(row["n"]),
+            **{name: float(row[name]) for name in ("value", "low", "high")},
+        }
+        for row in mine.to_dict("records")
+    ]
+
+
+def _sentences(attack: str, table: pd.DataFrame) -> Iterator[str]:
+    """Say who is found, without naming anybody."""
+    mine = table[table["kind"] == "found"]
+    if mine.empty:
+        yield (
+            f"Training patients whom {attack} finds are not clearly unlike the others in any one "
+            "column."
+        )
+        return
+    n, alpha = int(mine["n"].iloc[0]), float(mine["at"].iloc[0])
+    said = "; ".join(f"{row['group']!r} {row['text']}" for row in mine.to_dict("records"))
+    yield (
+        f"The {n:,} training patients whom {attack} finds while {percent(alpha)} of the others are "
+        f"accused differ most from all training patients in this: {said}."
+    )

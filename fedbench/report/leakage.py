@@ -1,0 +1,106 @@
+"""The pictures of an audit: who is found, at what price, and what would have been noticed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from fedbench.report.pictures import INK, QUIET, RULE, SERIES, styled, svg
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["exposed"]
+
+Json = dict[str, Any]
+
+_LEAST = 1e-4
+
+
+def exposed(found: Mapping[str, Any], name: str) -> str:
+    """Return four panels: found against accused, power, by rarity of values, by hospital."""
+    from matplotlib.figure import Figure  # noqa: PLC0415
+
+    sites = len(found["sites"]) > 1
+    with styled(name):
+        figure = Figure(figsize=(9.4, 7.2), layout="constrained")
+        panels = figure.subplot_mosaic("AB;CD" if sites else "AB;CC")
+        _curves(panels["A"], found["curves"])
+        _power(panels["B"], found["power"])
+        alarms = f"{100 * (found['alarms'] or 0):g} %"
+        _groups(
+            panels["C"], found["rarity"], "tenth of patients, from common to rare values", alarms
+        )
+        if sites:
+            _groups(panels["D"], found["sites"], "hospital", alarms)
+        return svg(figure)
+
+
+def _curves(axes: Axes, curves: Sequence[Json]) -> None:
+    axes.set_title("Found against accused", loc="left", fontsize=10)
+    for i, curve in enumerate(curves):
+        x, y = zip(*curve["points"], strict=True)
+        axes.plot(x, [max(v, _LEAST) for v in y], color=SERIES[i % len(SERIES)],
+                  linewidth=1.6, label=curve["attack"], drawstyle="steps-post")  # fmt: skip
+    least = min(point[0] for curve in curves for point in curve["points"])
+    least = max(least, _LEAST)
+    axes.plot([least, 1], [least, 1], color=QUIET, linewidth=1, linestyle=(0, (4, 3)))
+    axes.annotate("guessing", (least, least), xytext=(14, 4), textcoords="offset points",
+                  color=QUIET, fontsize=8)  # fmt: skip
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_xlim(least, 1)
+    axes.set_ylim(least / 2, 1.1)
+    _percents(axes.xaxis)
+    _percents(axes.yaxis)
+    axes.set_xlabel("other patients wrongly accused")
+    axes.set_ylabel("training patients found")
+    axes.legend(loc="lower right", fontsize=8)
+    _quietly(axes)
+
+
+def _power(axes: Axes, curves: Sequence[Json]) -> None:
+    axes.set_title("What would have been noticed", loc="left", fontsize=10)
+    for i, curve in enumerate(curves):
+        x, y = zip(*curve["points"], strict=True)
+        axes.plot(x, y, color=SERIES[i % len(SERIES)], linewidth=1.6,
+                  label=f"{curve['alarms']} false alarms")  # fmt: skip
+    axes.axhline(0.8, color=QUIET, linewidth=1, linestyle=(0, (1, 2)))
+    axes.annotate("four times out of five", (0.0005, 0.8), xytext=(2, 2), color=QUIET, fontsize=8,
+                  textcoords="offset points")  # fmt: skip
+    axes.set_xscale("log")
+    axes.set_xlim(0.0005, 1)
+    axes.set_ylim(0, 1.02)
+    _percents(axes.xaxis)
+    axes.set_xlabel("share of training records copied")
+    axes.set_ylabel("chance that it is noticed")
+    if curves:
+        axes.legend(loc="lower right", fontsize=8)
+    _quietly(axes)
+
+
+def _groups(axes: Axes, groups: Sequence[Json], what: str, alarms: str) -> None:
+    axes.set_title(f"Found beyond luck, by {what.partition(',')[0]}", loc="left", fontsize=10)
+    for at, group in enumerate(groups):
+        down, up = group["value"] - group["low"], group["high"] - group["value"]
+        axes.errorbar(at, group["value"], yerr=[[max(down, 0)], [max(up, 0)]], fmt="o",
+                      color=SERIES[0], elinewidth=1.2, markersize=5)  # fmt: skip
+    axes.axhline(0, color=QUIET, linewidth=1, linestyle=(0, (4, 3)))
+    axes.set_xticks(range(len(groups)), [group["group"] for group in groups], fontsize=8)
+    if len(groups) > 10:
+        axes.tick_params(axis="x", rotation=90)
+    axes.yaxis.set_major_formatter(lambda y, _: f"{100 * y:.0f} %")
+    axes.set_xlabel(what)
+    axes.set_ylabel(f"at {alarms} false alarms")
+    _quietly(axes)
+
+
+def _percents(axis: Any) -> None:
+    axis.set_major_formatter(lambda x, _: f"{100 * x:g} %")
+    axis.set_minor_formatter("")
+
+
+def _quietly(axes: Axes) -> None:
+    axes.grid(color=RULE, linewidth=0.6, alpha=0.6)
+    axes.set_axisbelow(True)
+    axes.title.set_color(INK)

@@ -1,0 +1,103 @@
+"""Who is recognised is told of groups, rightly, and of nobody alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from fedbench import games
+from fedbench.attack import Guess
+from fedbench.data import Cohort, DataStore
+from fedbench.datasets.simulated import Simulated
+from fedbench.games.exposure import COLUMNS, rarity
+from fedbench.report import leakage
+
+
+@pytest.fixture(scope="module")
+def people() -> Cohort:
+    return Simulated(patients=1500, hospitals=2, labs=1, codes=1, seed=0).load(DataStore(None))
+
+
+@pytest.fixture(scope="module")
+def challenge(people: Cohort) -> games.Challenge:
+    def homes(cohort: Cohort) -> dict[str, Cohort]:
+        assert cohort.sites is not None
+        sites = {str(s): cohort.take(cohort.patients[cohort.sites == s]) for s in set(cohort.sites)}
+        return dict(sorted(sites.items()))
+
+    order = np.random.default_rng(0).permutation(people.patients)
+    members, others = homes(people.take(order[:500])), homes(people.take(order[500:]))
+    rng = np.random.default_rng(0)
+    return games.membership_challenge(people.schema, members, others, rng)
+
+
+def told(people: Cohort, challenge: games.Challenge, scores: np.ndarray) -> dict[str, list[dict]]:  # type: ignore[type-arg]
+    found = games.exposure(people.schema, challenge, Guess(scores))
+    assert list(found.columns) == list(COLUMNS)
+    return {str(kind): mine.to_dict("records") for kind, mine in found.groupby("kind")}
+
+
+def test_a_leak_of_the_rare_is_seen_among_the_rare(
+    people: Cohort, challenge: games.Challenge
+) -> None:
+    rng, truth = np.random.default_rng(1), challenge.truth
+    rare = rarity(people.schema, challenge.public.targets, ~truth)
+    given = truth & (rare > np.quantile(rare, 0.9))
+    found = told(people, challenge, rng.random(len(truth)) + 2 * given)
+    tenths = {row["group"]: row for row in found["rarity"]}
+    assert list(tenths) == [str(i + 1) for i in range(10)]
+    assert tenths["10"]["low"] > 0.9
+    assert max(row["value"] for name, row in tenths.items() if name != "10") < 0.3
+    sites = {row["group"]: row["value"] for row in found["site"]}
+    assert set(sites) == set(challenge.sites)
+    assert all(0.02 < value < 0.25 for value in sites.values())
+
+
+def test_the_curve_is_that_of_the_scores(people: Cohort, challenge: games.Challenge) -> None:
+    rng, truth = np.random.default_rng(2), challenge.truth
+    curve = told(people, challenge, rng.normal(size=len(truth)) + truth)["roc"]
+    x, y = (np.array([row[k] for row in curve]) for k in ("at", "value"))
+    assert (np.diff(x) > 0).all()
+    assert (np.diff(y) >= 0).all()
+    assert (x[-1], y[-1]) == (1, 1)
+    assert np.interp(0.1, x, y) == pytest.approx(0.389, abs=0.07)  # of N(1, 1) against N(0, 1)
+
+
+def test_what_sets_them_apart_is_said_of_many_only(
+    people: Cohort, challenge: games.Challenge
+) -> None:
+    truth = challenge.truth
+    old = challenge.public.targets["age"].to_numpy(dtype=float)
+    given = truth & (old > np.nanquantile(old, 0.8))
+    noise = np.random.default_rng(3).random(len(truth))
+    found = told(people, challenge, noise + 2 * given)["found"]
+    age = next(row for row in found if row["group"] == "age")
+    assert "higher than another member's" in age["text"]
+    few = truth & (np.cumsum(truth) <= 5)
+    assert "found" not in told(people, challenge, np.where(few, 2.0, 0.5))
+
+
+def test_patients_who_are_alike_are_nobody_apart(
+    people: Cohort, challenge: games.Challenge
+) -> None:
+    found = told(people, challenge, np.zeros(len(challenge.truth)))
+    assert all(row["value"] == 0 for row in found["rarity"])
+    assert [(row["at"], row["value"]) for row in found["roc"]] == [(1, 1)]
+
+
+def test_it_can_be_drawn_with_one_hospital_and_with_several() -> None:
+    group = {"group": "1", "n": 20, "value": 0.1, "low": 0.0, "high": 0.2}
+    found = {
+        "curves": [{"attack": "dcr", "points": [[0.001, 0.0], [0.1, 0.3], [1.0, 1.0]]}],
+        "power": [{"alarms": "1 %", "points": [[0.001, 0.05], [1.0, 1.0]]}],
+        "attack": "dcr",
+        "alarms": 0.01,
+        "rarity": [group],
+        "sites": [group],
+        "sentences": [],
+    }
+    one = leakage.exposed(found, "a")
+    several = leakage.exposed({**found, "sites": [group, {**group, "group": "2"}]}, "b")
+    assert "by hospital" not in one
+    assert "by hospital" in several
+    assert one.startswith("<svg")
