@@ -208,7 +208,7 @@ def _blind(world: World, attack: str) -> Check | None:
         control="blind",
         name=f"{attack}.blind",
         secret="",
-        tried=f"attack {attack}",
+        tried=f"attack {attack}" if len(world.attacks) == 1 else "no attack",
         outcome="failed" if sees else "passed",
         text=f"An attacker who looks at no released record {said}: {_shown(there, 1 - STRICT)}.",
     )

@@ -10,10 +10,12 @@ import pandas as pd
 
 from fedbench.games.exposure import COLUMNS
 from fedbench.power import power_of_leaks
+from fedbench.prevalence import Accusation
 from fedbench.report.controls import Check, doubted
-from fedbench.report.words import percent
+from fedbench.report.words import joined, number, percent
 from fedbench.report.world import World
 from fedbench.results import RunDir, read_parquet
+from fedbench.stats import Interval
 
 __all__ = ["exposed"]
 
@@ -43,7 +45,7 @@ def exposed(run: RunDir, world: World, played: Sequence[Check]) -> Json | None:
         "alarms": float(found[strongest]["at"][found[strongest]["kind"] == "rarity"].max()),
         "rarity": _groups(found[strongest], "rarity"),
         "sites": _groups(found[strongest], "site"),
-        "sentences": list(_sentences(strongest, found[strongest])),
+        "sentences": [*_sentences(strongest, found[strongest]), *_worth(world, strongest)],
     }
 
 
@@ -107,3 +109,28 @@ def _sentences(attack: str, table: pd.DataFrame) -> Iterator[str]:
         f"The {n:,} training patients whom {attack} finds while {percent(alpha)} of the others are "
         f"accused differ most from all training patients in this: {said}."
     )
+
+
+def _worth(world: World, attack: str) -> Iterator[str]:
+    """Say what an accusation is worth where members are half, a tenth, a hundredth of suspects."""
+    asked = [(at, world.pooled(world.lead, world.main, f"{attack}.tpr@{at}%")) for at in (1, 10)]
+    done = [(at, n) for at, n in asked if n is not None and n.done]
+    if not done:
+        return
+    at, n = done[0]
+    assert n.value is not None and n.low is not None and n.high is not None  # noqa: PT018, S101
+    found = Accusation(Interval(n.value, n.low, n.high), at / 100)
+    shares = [(_OFTEN[p], found.precision(p), found.f1(p), p) for p in _OFTEN]
+    right = ", ".join(
+        f"{percent(ppv.value)} ({percent(ppv.low)} to {percent(ppv.high)}) where {often} of the "
+        "suspects was trained on"
+        for often, ppv, _, _ in shares
+    )
+    f1 = joined([f"{number(f.value)} ({number(found.naive_f1(p))})" for _, _, f, p in shares])
+    yield (
+        f"Whoever accuses as {attack} does at {at} % false alarms is right in {right}. F1 is then "
+        f"{f1}; in brackets what accusing everybody reaches."
+    )
+
+
+_OFTEN = {0.5: "every second", 0.1: "one in ten", 0.01: "one in a hundred"}

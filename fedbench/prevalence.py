@@ -1,0 +1,67 @@
+"""What an accusation is worth: it depends on how many of the suspects are guilty.
+
+Attack sets of equally many members and others flatter an attacker who suspects many and knows of
+few (El Emam, Mosquera and Fang 2022, https://doi.org/10.1093/jamiaopen/ooac083).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from fedbench.stats import Interval
+
+__all__ = ["Accusation"]
+
+
+@dataclass(frozen=True)
+class Accusation:
+    """An attack that finds a share ``tpr`` of members and accuses a share ``fpr`` of others.
+
+    >>> Accusation(Interval(0.5, 0.4, 0.6), 0.01).precision(0.5).value
+    0.9803921568627451
+    """
+
+    tpr: Interval
+    fpr: float
+
+    def precision(self, prevalence: float) -> Interval:
+        """Return the share of the accused who are members, if so many suspects are.
+
+        Raises:
+            ValueError: the prevalence is not a share above 0 and below 1.
+        """
+        _check(prevalence)
+        return self._each(lambda tpr: _ratio(prevalence * tpr, (1 - prevalence) * self.fpr))
+
+    def f1(self, prevalence: float) -> Interval:
+        """Return the harmonic mean of that share and of the share of members found.
+
+        Raises:
+            ValueError: as `precision`.
+        """
+        _check(prevalence)
+        return self._each(
+            lambda tpr: _ratio(
+                2 * prevalence * tpr, prevalence * (1 - tpr) + (1 - prevalence) * self.fpr
+            )
+        )
+
+    @staticmethod
+    def naive_f1(prevalence: float) -> float:
+        """Return the F1 of accusing everybody, which no guess without knowledge exceeds."""
+        _check(prevalence)
+        return 2 * prevalence / (1 + prevalence)
+
+    def _each(self, of: Callable[[float], float]) -> Interval:
+        """Both grow with the share of members found, so that limits stay limits."""
+        return Interval(of(self.tpr.value), of(self.tpr.low), of(self.tpr.high))
+
+
+def _ratio(top: float, rest: float) -> float:
+    return top / (top + rest) if top > 0 else 0.0
+
+
+def _check(prevalence: float) -> None:
+    if not 0 < prevalence < 1:
+        raise ValueError(f"The prevalence is {prevalence}; expected a share above 0 and below 1.")
