@@ -27,7 +27,7 @@ __all__ = ["Codes"]
 
 Ints = NDArray[np.int64]
 Found = Iterator[tuple[str, str, Floats]]
-"""Part, level and the rows ``(1 + B,)``."""
+"""Part, tenth of the codes (empty for all) and the rows ``(1 + B,)``."""
 
 DECILES = 10
 SQUARES = ("prevalence", "together", "next")
@@ -79,11 +79,11 @@ class Codes(Metric):
             for view, stream in zip((evidence.test, evidence.synthetic), streams, strict=True)
         )
         chapter, answers = _Chapters.of(evidence.schema), []
-        for part, level, rows in _found(real, fake, evidence, chapter):
+        for part, tenth, rows in _found(real, fake, evidence, chapter):
             if np.isfinite(rows[0]):
                 least = -np.inf if part in SQUARES else -1.0 if part == "rank" else 0.0
                 n = len(fake if part == "recall" else real)
-                found = measured(rows, n, part=part, key=Key(level=level), least=least)
+                found = measured(rows, n, part=part, key=Key(column=tenth), least=least)
                 answers.append(_with_limits(found, rows, evidence.train))
         have = {answer.part for answer in answers}
         return answers + [_absent(part, chapter) for part in REASONS if part not in have]
@@ -118,7 +118,7 @@ def _with_limits(found: Measure, rows: Floats, train: View) -> Measure:
         return replace(found, low=min(found.low, low), high=max(found.high, high))
     if found.part == "recall":
         codes = len(_known(train))
-        if found.key.level:
+        if found.key.column:
             codes //= DECILES
         limits = clopper_pearson(round(found.value * codes), codes)
         return replace(found, low=min(found.low, limits.low), high=max(found.high, limits.high))
@@ -154,7 +154,7 @@ def _recall(fake: Mentions, known: Ints) -> Found:
     yield "recall", "", there.mean(axis=1)
     if len(known) >= DECILES:
         for decile, mine in enumerate(np.array_split(np.arange(len(known)), DECILES), start=1):
-            yield "recall", f"decile {decile}", there[:, mine].mean(axis=1)
+            yield "recall", f"tenth {decile}", there[:, mine].mean(axis=1)
 
 
 def _per_visit(view: View) -> Events:

@@ -11,7 +11,7 @@ from annotated_types import Gt, Lt
 
 from fedbench.data import Feature
 from fedbench.metric import Anchors, Evidence, Family, Key, Measure, Metric, Refusal, View
-from fedbench.metrics._draws import Floats, draws, lacking, measured, mended, unfolded
+from fedbench.metrics._draws import Floats, lacking, measured, mended, shares, unfolded
 from fedbench.seeds import Rng
 
 __all__ = ["Equivalence"]
@@ -111,19 +111,21 @@ def _means(view: View, feature: Feature) -> Floats:
 
 
 def _computed(view: View, feature: Feature) -> Floats:
-    weights = draws(view).astype(np.float64)
     if feature.column.kind == "category":
         codes = view.table[feature.name].cat.codes.to_numpy()
         levels = np.arange(-1, len(feature.column.levels))
-        total = weights.sum(axis=1)
-        parts = np.stack([weights @ (codes == level) for level in levels])
-    else:
-        values = view.table[feature.name].to_numpy(float)
-        there = np.isfinite(values)
-        total = weights @ there
-        parts = (weights @ np.where(there, values, 0.0))[None]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.asarray(parts / total)
+        return shares(view, (codes[:, None] == levels).astype(np.float32)).T
+    values = view.table[feature.name].to_numpy(float)
+    there = np.isfinite(values)
+    if not there.any():
+        return np.full((1, 1 + len(view.weights)), np.nan)
+    middle = values[there].mean()
+    # In single precision, which is as good as exact around the mean.
+    columns = np.stack([np.where(there, values - middle, 0.0), there], axis=1).astype(np.float32)
+    with np.errstate(invalid="ignore"):
+        moved = np.divide(*shares(view, columns).T)
+    moved[0] = 0.0
+    return np.asarray(middle + moved)[None]
 
 
 def _judged(gaps: Floats, limit: float) -> tuple[Said, Floats]:

@@ -91,7 +91,7 @@ class Fairness(Metric):
         """Yield how well the groups of one column are drawn."""
         ruler = Ruler(evidence.encoder, self.bins)
         sides = [_Side.of(view, ruler, attribute) for view in (evidence.test, evidence.synthetic)]
-        n, key = len(evidence.test), Key(group=attribute.column)
+        n, key = len(evidence.test), Key(column=attribute.column)
         shares = [np.stack([side.share[name] for name in side.share]) for side in sides]
         apart = np.abs(shares[0] - shares[1]).sum(axis=0) / 2
         yield measured(apart, n, part="representation", key=key)
@@ -101,11 +101,11 @@ class Fairness(Metric):
                 reason = (
                     f"{size} real test and {sides[1].size[name]} synthetic patients; needs {FEW}"
                 )
-                yield Refusal(reason=reason, part="marginals", key=Key(group=name))
+                yield Refusal(reason=reason, part="marginals", key=Key(column=name))
                 continue
             gaps = np.abs(sides[0].levels[name] - sides[1].levels[name])
             found[name] = np.add.reduceat(gaps, ruler.starts, axis=1).mean(axis=1) / 2
-            yield measured(found[name], size, part="marginals", key=Key(group=name))
+            yield measured(found[name], size, part="marginals", key=Key(column=name))
         yield _gap(found, n, "marginals_gap", key)
 
 
@@ -152,7 +152,7 @@ def _served(question: Question, known: Sequence[Attribute], evidence: Evidence) 
     for attribute in known:
         groups = {name: mine[rows] for name, mine in attribute.groups(evidence.test.cohort).items()}
         served = _Served(question, model, asked, weights, groups, usual)
-        key = Key(task=question.name, group=attribute.column)
+        key = Key(task=question.name, column=attribute.column)
         for part in parts:
             yield _gap(served.found(part), len(asked), part, key)
 

@@ -53,7 +53,7 @@ class Rules(Metric):
 def _by_rule(evidence: Evidence) -> Iterator[tuple[Measure | Refusal, Floats]]:
     for rule in evidence.schema.rules:
         real, fake = (_Side.of(view, rule) for view in (evidence.test, evidence.synthetic))
-        key, rows = Key(level=rule.label), fake.rate - real.rate
+        key, rows = Key(column=rule.label), fake.rate - real.rate
         for side, name in ((real, "real test"), (fake, "synthetic")):
             if not side.asked:
                 yield Refusal(reason=f"no {name} patient could have broken it", key=key), rows

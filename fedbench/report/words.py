@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from fedbench.games.telling import TOLD, told_as
+from fedbench.report.measures import MEASURES
 from fedbench.report.numbers import Number
 from fedbench.report.plays import game_of
 from fedbench.report.reasons import plain
@@ -51,32 +52,6 @@ _REGIMES = {
     "given": "given: records that came from outside",
 }
 
-_MEASURES = {
-    "marginals": "single columns",
-    "associations": "associations",
-    "missingness": "missing values",
-    "detection": "detection",
-    "auroc": "AUROC",
-    "auprc": "AUPRC",
-    "brier": "Brier score",
-    "brier_skill": "Brier skill",
-    "r2": "R²",
-    "mae_skill": "absolute error skill",
-    "rates": "how often values are missing",
-    "pairs": "which values are missing together",
-    "c_index": "C-index",
-    "ks": "largest gap between distributions",
-    "wasserstein": "how far values lie apart",
-    "jensen_shannon": "Jensen-Shannon distance",
-    "outside": "values beyond those of real records",
-    "uncovered": "real values that are not reached",
-    "quality": "SDMetrics quality score",
-    "shapes": "SDMetrics column shapes",
-    "trends": "SDMetrics column pair trends",
-    "bytes": "data sent",
-    "rounds": "rounds",
-}
-
 _ATTACK = {
     "auc": "AUC of the attack",
     "blind": "AUC of an attacker who sees no release",
@@ -104,9 +79,11 @@ POWER = 1.43
 
 def measure(name: str) -> str:
     """Return the name of a measure in words: ``utility.c_index`` is ``C-index``."""
+    if name in MEASURES:
+        return MEASURES[name]
     head, _, last = name.rpartition(".")
     if name.startswith("utilization"):
-        return f"{_MEASURES.get(last, last)} from visit counts and dates alone"
+        return f"{MEASURES.get(last, last)} from visit counts and dates alone"
     if theirs := _declared(head, last):
         return f"{theirs} ({head})"
     if head and last in _ATTACK:
@@ -115,7 +92,7 @@ def measure(name: str) -> str:
         if start in name:
             attack, _, share = name.partition(f".{start}")
             return f"{words} {share.replace('%', ' %')} false alarms ({attack})"
-    return _MEASURES.get(last) or _MEASURES.get(head) or name
+    return MEASURES.get(last) or MEASURES.get(head) or name
 
 
 def _declared(attack: str, part: str) -> str:

@@ -51,11 +51,11 @@ DECLARED: Mapping[str, Declared] = {
         stays=("visits.count", "visits.gaps", "codes.prevalence", "missingness.rates"),
     ),
     "broken correlation": Declared(
-        falls=("associations", "visits.persistence", "utility.auroc", "detection"),
+        falls=("associations", "visits.persistence", "forecast", "utility.auroc", "detection"),
         stays=("visits.count", "visits.gaps", "visits.together", "codes.prevalence", "rules"),
     ),
     "wrong visit order": Declared(
-        falls=("visits.persistence",),
+        falls=("visits.persistence", "forecast"),
         stays=("visits.count", "visits.gaps", "visits.together", "codes.prevalence", "rules"),
     ),
     "stretched gaps": Declared(

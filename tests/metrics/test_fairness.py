@@ -42,7 +42,7 @@ def people(draw: Draw) -> Draw:
 
 def found(evidence: Evidence, **settings: int) -> dict[tuple[str, str, str], Measure]:
     answers = Fairness(**settings).measure(evidence, RNG)
-    return {(m.part, m.key.task, m.key.group): m for m in answers if isinstance(m, Measure)}
+    return {(m.part, m.key.task, m.key.column): m for m in answers if isinstance(m, Measure)}
 
 
 def test_groups_are_levels_and_bands(people: Draw, judge: Judge) -> None:
@@ -120,7 +120,7 @@ def test_small_groups_and_schemas_without_groups_have_reasons(
     cohort = people(60, 0)
     few = replace(cohort, static=cohort.static.assign(sex=["male"] * 50 + ["female"] * 10))
     answers = Fairness().measure(judge(few, few), RNG)
-    refused = {(a.part, a.key.group): a.reason for a in answers if isinstance(a, Refusal)}
+    refused = {(a.part, a.key.column): a.reason for a in answers if isinstance(a, Refusal)}
     assert "needs 20" in refused["marginals", "sex=female"]
     assert refused["marginals_gap", "sex"] == "fewer than two groups are large enough"
 

@@ -28,7 +28,7 @@ def ruled(cohort: Cohort, *rules: Rule) -> Cohort:
 
 def found(evidence: Evidence) -> dict[str, Measure]:
     answers = Rules().measure(evidence, RNG)
-    return {m.key.level: m for m in answers if isinstance(m, Measure)}
+    return {m.key.column: m for m in answers if isinstance(m, Measure)}
 
 
 def test_the_rate_is_counted_against_the_real_one(draw: Draw, judge: Judge) -> None:

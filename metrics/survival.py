@@ -1,0 +1,104 @@
+"""Do synthetic patients live, and stay in follow-up, as long as real ones?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+import numpy as np
+from annotated_types import Gt, Le
+from numpy.typing import NDArray
+
+from fedbench.metric import Anchors, Evidence, Family, Measure, Metric, Refusal, View
+from fedbench.metrics._draws import Floats, averaged, draws, lacking, measured
+from fedbench.seeds import Rng
+
+__all__ = ["Survival"]
+
+Bools = NDArray[np.bool_]
+
+MOST = 1000
+"""Times at which curves are compared; where there are more, evenly many of them."""
+_NUMBERS = 1 << 21  # that a block may hold
+
+
+@dataclass(frozen=True, kw_only=True)
+class Survival(Metric):
+    """Mean distance of the Kaplan-Meier curves of real and synthetic patients.
+
+    Part ``events``: the area between the two curves of the outcome, divided by its length: by how
+    much the share of patients who are free of the event differs on average over time. Part
+    ``censoring``: the same for the end of follow-up without an event, which tells of who is
+    followed how long. Both up to the time by which ``share`` of the training patients are no
+    longer followed, beyond which curves are drawn by few. Kaplan and Meier 1958,
+    https://doi.org/10.1080/01621459.1958.10501452.
+    """
+
+    family: ClassVar[Family] = "fidelity"
+    better: ClassVar = "lower"
+    version: ClassVar[int] = 1
+    anchors: ClassVar[Anchors] = Anchors(floor="independent", ceiling="real")
+
+    share: Annotated[float, Gt(0), Le(1)] = 0.9
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share <= 1:
+            raise ValueError(f"share is {self.share}; expected a number above 0, 1 at most")
+
+    def measure(self, evidence: Evidence, rng: Rng) -> Sequence[Measure | Refusal]:
+        if evidence.schema.outcome is None:
+            return [Refusal(reason="the schema has no outcome", status="not applicable")]
+        if refusal := lacking(evidence, 2):
+            return [refusal]
+        trained = evidence.train.cohort.outcome["time"].to_numpy(float)
+        end = float(np.quantile(trained, self.share)) if len(trained) else 0.0
+        if not end > 0:
+            return [Refusal(reason="no training patient is followed for any time")]
+        found: list[Measure | Refusal] = []
+        for part, event in (("events", True), ("censoring", False)):
+            real, fake = (_Side.of(v, event) for v in (evidence.test, evidence.synthetic))
+            found.append(measured(area(real, fake, end), len(evidence.test), part=part))
+        return found
+
+
+@dataclass(frozen=True)
+class _Side:
+    """Patients by their last day: ``time`` ascending and whether what is asked for ended it."""
+
+    time: Floats
+    happened: Bools
+    weights: NDArray[np.uint8]
+
+    @classmethod
+    def of(cls, view: View, event: bool) -> _Side:  # noqa: FBT001
+        time = view.cohort.outcome["time"].to_numpy(float)
+        order = np.argsort(time, kind="stable")
+        return cls(time[order], (view.cohort.event == event)[order], draws(view)[:, order])
+
+    def curves(self, rows: slice, times: Floats) -> Floats:
+        """Return the share still free at each of these times, under these rows of weights."""
+        drawn = self.weights[rows].astype(np.float64)
+        starts = np.flatnonzero(np.diff(self.time, prepend=-np.inf) > 0)
+        happened = np.add.reduceat(drawn * self.happened, starts, axis=1)
+        left = np.add.reduceat(drawn, starts, axis=1)
+        at_risk = left[:, ::-1].cumsum(axis=1)[:, ::-1]
+        stays = 1 - np.divide(happened, at_risk, out=np.zeros_like(left), where=at_risk > 0)
+        found = np.cumprod(stays, axis=1)
+        place = np.searchsorted(self.time[starts], times, side="right")
+        return np.concatenate([np.ones((len(found), 1)), found], axis=1)[:, place]
+
+
+def area(real: _Side, fake: _Side, end: float) -> Floats:
+    """Return the area between two curves up to a time, divided by that time, ``(1 + B,)``."""
+    times = np.unique(np.concatenate([[0.0], real.time, fake.time]))
+    times = times[times < end]
+    if len(times) > MOST:
+        times = times[np.linspace(0, len(times) - 1, MOST).astype(np.int64)]
+    lengths = np.diff(times, append=end)
+    gaps = np.empty((len(real.weights), len(times)))
+    step = max(1, _NUMBERS // (len(real.time) + len(fake.time)))
+    for start in range(0, len(gaps), step):
+        rows = slice(start, start + step)
+        gaps[rows] = real.curves(rows, times) - fake.curves(rows, times)
+    return averaged(gaps * lengths * (len(times) / end))

@@ -1,0 +1,88 @@
+"""Survival curves are those of lifelines, and as far apart as they are drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from lifelines import KaplanMeierFitter
+
+from fedbench.data import Cohort
+from fedbench.metric import Evidence, Measure, Refusal
+from fedbench.metrics.survival import Survival, _Side
+
+Draw = Callable[[int, int], Cohort]
+Judge = Callable[..., Evidence]
+
+
+def found(evidence: Evidence, **settings: float) -> dict[str, Measure]:
+    answers = Survival(**settings).measure(evidence, np.random.default_rng(0))
+    return {m.part: m for m in answers if isinstance(m, Measure)}
+
+
+def sooner(cohort: Cohort, times: float) -> Cohort:
+    time = np.maximum(np.round(cohort.outcome["time"] / times), 1)
+    return replace(cohort, outcome=cohort.outcome.assign(time=time))
+
+
+def test_the_area_is_that_between_curves_of_lifelines(draw: Draw, judge: Judge) -> None:
+    train, test, fake = draw(300, 2), draw(150, 0), sooner(draw(120, 1), 2)
+    evidence = judge(test, fake, train)
+    end = float(np.quantile(train.outcome["time"], 0.9))
+    grid = np.arange(0, end, 0.5)  # all times are whole days
+    ours, lengths = found(evidence), np.diff(grid, append=end)
+    for part, what in (("events", 1), ("censoring", 0)):
+        curves = []
+        for cohort in (test, fake):
+            ends = cohort.outcome
+            fitted = KaplanMeierFitter().fit(ends["time"], ends["event"] == what)
+            curves.append(fitted.survival_function_at_times(grid).to_numpy())
+        expected = np.abs(curves[0] - curves[1]) @ lengths / end
+        assert ours[part].value == pytest.approx(expected, abs=1e-9)
+
+
+def test_weights_count_patients(draw: Draw, judge: Judge) -> None:
+    evidence = judge(draw(80, 0), draw(60, 1), b=3)
+    times = np.arange(0.0, 4000.0, 50.0)
+    side = _Side.of(evidence.test, event=True)
+    curves = side.curves(slice(0, 4), times)
+    for row in range(1, 4):
+        ends = evidence.test.cohort.outcome
+        drawn = ends.iloc[np.repeat(np.arange(80), evidence.test.weights[row - 1])]
+        fitted = KaplanMeierFitter().fit(drawn["time"], drawn["event"])
+        known = times < drawn["time"].max()
+        expected = fitted.survival_function_at_times(times).to_numpy()
+        assert curves[row, known] == pytest.approx(expected[known], abs=1e-9)
+
+
+def test_patients_who_die_sooner_are_found(draw: Draw, judge: Judge) -> None:
+    test, fake = draw(400, 0), draw(400, 1)
+    before, after = found(judge(test, fake)), found(judge(test, sooner(fake, 3)))
+    for part in ("events", "censoring"):
+        assert after[part].low > before[part].high
+    assert found(judge(test, test))["events"].value == 0
+
+
+def test_what_cannot_be_asked_has_a_reason(draw: Draw, judge: Judge) -> None:
+    cohort = draw(50, 0)
+    schema = replace(cohort.schema, outcome=None, tasks={})
+    static = Cohort.of_tables(schema, cohort.static, cohort.visits, cohort.codes)
+    (answer,) = Survival().measure(judge(static, static), np.random.default_rng(0))
+    assert isinstance(answer, Refusal)
+    assert answer.status == "not applicable"
+
+
+def test_intervals_cover(draw: Draw, judge: Judge) -> None:
+    numbers: dict[str, list[Measure]] = {"events": [], "censoring": []}
+    train = draw(400, 999)
+    for seed in range(60):
+        evidence = judge(draw(100, seed), sooner(draw(120, 1000 + seed), 1.5), train, seed=seed)
+        for part, measure in found(evidence).items():
+            numbers[part].append(measure)
+    for part, measures in numbers.items():
+        truth = np.mean([m.value for m in measures])
+        share = np.mean([m.low <= truth <= m.high for m in measures])
+        # 60 draws, three standard errors below .95.
+        assert share > 0.86, (part, share)
