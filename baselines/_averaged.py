@@ -47,6 +47,14 @@ class Averaged(Neural):
                 held[_MEAN + name] = (past * before + (1 - past) * array).astype(array.dtype)
         return {**held, _ROUNDS: np.array([rounds + 1.0])}
 
+    def start(self, phase: Phase, state: State | None, encoder: Encoder, rng: Rng) -> State:
+        return super().start(phase, self.settled(state or {}), encoder, rng)
+
     def lasting(self, state: State) -> State:
         """Return the parameters that write."""
         return {name: state.get(_MEAN + name, array) for name, array in state.items()}
+
+    def settled(self, state: State) -> State:
+        """Return what lasts of a state, under the names of the network and without the means."""
+        own = (_MEAN, _ROUNDS)
+        return {n: array for n, array in self.lasting(state).items() if not n.startswith(own)}

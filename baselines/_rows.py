@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from fedbench.seeds import Rng
 
-__all__ = ["Field", "Head", "Layout"]
+__all__ = ["Field", "Head", "Layout", "bucketed", "chosen"]
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -183,3 +183,31 @@ class Head(nn.Module):
                 visit = row[:, 0].numpy() > 0
             hidden = hidden + self.told[b](row[:, columns])
         return row
+
+
+def chosen(logits: Tensor, level: Tensor) -> Tensor:
+    """Return what each choice costs; below 0 there is none."""
+    found = torch.gather(functional.log_softmax(logits, dim=-1), -1, level.clamp(min=0)[..., None])
+    return -found[..., 0] * (level >= 0)
+
+
+def bucketed(
+    cost: Callable[..., Tensor],
+    lengths: Tensor,
+    whole: Sequence[Tensor],
+    sequences: Sequence[Tensor],
+    buckets: int,
+) -> Tensor:
+    """Return what each patient costs, together with others of about as many steps.
+
+    ``sequences`` have an axis of steps after that of patients, and are cut to the longest of each
+    bucket; ``cost`` gets them after ``whole``. With one bucket, as under differential privacy,
+    lengths steer nothing.
+    """
+    if buckets == 1:
+        return cost(*whole, *sequences)
+    order, found = torch.argsort(lengths), []
+    for rows in order.tensor_split(min(buckets, len(lengths))):
+        most = max(1, int(lengths[rows].max()))
+        found.append(cost(*(w[rows] for w in whole), *(s[rows, :most] for s in sequences)))
+    return torch.cat(found)[torch.argsort(order)]

@@ -16,10 +16,13 @@ from fedbench.encoding import Encoder, edges
 from fedbench.seeds import Rng
 from fedbench.sequences import Sequences
 
-__all__ = ["Plan"]
+__all__ = ["CLOCK", "Plan"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+
+CLOCK = 7
+"""Numbers that say when."""
 
 _MINUTE = 1 / 1440
 _SINGLE, _WIDE, _FAR = 60, 48, 36525
@@ -137,7 +140,7 @@ class Plan:
         times = np.full(n, np.inf)
         if self.schema.outcome:
             times = cohort.outcome["time"].to_numpy(dtype=np.float64)
-        clock = np.zeros((n, most, 7), dtype=np.float32)
+        clock = np.zeros((n, most, CLOCK), dtype=np.float32)
         clock[owner, count] = self.clock(
             steps.day[mine], np.where(count > 0, gap[mine] * self.unit, 0.0), count, times[owner]
         )

@@ -11,15 +11,15 @@ import torch
 from annotated_types import Ge, Gt
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional
 
-from fedbench.baselines._rows import Head
-from fedbench.baselines._visits import Plan
+from fedbench.baselines._attention import Layer
+from fedbench.baselines._rows import Head, bucketed, chosen
+from fedbench.baselines._visits import CLOCK, Plan
 from fedbench.data import Cohort, Part
 from fedbench.encoding import Encoder
 from fedbench.generator import Phase, Site, State
 from fedbench.seeds import Rng
-from fedbench.strategy import Memory
+from fedbench.strategy import Memory, Message
 from fedbench.training import Batch, Neural
 
 Floats = NDArray[np.float64]
@@ -62,25 +62,16 @@ class Halo(Neural):
     def width(self, phase: Phase, encoder: Encoder) -> int:
         return 0
 
-    def besides(self, site: Site) -> Sequence[NDArray[Any]]:
+    def besides(self, phase: Phase, message: Message, site: Site) -> Sequence[NDArray[Any]]:
         plan = Plan(site.encoder, self.blocks)
         return plan.padded(site.cohort, self.longest)
 
     def losses(self, network: nn.Module, batch: Batch, draws: Tensor) -> Mapping[str, Tensor]:
         model = cast("_Network", network)
         facts = model.plan.facts(batch.numbers, batch.missing, batch.onehot)
-        when, content, clock = batch.extra
-        if len(batch) == 1:  # alone, as under differential privacy: the length must not steer
-            return {"loss": model.cost(facts, when, content, clock)}
-        lengths = (when >= 0).sum(dim=1)
-        order = torch.argsort(lengths)
-        found = []
-        for rows in order.tensor_split(min(8, len(batch))):
-            most = max(1, int(lengths[rows].max()))
-            found.append(
-                model.cost(facts[rows], when[rows, :most], content[rows, :most], clock[rows, :most])
-            )
-        return {"loss": torch.cat(found)[torch.argsort(order)]}
+        lengths = (batch.extra[0] >= 0).sum(dim=1)
+        buckets = 1 if len(batch) == 1 else 8  # one: under differential privacy
+        return {"loss": bucketed(model.cost, lengths, (facts,), batch.extra, buckets)}
 
     def sample(
         self, state: State, encoder: Encoder, n: int, rng: Rng, memory: Memory | None = None
@@ -88,34 +79,6 @@ class Halo(Neural):
         model = cast("_Network", self.loaded(self.phases()[0], state, encoder))
         with torch.no_grad():
             return model.written(n, self.longest, rng)
-
-
-class _Layer(nn.Module):
-    """Attention to what came before, then a perceptron."""
-
-    def __init__(self, width: int, heads: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(2))
-        self.ask, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
-        self.wide, self.narrow = nn.Linear(width, 2 * width), nn.Linear(2 * width, width)
-
-    def forward(
-        self, x: Tensor, past: tuple[Tensor, Tensor] | None
-    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """Return the new tokens, and the keys and values of all until now."""
-        n, steps, width = x.shape
-        asked = self.ask(self.norms[0](x)).view(n, steps, 3, self.heads, width // self.heads)
-        query, key, value = asked.permute(2, 0, 3, 1, 4).unbind(0)
-        if past is not None:
-            key, value = torch.cat([past[0], key], dim=2), torch.cat([past[1], value], dim=2)
-        scores = query @ key.transpose(-1, -2) / (width // self.heads) ** 0.5
-        later = torch.ones(steps, key.shape[2], dtype=torch.bool, device=x.device)
-        scores = scores.masked_fill(later.triu(key.shape[2] - steps + 1), -1e9)
-        seen = (scores.softmax(dim=-1) @ value).transpose(1, 2).reshape(n, steps, width)
-        x = x + self.out(seen)
-        x = x + self.narrow(functional.gelu(self.wide(self.norms[1](x))))
-        return x, (key, value)
 
 
 class _Network(nn.Module):
@@ -129,12 +92,12 @@ class _Network(nn.Module):
         past = 3 * p + sum(len(column.levels) + 1 for _, column in plan.categories)
         self.known = Head(plan.once, 1, rank)
         self.prefix = nn.Linear(plan.once.width, width)
-        self.step = nn.Linear(visit.width + 7 + past, width)
-        self.layers = nn.ModuleList(_Layer(width, heads) for _ in range(layers))
+        self.step = nn.Linear(visit.width + CLOCK + past, width)
+        self.layers = nn.ModuleList(Layer(width, heads) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
         self.first = nn.Linear(width, len(plan.days) + 1)
         self.next = nn.Linear(width, len(plan.gaps) + 1)
-        self.head = Head(visit, width + 7 + past, rank)
+        self.head = Head(visit, width + CLOCK + past, rank)
         self.again = nn.Parameter(torch.zeros(len(plan.code_at)))
         names = [f.name for f in visit.fields]
         self.code_answers = [
@@ -171,8 +134,8 @@ class _Network(nn.Module):
         past, there = self.past(content), (when > 0).to(content)
         tokens = self.step(torch.cat([content, clock, past], dim=-1))
         hidden, _ = self.through(facts, tokens[:, :-1], None)
-        first = _chosen(self.first(hidden[:, :1]), when[:, :1])
-        later = _chosen(self.next(hidden[:, 1:]), when[:, 1:])
+        first = chosen(self.first(hidden[:, :1]), when[:, :1])
+        later = chosen(self.next(hidden[:, 1:]), when[:, 1:])
         answers = self.head(torch.cat([hidden, clock, past], dim=-1), content)
         codes = content[..., plan.code_at]
         ever = torch.cat([torch.zeros_like(codes[:, :1]), codes[:, :-1]], dim=1)
@@ -189,9 +152,12 @@ class _Network(nn.Module):
         """Return what is made of tokens, the first one before them if there are facts."""
         if facts is not None:
             tokens = torch.cat([self.prefix(facts)[:, None], tokens], dim=1)
-        kept = []
+        kept, steps = [], tokens.shape[1]
+        before = past[0][0].shape[2] if past else 0
+        shut = torch.ones(steps, before + steps, dtype=torch.bool, device=tokens.device)
+        shut = shut.triu(before + 1)
         for i, layer in enumerate(self.layers):
-            tokens, mine = layer(tokens, past[i] if past else None)
+            tokens, mine = layer(tokens, shut, past[i] if past else None)
             kept.append(mine)
         return self.norm(tokens), kept
 
@@ -246,9 +212,3 @@ class _Network(nn.Module):
             before = row[:, self.previous]
             ever = torch.maximum(ever, row[:, plan.code_at])
         return plan.joined(whole, found)
-
-
-def _chosen(logits: Tensor, level: Tensor) -> Tensor:
-    """Return what each choice costs; below 0 there is none."""
-    found = torch.gather(functional.log_softmax(logits, dim=-1), -1, level.clamp(min=0)[..., None])
-    return -found[..., 0] * (level >= 0)

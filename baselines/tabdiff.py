@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Annotated, ClassVar, cast
 
 import numpy as np
@@ -16,6 +14,7 @@ from torch.nn import functional
 
 from fedbench.baselines._averaged import Averaged
 from fedbench.baselines._levels import Levels, drawn, needed
+from fedbench.baselines._noise import LEVELS, WAVES, cleared, level, strengths, waves
 from fedbench.data import Cohort, Part
 from fedbench.encoding import Encoder
 from fedbench.generator import Phase, State
@@ -23,18 +22,11 @@ from fedbench.seeds import Rng
 from fedbench.strategy import Memory
 from fedbench.training import Batch
 
-_LEVELS = 100
-"""Levels of noise."""
-
 _SCALE = 0.5
 """What a level or a gap counts beside a normal score."""
 
 _RARE = 1e-6
 """Least share of a level or a gap that somebody has."""
-
-
-_WAVES = 64
-"""As how many numbers the strength of noise is told."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +57,7 @@ class Tabdiff(Averaged):
     learning_rate: Annotated[float, Gt(0)] = 2e-3
     hidden: Annotated[int, Ge(1)] = 256
     layers: Annotated[int, Ge(1)] = 3
-    strides: Annotated[int, Ge(1), Le(_LEVELS)] = 25
+    strides: Annotated[int, Ge(2), Le(LEVELS)] = 25
 
     def network(self, phase: Phase, encoder: Encoder) -> nn.Module:
         return _Denoiser(encoder, self.hidden, self.layers)
@@ -75,10 +67,10 @@ class Tabdiff(Averaged):
 
     def losses(self, network: nn.Module, batch: Batch, draws: Tensor) -> Mapping[str, Tensor]:
         model = cast("_Denoiser", network)
-        level = torch.special.ndtr(draws[:, -1:]).mul(_LEVELS).floor().add(1).clamp(max=_LEVELS)
-        signal, noise = _strengths(level)
+        depth = level(draws[:, -1:])
+        signal, noise = strengths(depth)
         shown = torch.addcmul(signal * model.clean(batch), noise, draws[:, :-1])
-        return {"loss": model.cost(shown, level, batch)}
+        return {"loss": model.cost(shown, depth, batch)}
 
     def sample(
         self, state: State, encoder: Encoder, n: int, rng: Rng, memory: Memory | None = None
@@ -87,16 +79,9 @@ class Tabdiff(Averaged):
         model = cast("_Denoiser", self.loaded(phase, self.lasting(state), encoder))
         noise = rng.standard_normal((n, self.width(phase, encoder) - 1))
         shown = torch.as_tensor(noise).to(model.last.bias)
-        levels = torch.linspace(_LEVELS, 0, self.strides + 1).round().to(shown)[:, None, None]
-        before = None
         with torch.no_grad():
-            for level, less in pairwise(levels[:-1]):
-                slope = model.slope(shown, level)
-                # The middle of the stride, as far as this slope and the one before tell it.
-                middle = slope if before is None else 1.5 * slope - 0.5 * before
-                shown = shown - (_angle(level) - _angle(less)) * middle
-                before = slope
-            means, gaps, scores = model(shown, levels[-2])
+            shown, depth = cleared(shown, self.strides, model.expected)
+            means, gaps, scores = model(shown, depth)
         missing = rng.random(gaps.shape) < torch.sigmoid(gaps.double()).numpy()
         found = drawn(scores.double().numpy(), encoder, rng)
         return encoder.decode(means.double().numpy(), missing, found)
@@ -120,7 +105,7 @@ class _Denoiser(nn.Module):
             for _ in range(width)
         ]
         width = 2 * self.numbers + len(shares)
-        self.strength = nn.Linear(_WAVES, hidden)
+        self.strength = nn.Linear(WAVES, hidden)
         self.first = nn.Linear(width, hidden)
         self.inner = nn.ModuleList(nn.Linear(hidden, hidden) for _ in range(layers - 1))
         self.last = nn.Linear(hidden, width)
@@ -139,8 +124,8 @@ class _Denoiser(nn.Module):
 
     def forward(self, shown: Tensor, level: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return means of numbers, logits of gaps, and scores of levels."""
-        signal, noise = _strengths(level)
-        found = functional.silu(self.first(shown) + self.strength(_waves(level)))
+        signal, noise = strengths(level)
+        found = functional.silu(self.first(shown) + self.strength(waves(level)))
         for layer in self.inner:
             found = found + functional.silu(layer(found))
         cuts = (self.numbers, 2 * self.numbers)
@@ -155,19 +140,15 @@ class _Denoiser(nn.Module):
         hot = weight * (hot + signal * _SCALE * shares) + torch.log(shares)
         return signal * number + noise * means, gap + gaps, hot + scores
 
-    def slope(self, shown: Tensor, level: Tensor) -> Tensor:
-        """Return how a patient changes with the angle of the noise, on average.
-
-        Her signal and her noise turn into each other; their mean is that of all who may have been.
-        """
-        signal, noise = _strengths(level)
+    def expected(self, shown: Tensor, level: Tensor) -> Tensor:
+        """Return the mean of the patients that may have been, as ``clean`` writes them."""
         means, gaps, scores = self(shown, level)
         missing = torch.sigmoid(gaps)
         # The last column stands for what nothing is needed for.
         there = torch.cat([1 - missing, torch.ones_like(missing[:, :1])], dim=1)
         applies = there[:, self.needs]
         apart = self.levels.chances(scores) - self.shares.to(scores)
-        expected = torch.cat(
+        return torch.cat(
             [
                 means * (1 - missing) * applies,
                 _SCALE * applies * (missing - self.rates.to(missing)),
@@ -175,7 +156,6 @@ class _Denoiser(nn.Module):
             ],
             dim=1,
         )
-        return (signal * shown - expected) / noise
 
     def cost(self, shown: Tensor, level: Tensor, batch: Batch) -> Tensor:
         """Return what each patient costs, summed over what applies to her."""
@@ -184,19 +164,3 @@ class _Denoiser(nn.Module):
         bit = batch.applies * functional.softplus(gaps) - batch.missing * gaps
         total = batch.levels_apply * self.levels.totals(scores)
         return torch.cat([number + bit, total, -batch.onehot * scores], dim=1).sum(dim=1)
-
-
-def _waves(level: Tensor) -> Tensor:
-    pace = torch.exp(torch.linspace(0.0, math.log(_LEVELS), _WAVES // 2)).to(level)
-    angle = level / _LEVELS * pace
-    return torch.cat([torch.sin(angle), torch.cos(angle)], dim=1)
-
-
-def _angle(level: Tensor) -> Tensor:
-    return (level / _LEVELS + 0.008) / 1.008 * (math.pi / 2)
-
-
-def _strengths(level: Tensor) -> tuple[Tensor, Tensor]:
-    """Return what is left of the signal, and the standard deviation of the noise."""
-    angle = _angle(level)
-    return torch.cos(angle), torch.sin(angle)

@@ -220,6 +220,17 @@ def _by_privacy_losses(bill: Bill, delta: float) -> float:
     return min(loose, float(tight))
 
 
+def _beyond(bill: Bill, before: Sequence[Charge], delta: float) -> float:
+    """Return by how much the looser bound of what went before is above the tighter one.
+
+    Without it what went before may be within epsilon and its looser bound beyond, whatever the
+    noise of what comes next.
+    """
+    if not bill.sampled:
+        return 0.0
+    return max(0.0, _by_divergences(bill, delta, _FEW) - epsilon_of(before, delta))
+
+
 def noise_for(before: Sequence[Charge], charge: Charge, epsilon: float, delta: float) -> float:
     """Return the noise of a charge that brings epsilon, with those before, to at most this.
 
@@ -234,9 +245,11 @@ def noise_for(before: Sequence[Charge], charge: Charge, epsilon: float, delta: f
         left = gaussian_mu(epsilon, delta) ** 2 - bill.mu**2
         return math.sqrt(charge.steps / left) * (1 + 1e-9)
 
+    beyond = _beyond(bill, before, delta)
+
     def loose(log_noise: float) -> float:
         charges = [*before, replace(charge, noise=math.exp(log_noise))]
-        return _by_divergences(Bill.of(charges), delta, _FEW) - epsilon
+        return _by_divergences(Bill.of(charges), delta, _FEW) - epsilon - beyond
 
     low = high = 0.0
     while loose(high) > 0:

@@ -77,7 +77,11 @@ class Neural(Generator):
     def width(self, phase: Phase, encoder: Encoder) -> int:
         """Return how many draws of noise each patient needs per pass."""
 
-    def besides(self, site: Site) -> Sequence[NDArray[Any]]:
+    def goes(self, phase: Phase) -> int:
+        """Return how often each site goes through its patients, over all rounds of a phase."""
+        return self.passes
+
+    def besides(self, phase: Phase, message: Message, site: Site) -> Sequence[NDArray[Any]]:
         """Return what training needs besides ``Records`` (visits): the first axis is the patient.
 
         Arrays of floats get the precision of the network, all others stay what they are.
@@ -105,13 +109,14 @@ class Neural(Generator):
         if not isinstance(budget, Unlimited | Noised):
             raise Unsupported(f"{type(self).__name__} knows no differential privacy of this kind.")
         means: Message = {}
+        course = self._course(phase, message, site, local.device)
         with _seeded(rng):
             network = self.loaded(phase, message, site.encoder).to(local.device)
             if isinstance(budget, Noised) and not isinstance(budget, Whole):
                 self._check_private(local.correction, budget)
-                steps = self._fit_privately(network, phase, site, local, budget)
+                steps = self._fit_privately(network, course, local, budget)
             else:
-                steps, means = self._fit(network, phase, site, local, rng)
+                steps, means = self._fit(network, course, local, rng)
         parameters: Message = weights(network)
         if isinstance(budget, Whole):
             # A hospital is not known by how many steps it takes or where its gradients point.
@@ -123,7 +128,7 @@ class Neural(Generator):
 
     def stake(self, phase: Phase, patients: int, rounds: int, steps: int | None) -> Stake:
         pieces = self._pieces(patients)
-        taken = pieces * self.passes if steps is None else steps * (phase.rounds or rounds)
+        taken = pieces * self.goes(phase) if steps is None else steps * (phase.rounds or rounds)
         return Stake(phase.name, taken, phase.share, 1 / pieces)
 
     def loaded(self, phase: Phase, message: Message, encoder: Encoder) -> nn.Module:
@@ -141,15 +146,20 @@ class Neural(Generator):
         network.load_state_dict({name: torch.as_tensor(message[name]) for name in names})
         return network
 
+    def _course(self, phase: Phase, message: Message, site: Site, device: str) -> _Course:
+        extra, dtype = self.besides(phase, message, site), _PRECISION[self.precision]
+        everyone = Batch.of(site.records, site.encoder, dtype, device, extra)
+        return _Course(phase, site.encoder, site.records.keys, everyone)
+
     def _fit(
-        self, network: nn.Module, phase: Phase, site: Site, local: Local, rng: Rng
+        self, network: nn.Module, course: _Course, local: Local, rng: Rng
     ) -> tuple[int, Message]:
         """Return how many steps were taken, and the mean gradients if they are asked for."""
         trainers = self._trainers(network)
         pulls = [Pull.of(trainer.whole, local.correction.proximal) for trainer in trainers]
         drifts = [Drift.of(network, trainer, local.correction) for trainer in trainers]
         steps = 0
-        for batch, draws in self._batches(phase, site, local, rng):
+        for batch, draws in self._batches(course, local, rng):
             losses = self.losses(network, batch, draws)
             for trainer in trainers:
                 trainer.differentiate(losses, last=trainer is trainers[-1])
@@ -190,12 +200,12 @@ class Neural(Generator):
             )
 
     def _fit_privately(
-        self, network: nn.Module, phase: Phase, site: Site, local: Local, budget: Noised
+        self, network: nn.Module, course: _Course, local: Local, budget: Noised
     ) -> int:
         """Return how many steps were taken; each is about a secret sample, and noised."""
         from fedbench.clipping import Clipped, sampled  # noqa: PLC0415  (Opacus is slow to import)
 
-        planned = self.steps(round(1 / budget.rate), local)
+        planned = self.steps(course.phase, round(1 / budget.rate), local)
         if not planned:
             return 0
         budget.pay(planned)
@@ -204,19 +214,18 @@ class Neural(Generator):
         names = {id(p): name for name, p in network.named_parameters()}
         seeing = len(self.objectives.keys() - self.blind)
         dtype = _PRECISION[self.precision]
-        everyone = self._everyone(site, dtype, local.device)
         for taken in range(planned):
             progress = (local.round + taken / planned) / local.rounds
-            rows = sampled(len(site.records), budget.rate, budget.normals)
-            stream = local.streams.child("draws", phase.name, local.round, taken).number()
-            noise = self._copied(phase, site.encoder, site.records.keys[rows], stream)
-            some = replace(everyone.take(torch.as_tensor(rows)), progress=progress)
+            rows = sampled(len(course.keys), budget.rate, budget.normals)
+            stream = local.streams.child("draws", course.phase.name, local.round, taken).number()
+            noise = self._copied(course.phase, course.encoder, course.keys[rows], stream)
+            some = replace(course.everyone.take(torch.as_tensor(rows)), progress=progress)
             for trainer, pull in zip(trainers, pulls, strict=True):
                 if trainer.objective in self.blind:
                     count = max(1, round(budget.rate * budget.patients))
                     nobody = [part.new_zeros((count, *part.shape[1:])) for part in some.tensors]
                     drawn = self._copied(
-                        phase, site.encoder, np.arange(count, dtype=np.uint64), stream
+                        course.phase, course.encoder, np.arange(count, dtype=np.uint64), stream
                     )
                     blank = [*nobody, torch.as_tensor(drawn).to(local.device, dtype)]
                     trainer.differentiate(self._losses_of(progress, network, *blank), last=True)
@@ -257,21 +266,18 @@ class Neural(Generator):
         every = [self.draws(phase, encoder, keys, stream ^ copy) for copy in range(self.copies)]
         return np.concatenate(every, axis=1)
 
-    def _batches(
-        self, phase: Phase, site: Site, local: Local, rng: Rng
-    ) -> Iterator[tuple[Batch, Tensor]]:
+    def _batches(self, course: _Course, local: Local, rng: Rng) -> Iterator[tuple[Batch, Tensor]]:
         """Yield what every step of this round works on, each pass in a new order."""
-        n, dtype = len(site.records), _PRECISION[self.precision]
-        everyone = self._everyone(site, dtype, local.device)
+        n, dtype = len(course.keys), _PRECISION[self.precision]
         cuts = np.linspace(0, n, self._pieces(n) + 1).astype(int)
-        planned = self.steps(len(cuts) - 1, local)
+        planned = self.steps(course.phase, len(cuts) - 1, local)
         taken = turn = 0
         while taken < planned:
-            stream = local.streams.child("draws", phase.name, local.round, turn).number()
-            noise = self.draws(phase, site.encoder, site.records.keys, stream)
+            stream = local.streams.child("draws", course.phase.name, local.round, turn).number()
+            noise = self.draws(course.phase, course.encoder, course.keys, stream)
             order = rng.permutation(n) if len(cuts) > 2 else np.arange(n)
             rows = torch.as_tensor(order, device=local.device)
-            shuffled = everyone.take(rows)
+            shuffled = course.everyone.take(rows)
             draws = torch.as_tensor(noise).to(local.device, dtype)[rows]
             for first, last in list(pairwise(cuts.tolist()))[: planned - taken]:
                 progress = (local.round + taken / planned) / local.rounds
@@ -280,19 +286,27 @@ class Neural(Generator):
                 taken += 1
             turn += 1
 
-    def _everyone(self, site: Site, dtype: torch.dtype, device: str) -> Batch:
-        return Batch.of(site.records, site.encoder, dtype, device, self.besides(site))
-
     def _pieces(self, n: int) -> int:
         """Return in how many steps a site goes through so many patients."""
         return min(n, max(-(-n // self.batch), self.least_steps)) if self.batch else 1
 
-    def steps(self, per_pass: int, local: Local) -> int:
+    def steps(self, phase: Phase, per_pass: int, local: Local) -> int:
         """Return how many steps a site takes in a round."""
         if local.steps is not None:
             return local.steps
-        done = self.passes * local.round // local.rounds
-        return per_pass * (self.passes * (local.round + 1) // local.rounds - done)
+        passes = self.goes(phase)
+        done = passes * local.round // local.rounds
+        return per_pass * (passes * (local.round + 1) // local.rounds - done)
+
+
+@dataclass(frozen=True)
+class _Course:
+    """All patients of a site, whom a network is to learn in a phase; the keys draw their noise."""
+
+    phase: Phase
+    encoder: Encoder
+    keys: NDArray[np.uint64]
+    everyone: Batch
 
 
 def weights(network: nn.Module) -> dict[str, NDArray[np.float32] | NDArray[np.float64]]:

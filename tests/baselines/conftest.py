@@ -11,6 +11,7 @@ from fedbench.data import Cohort, Column, Outcome, Schema, Vocabulary, Window
 from fedbench.encoding import Encoder, summarize
 from fedbench.generator import Generator, Local, Site, State
 from fedbench.seeds import Seeds
+from fedbench.sequences import Sequences
 from fedbench.strategy import Combined, added, averaged
 
 SCHEMA = Schema(
@@ -186,3 +187,60 @@ def odd_columns() -> Callable[[Cohort], None]:
         assert not (table["ward"] == "never").any()
 
     return check
+
+
+VISITS = Schema(
+    name="planted",
+    clock="days",
+    static={"sex": Column(kind="category", levels=("female", "male"))},
+    visits={"lab": Column(kind="number", low=-6, high=6)},
+    vocabularies={"icd": Vocabulary(codes={"A": "first", "B": "follows A", "C": "alone"})},
+    windows=(Window(name="all", start=-1, end=600),),
+    outcome=Outcome(label="death", low=0, high=600),
+)
+
+
+def _planted(n: int) -> Cohort:
+    """Return patients whose lab remembers itself, whose B follows A, and who come every 30 days."""
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(2, 9, n)
+    patients = np.array([f"p{i:04d}" for i in range(n)], dtype=object)
+    visits, codes = [], []
+    for who, length in zip(patients, lengths, strict=True):
+        day, lab, before = 0.0, rng.normal(), False
+        for _ in range(length):
+            seen = lab if rng.random() < 0.8 else np.nan
+            visits.append((who, day, seen))
+            first = rng.random() < 0.3
+            told = {"A": first, "B": before, "C": rng.random() < 0.2}
+            codes += [(who, day, "icd", code) for code, there in told.items() if there]
+            before = first
+            day += float(rng.integers(25, 36))
+            lab = 0.9 * lab + np.sqrt(1 - 0.81) * rng.normal()
+    static = pd.DataFrame({"patient": patients, "sex": rng.choice(["female", "male"], n)})
+    return Cohort.of_tables(
+        VISITS,
+        static,
+        pd.DataFrame(visits, columns=["patient", "day", "lab"]),
+        pd.DataFrame(codes, columns=["patient", "day", "system", "code"]),
+        pd.DataFrame({"patient": patients, "time": 500.0, "event": rng.integers(0, 2, n)}),
+    )
+
+
+@pytest.fixture(scope="session")
+def planted() -> Callable[[int], Cohort]:
+    """So many patients whose visits follow rules that a model of visits has to find."""
+    return _planted
+
+
+@pytest.fixture(scope="session")
+def remembered() -> Callable[[Sequences], float]:
+    return _remembered
+
+
+def _remembered(steps: Sequences) -> float:
+    """Return the correlation of a lab with the one before in the same patient."""
+    there = steps.measured[:, 0]
+    owner, lab = steps.owner[there], steps.numbers[there, 0]
+    same = owner[1:] == owner[:-1]
+    return float(np.corrcoef(lab[1:][same], lab[:-1][same])[0, 1])

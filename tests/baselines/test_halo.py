@@ -4,58 +4,20 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 
 from fedbench.baselines.halo import Halo
-from fedbench.data import Cohort, Column, Outcome, Schema, Vocabulary, Window
+from fedbench.data import Cohort
 from fedbench.generator import Site
 from fedbench.sequences import Sequences
 from fedbench.training import Batch
 
 torch.set_num_threads(1)
 
-SCHEMA = Schema(
-    name="planted",
-    clock="days",
-    static={"sex": Column(kind="category", levels=("female", "male"))},
-    visits={"lab": Column(kind="number", low=-6, high=6)},
-    vocabularies={"icd": Vocabulary(codes={"A": "first", "B": "follows A", "C": "alone"})},
-    windows=(Window(name="all", start=-1, end=600),),
-    outcome=Outcome(label="death", low=0, high=600),
-)
-
-
-def planted(n: int) -> Cohort:
-    """Return patients whose lab remembers itself, whose B follows A, and who come every 30 days."""
-    rng = np.random.default_rng(0)
-    lengths = rng.integers(2, 9, n)
-    patients = np.array([f"p{i:04d}" for i in range(n)], dtype=object)
-    visits, codes = [], []
-    for who, length in zip(patients, lengths, strict=True):
-        day, lab, before = 0.0, rng.normal(), False
-        for _ in range(length):
-            seen = lab if rng.random() < 0.8 else np.nan
-            visits.append((who, day, seen))
-            first = rng.random() < 0.3
-            told = {"A": first, "B": before, "C": rng.random() < 0.2}
-            codes += [(who, day, "icd", code) for code, there in told.items() if there]
-            before = first
-            day += float(rng.integers(25, 36))
-            lab = 0.9 * lab + np.sqrt(1 - 0.81) * rng.normal()
-    static = pd.DataFrame({"patient": patients, "sex": rng.choice(["female", "male"], n)})
-    return Cohort.of_tables(
-        SCHEMA,
-        static,
-        pd.DataFrame(visits, columns=["patient", "day", "lab"]),
-        pd.DataFrame(codes, columns=["patient", "day", "system", "code"]),
-        pd.DataFrame({"patient": patients, "time": 500.0, "event": rng.integers(0, 2, n)}),
-    )
-
 
 @pytest.fixture(scope="module")
-def real() -> Cohort:
+def real(planted: Callable[[int], Cohort]) -> Cohort:
     return planted(300)
 
 
@@ -69,13 +31,6 @@ def written(run: Any) -> Sequences:
     return Halo().sample(run.state, run.encoder, 1000, np.random.default_rng(1)).sequences
 
 
-def remembered(steps: Sequences) -> float:
-    there = steps.measured[:, 0]
-    owner, lab = steps.owner[there], steps.numbers[there, 0]
-    same = owner[1:] == owner[:-1]
-    return float(np.corrcoef(lab[1:][same], lab[:-1][same])[0, 1])
-
-
 def followed(steps: Sequences) -> tuple[float, float]:
     """Return how often B is there after a visit with A, and after one without."""
     has = steps.multi_hot(slice(None))
@@ -84,7 +39,9 @@ def followed(steps: Sequences) -> tuple[float, float]:
     return float(second[first].mean()), float(second[~first].mean())
 
 
-def test_a_lab_remembers_itself(real: Cohort, written: Sequences) -> None:
+def test_a_lab_remembers_itself(
+    remembered: Callable[[Sequences], float], real: Cohort, written: Sequences
+) -> None:
     assert remembered(real.sequences) > 0.75
     assert remembered(written) == pytest.approx(remembered(real.sequences), abs=0.2)
     assert written.measured.mean() == pytest.approx(real.sequences.measured.mean(), abs=0.06)
@@ -116,7 +73,9 @@ def test_the_same_seed_writes_the_same_patients(run: Any) -> None:
 def test_patients_cost_the_same_alone_and_together(run: Any, real: Cohort) -> None:
     model = Halo(precision="float64")
     site = Site("a", run.encoder.encode(real), run.encoder, {}, real)
-    everyone = Batch.of(site.records, run.encoder, torch.float64, "cpu", model.besides(site))
+    everyone = Batch.of(
+        site.records, run.encoder, torch.float64, "cpu", model.besides(model.phases()[0], {}, site)
+    )
     network = model.loaded(model.phases()[0], run.state, run.encoder)
     none = torch.zeros(len(everyone), 0, dtype=torch.float64)
     together = model.losses(network, everyone, none)["loss"]

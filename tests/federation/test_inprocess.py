@@ -16,7 +16,7 @@ from fedbench.errors import FedbenchError, SpecError
 from fedbench.federation.door import arrays_of
 from fedbench.federation.inprocess import InProcessGrid, Trained, train
 from fedbench.federation.study import Choice, Study
-from fedbench.kinds import STRATEGIES
+from fedbench.kinds import GENERATORS, STRATEGIES
 
 EXACT = {
     "passes": 3,
@@ -133,7 +133,9 @@ def test_a_share_of_sites_takes_part_in_a_round(study: Study, sites: Mapping[str
     assert (rounds == 2).all()
 
 
-@pytest.mark.parametrize("generator", ["independent", "copula", "tree", "tvae", "ctgan", "tabdiff"])
+@pytest.mark.parametrize(
+    "generator", ["independent", "copula", "tree", "tvae", "ctgan", "tabdiff", "halo", "latdiff"]
+)
 def test_a_canary_is_found_in_no_message(
     generator: str, study: Study, sites: Mapping[str, Cohort]
 ) -> None:
@@ -153,7 +155,9 @@ def test_a_canary_is_found_in_no_message(
                 assert not close.any()
         seen.append(b"")
 
-    settings = {"passes": 1} if generator in ("tvae", "ctgan", "tabdiff") else {}
+    short = {"passes": 1, "time_passes": 1}
+    kind = GENERATORS.find(generator)
+    settings = {name: value for name, value in short.items() if hasattr(kind, name)}
     study = replace(study, generator=Choice(generator, settings), rounds=1)
     train(study, {**sites, "west": planted}, tap=look)
     assert seen

@@ -78,6 +78,23 @@ def test_a_neural_generator_spends_what_was_promised_round_by_round(
     assert len(model.sample(trained.state, trained.encoder, 50, np.random.default_rng(0))) == 50
 
 
+def test_stages_share_one_ledger(study: Study, sites: Mapping[str, Cohort]) -> None:
+    small = {"batch": 0, "hidden": 8, "rank": 4, "wide": 8, "layers": 1, "latent": 2, "longest": 4}
+    short = {"passes": 1, "time_passes": 1, "least_steps": 1}
+    study = replace(study, generator=Choice("latdiff", {**small, **short}))
+    trained = train(private(study, delta=DELTA), sites)
+    assert set(trained.history["phase"]) == {"encoder", "visits", "moments", "time"}
+    for accountant in trained.accountants.values():
+        charged = [charge.what for charge in accountant.charges]
+        assert charged[:2] + charged[-1:] == ["encoder 0", "visits 1", "time 1"]
+        assert charged.count("moments 0") == 1
+        assert 3.9 < accountant.spent(DELTA).epsilon <= 4.0
+    for name, array in trained.state.items():
+        assert np.isfinite(array).all(), name
+    model = GENERATORS.build("latdiff", study.generator.settings)
+    assert len(model.sample(trained.state, trained.encoder, 50, np.random.default_rng(0))) == 50
+
+
 def test_diffusion_averages_over_noises_before_a_gradient_is_cut(
     study: Study, sites: Mapping[str, Cohort], monkeypatch: pytest.MonkeyPatch
 ) -> None:

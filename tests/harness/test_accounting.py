@@ -28,6 +28,7 @@ from fedbench.accounting import (
     renyi_epsilon_of,
 )
 from fedbench.errors import FedbenchError
+from fedbench.privacy import Patient, Stake, planned
 
 MU = st.floats(0.01, 8)
 DELTA = st.sampled_from([1e-2, 1e-5, 1e-8])
@@ -210,3 +211,14 @@ def test_a_ledger_is_only_added_to(tmp_path: Path) -> None:
         before = after
     assert file.stat().st_size == len(before)
     assert np.isclose(Accountant(file).spent(1e-5).epsilon, epsilon_of(charges(*[1.5] * 3), 1e-5))
+
+
+def test_a_plan_of_several_sampled_stages_spends_what_was_promised() -> None:
+    stakes = (
+        Stake("visits", 20, 0.4, 0.05),
+        Stake("moments", 1, 0.2),
+        Stake("time", 20, 0.4, 0.05),
+    )
+    charges = planned(Patient(epsilon=1.0, delta=1e-5), "encoder", stakes)
+    assert [charge.what for charge in charges] == ["encoder", "visits", "moments", "time"]
+    assert 0.98 < epsilon_of(charges, 1e-5) <= 1.0

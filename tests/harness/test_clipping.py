@@ -200,6 +200,7 @@ def test_no_patient_moves_all_objectives_together_further_than_the_bound(
     before = model.start(phase, None, encoder, np.random.default_rng(0))
     network = model.loaded(phase, before, encoder)
     local = Local(0, 1, Seeds(0), steps=1)
-    model._fit_privately(network, phase, site, local, budget)  # type: ignore[arg-type]  # noqa: SLF001
+    course = model._course(phase, before, site, "cpu")  # noqa: SLF001
+    model._fit_privately(network, course, local, budget)  # type: ignore[arg-type]  # noqa: SLF001
     moved = sum(((array - before[name]) ** 2).sum() for name, array in weights(network).items())
     assert math.sqrt(moved) == pytest.approx(bound)

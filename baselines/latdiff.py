@@ -1,0 +1,385 @@
+"""Diffusion over a patient's visits, each compressed to a few numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Annotated, Any, ClassVar, cast
+
+import numpy as np
+import torch
+from annotated_types import Ge, Gt, Le
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from fedbench.baselines._attention import Layer
+from fedbench.baselines._averaged import Averaged
+from fedbench.baselines._noise import LEVELS, WAVES, cleared, level, strengths, waves
+from fedbench.baselines._rows import Head, bucketed, chosen
+from fedbench.baselines._visits import CLOCK, Plan
+from fedbench.data import Cohort, Part
+from fedbench.encoding import Encoder, Records
+from fedbench.generator import Local, Phase, Site, State, shortened
+from fedbench.privacy import Stake, Unlimited
+from fedbench.seeds import Rng
+from fedbench.strategy import Combined, Memory, Message, Update
+from fedbench.training import Batch
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+_VISITS, _MOMENTS, _TIME = (
+    Phase("visits", share=0.4),
+    Phase("moments", 1, 0.2),
+    Phase("time", share=0.4),
+)
+
+_FARTHEST = 4.0
+"""How far from 0 the numbers of a visit may lie."""
+
+_QUARTERS = np.array([-0.6745, 0.0, 0.6745])
+"""Where normal scores are cut into quarters."""
+
+_STRATA = 2 * (len(_QUARTERS) + 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Latdiff(Averaged):
+    """Compress visits to a few numbers each, and take noise away from all of them at once.
+
+    First an autoencoder (Kingma and Welling 2014, https://arxiv.org/abs/1312.6114) learns to write
+    a visit, the days since the one before included, from few numbers; what is known once, the
+    outcome included, is written by itself. Then hospitals add up the moments of those numbers, and
+    how many visits patients have whose follow-up ended alike. Last a transformer that is told what
+    is known once learns to take noise away from the numbers of all visits together (latent
+    diffusion, Rombach et al. 2022, https://arxiv.org/abs/2112.10752). Of both networks the means
+    over rounds last. Nothing is dated after the end of follow-up.
+
+    Attributes:
+        passes: How often each site goes through its patients to learn visits.
+        time_passes: The same, to learn what follows what.
+        latent: To how many numbers a visit is compressed.
+        hidden: Width of the autoencoder.
+        rank: Width of what writes the blocks of a visit.
+        blocks: Into how many blocks a visit is cut.
+        prior: Weight of the autoencoder's prior.
+        wide: Width of the transformer.
+        layers: How many of them it has.
+        heads: How often each of them attends.
+        strides: In how many steps noise is taken away.
+        longest: Visits that a patient can have; of longer records the first ones are learned.
+    """
+
+    handles: ClassVar = frozenset(Part)
+    copies: ClassVar = 4
+
+    passes: Annotated[int, Ge(1)] = 30
+    time_passes: Annotated[int, Ge(1)] = 60
+    batch: Annotated[int, Ge(0)] = 128
+    least_steps: Annotated[int, Ge(1)] = 3
+    learning_rate: Annotated[float, Gt(0)] = 2e-3
+    latent: Annotated[int, Ge(1)] = 16
+    hidden: Annotated[int, Ge(1)] = 128
+    rank: Annotated[int, Ge(1)] = 64
+    blocks: Annotated[int, Ge(1)] = 8
+    prior: Annotated[float, Ge(0)] = 0.1
+    wide: Annotated[int, Ge(4)] = 96
+    layers: Annotated[int, Ge(1)] = 3
+    heads: Annotated[int, Ge(1)] = 4
+    strides: Annotated[int, Ge(2), Le(LEVELS)] = 25
+    longest: Annotated[int, Ge(1)] = 96
+
+    def phases(self) -> Sequence[Phase]:
+        return (_VISITS, _MOMENTS, _TIME)
+
+    def goes(self, phase: Phase) -> int:
+        return self.time_passes if phase.name == _TIME.name else self.passes
+
+    def network(self, phase: Phase, encoder: Encoder) -> nn.Module:
+        plan = Plan(encoder, self.blocks)
+        if phase.name == _TIME.name:
+            return _Denoiser(plan, self.latent, self.wide, self.layers, self.heads)
+        reader = _Reader(plan, self.hidden, self.latent)
+        if phase.name == _MOMENTS.name:
+            return nn.ModuleDict({"reader": reader})
+        return _Autoencoder(plan, reader, _Writer(plan, self.latent, self.rank), self.prior)
+
+    def width(self, phase: Phase, encoder: Encoder) -> int:
+        return (self.longest + 1) * self.latent + 1
+
+    def start(self, phase: Phase, state: State | None, encoder: Encoder, rng: Rng) -> State:
+        if phase.name == _MOMENTS.name:
+            return self.settled(state or {})
+        return super().start(phase, state, encoder, rng)
+
+    def message(self, phase: Phase, state: State, round: int) -> Message:
+        told = super().message(phase, state, round)
+        # Only the server writes.
+        return told if phase.name == _VISITS.name else _without(told, "writer.", "lengths")
+
+    def stake(self, phase: Phase, patients: int, rounds: int, steps: int | None) -> Stake:
+        if phase.name == _MOMENTS.name:
+            return Stake(phase.name, 1, phase.share)
+        return super().stake(phase, patients, rounds, steps)
+
+    def besides(self, phase: Phase, message: Message, site: Site) -> Sequence[NDArray[Any]]:
+        when, content, clock = Plan(site.encoder, self.blocks).padded(site.cohort, self.longest)
+        if phase.name == _VISITS.name:
+            return when, content, clock
+        found = self._read(message, site.encoder, when, content, clock)
+        if phase.name == _TIME.name:
+            found = (found - message["centre"]) / message["spread"]
+        return found, (when > 0).sum(axis=1)
+
+    def update(self, phase: Phase, message: Message, site: Site, local: Local, rng: Rng) -> Update:
+        if phase.name != _MOMENTS.name:
+            return super().update(phase, message, site, local, rng)
+        latents, lengths = self.besides(phase, message, site)
+        there = np.arange(latents.shape[1]) < lengths[:, None]
+        each = there[..., None] / np.maximum(lengths, 1)[:, None, None]
+        counts = np.zeros((len(lengths), _STRATA, self.longest + 1))
+        counts[np.arange(len(lengths)), _stratum(site.records, site.encoder), lengths] = 1
+        features = {
+            "centre": (each * latents).sum(axis=1),
+            "square": (each * latents**2).sum(axis=1),
+            "visited": there.any(axis=1, keepdims=True).astype(np.float64),
+            "lengths": counts,
+        }
+        bound = float(np.sqrt(3 * self.latent + 2))
+        if not isinstance(local.budget, Unlimited):
+            features = dict(shortened(features, bound))
+        sums = {name: values.sum(axis=0) for name, values in features.items()}
+        return Update(sums=local.budget.release(sums, bound), weight=float(len(lengths)))
+
+    def fold(
+        self, phase: Phase, state: State, combined: Combined, encoder: Encoder, rng: Rng
+    ) -> State:
+        if phase.name != _MOMENTS.name:
+            return super().fold(phase, state, combined, encoder, rng)
+        sums, many = combined.sums, max(1.0, float(combined.sums["visited"].sum()))
+        centre = np.clip(sums["centre"] / many, -_FARTHEST, _FARTHEST)
+        spread = np.sqrt(np.clip(sums["square"] / many - centre**2, 0.01, _FARTHEST**2))
+        # Counts that may well be noise alone are none.
+        counts = np.where(sums["lengths"] > 2 * combined.noise, sums["lengths"], 0.0)
+        return {**state, "centre": centre, "spread": spread, "lengths": counts}
+
+    def losses(self, network: nn.Module, batch: Batch, draws: Tensor) -> Mapping[str, Tensor]:
+        model = cast("_Autoencoder | _Denoiser", network)
+        facts = model.plan.facts(batch.numbers, batch.missing, batch.onehot)
+        noise = draws[:, :-1].view(len(draws), -1, self.latent)
+        if isinstance(model, _Autoencoder):
+            when, content, clock = batch.extra
+            whole, sequences = [facts], [when, content, clock, noise]
+            lengths = (when > 0).sum(dim=1)
+        else:
+            latents, lengths = batch.extra
+            whole, sequences = [facts, lengths, level(draws[:, -1:])], [latents, noise]
+        buckets = 1 if len(batch) <= self.copies else 3  # few: under differential privacy
+        return {"loss": bucketed(model.cost, lengths, whole, sequences, buckets)}
+
+    def sample(
+        self, state: State, encoder: Encoder, n: int, rng: Rng, memory: Memory | None = None
+    ) -> Cohort:
+        state = self.settled(state)
+        writer = cast("_Autoencoder", self.loaded(_VISITS, state, encoder)).writer
+        denoiser = cast("_Denoiser", self.loaded(_TIME, state, encoder))
+        plan = writer.plan
+        with torch.no_grad():
+            facts = writer.known.draw(torch.ones(n, 1).to(denoiser.norm.weight), None, rng)
+            whole = plan.decoded(facts)
+            strata = _stratum(encoder.encode(whole), encoder)
+            lengths = _drawn(state["lengths"], strata, rng)
+            latents = denoiser.written(facts, lengths, self.strides, rng)
+            there = np.arange(latents.shape[1]) < lengths[:, None]
+            owner, index = np.nonzero(there)
+            found = latents[torch.as_tensor(there)].double().numpy()
+            found = found * state["spread"] + state["centre"]
+            rows, gaps = writer.written(torch.as_tensor(found).to(facts), index == 0, rng)
+        # Days since the first visit of anybody, less those before one's own.
+        total = np.concatenate([[0.0], np.cumsum(gaps)])
+        day = total[1:] - total[np.flatnonzero(index == 0)[np.cumsum(index == 0) - 1]]
+        kept = np.ones(len(day), dtype=bool)
+        if plan.schema.outcome:
+            kept = day <= whole.outcome["time"].to_numpy(dtype=np.float64)[owner]
+        return plan.joined(whole, [(owner[kept], day[kept], rows[kept])])
+
+    def _read(
+        self, message: Message, encoder: Encoder, when: Ints, content: Any, clock: Any
+    ) -> Floats:
+        """Return the numbers of all visits, ``(n, most, latent)``."""
+        network = cast("nn.ModuleDict", self.loaded(_MOMENTS, message, encoder))
+        reader = cast("_Reader", network["reader"])
+        kind, found = reader.out.weight.dtype, []
+        with torch.no_grad():
+            for start in range(0, len(when), 256):
+                part = slice(start, start + 256)
+                shown = (torch.as_tensor(content[part]).to(kind), torch.as_tensor(clock[part]))
+                mean, _ = reader(torch.as_tensor(when[part]), shown[0], shown[1].to(kind))
+                found.append(mean.double().numpy())
+        return np.concatenate([np.zeros((0, when.shape[1], self.latent)), *found])
+
+
+class _Reader(nn.Module):
+    """From a visit to the means and log variances of its numbers."""
+
+    def __init__(self, plan: Plan, hidden: int, latent: int) -> None:
+        super().__init__()
+        self.latent = latent
+        self.day = nn.Embedding(len(plan.days) + 1, hidden)
+        self.gap = nn.Embedding(len(plan.gaps) + 1, hidden)
+        self.row = nn.Linear(plan.visit.width + CLOCK, hidden)
+        self.inner = nn.Linear(hidden, hidden)
+        self.out = nn.Linear(hidden, 2 * latent)
+
+    def forward(self, when: Tensor, content: Tensor, clock: Tensor) -> tuple[Tensor, Tensor]:
+        chosen = when.clamp(min=0)
+        told = torch.cat([self.day(chosen[:, :1]), self.gap(chosen[:, 1:])], dim=1)
+        found = functional.gelu(self.row(torch.cat([content, clock], dim=-1)) + told)
+        found = found + functional.gelu(self.inner(found))
+        mean, log_variance = self.out(found).split(self.latent, dim=-1)
+        return _FARTHEST * torch.tanh(mean / _FARTHEST), log_variance.clamp(-8, 2)
+
+
+class _Writer(nn.Module):
+    """From the numbers of a visit to the visit; and what is known once, from nothing."""
+
+    def __init__(self, plan: Plan, latent: int, rank: int) -> None:
+        super().__init__()
+        self.plan = plan
+        self.known = Head(plan.once, 1, rank)
+        self.head = Head(plan.visit, latent, rank)
+        self.day = nn.Linear(latent, len(plan.days) + 1)
+        self.gap = nn.Linear(latent, len(plan.gaps) + 1)
+
+    def written(self, latents: Tensor, first: NDArray[np.bool_], rng: Rng) -> tuple[Floats, Floats]:
+        """Return rows, and the days before each: since the visit before, or of a first one."""
+        rows = self.head.draw(latents, None, rng).double().numpy()
+        gaps = np.zeros(len(rows))
+        for answer, mine in ((self.day, first), (self.gap, ~first)):
+            logits = answer(latents[torch.as_tensor(mine)])[:, 1:].double().numpy()
+            choice = 1 + np.argmax(logits + rng.gumbel(size=logits.shape), axis=1)
+            gaps[mine] = self.plan.gap(choice, rng, first=answer is self.day)
+        return rows, gaps
+
+
+class _Autoencoder(nn.Module):
+    def __init__(self, plan: Plan, reader: _Reader, writer: _Writer, prior: float) -> None:
+        super().__init__()
+        self.plan, self.prior = plan, prior
+        self.reader, self.writer = reader, writer
+
+    def cost(
+        self, facts: Tensor, when: Tensor, content: Tensor, clock: Tensor, noise: Tensor
+    ) -> Tensor:
+        """Return what each patient costs, summed over her visits."""
+        there = (when > 0).to(content)
+        mean, log_variance = self.reader(when, content, clock)
+        latent = torch.addcmul(mean, torch.exp(0.5 * log_variance), noise[:, : when.shape[1]])
+        first = chosen(self.writer.day(latent[:, :1]), when[:, :1])
+        later = chosen(self.writer.gap(latent[:, 1:]), when[:, 1:])
+        answers = self.writer.head(latent, content)
+        visit = there if self.plan.visited is None else content[..., self.plan.visited]
+        held = self.plan.visit.cost(answers, content, visit) + torch.cat([first, later], dim=1)
+        apart = 0.5 * (mean**2 + torch.expm1(log_variance) - log_variance).sum(dim=-1)
+        nobody = torch.ones_like(facts[:, :1])
+        alone = self.plan.once.cost(self.writer.known(nobody, facts), facts, nobody[:, 0])
+        found: Tensor = alone + (there * (held + self.prior * apart)).sum(dim=1)
+        return found
+
+
+class _Denoiser(nn.Module):
+    """What the numbers of all visits were before noise was added."""
+
+    def __init__(self, plan: Plan, latent: int, width: int, layers: int, heads: int) -> None:
+        super().__init__()
+        self.plan, self.latent = plan, latent
+        self.prefix = nn.Linear(plan.once.width + 1, width)
+        self.strength = nn.Linear(WAVES, width)
+        self.token = nn.Linear(latent + 5, width)
+        self.layers = nn.ModuleList(Layer(width, heads) for _ in range(layers))
+        self.norm = nn.LayerNorm(width)
+        self.last = nn.Linear(width, latent)
+        # Past the layers, so that the linear part is learned quickly.
+        self.straight = nn.Linear(2 * latent, latent, bias=False)
+        for layer in (self.last, self.straight):
+            nn.init.zeros_(layer.weight)
+
+    def forward(self, shown: Tensor, level: Tensor, facts: Tensor, lengths: Tensor) -> Tensor:
+        level = level.expand(len(shown), 1)
+        signal, noise = (each[..., None] for each in strengths(level))
+        strength, most = self.strength(waves(level)), shown.shape[1]
+        index = torch.arange(most, device=shown.device).to(shown)
+        left = lengths[:, None] - 1 - index
+        place = torch.stack(
+            [
+                (index / 10).expand_as(left),
+                torch.log1p(index).expand_as(left),
+                torch.log1p(left.clamp(min=0)),
+                (index == 0).to(shown).expand_as(left),
+                (left == 0).to(shown),
+            ],
+            dim=-1,
+        )
+        long = torch.log1p(lengths.to(shown))[:, None]
+        first = self.prefix(torch.cat([facts, long], dim=1)) + strength
+        tokens = self.token(torch.cat([shown, place], dim=-1)) + strength[:, None]
+        found = torch.cat([first[:, None], tokens], dim=1)
+        shut = torch.cat([torch.zeros_like(left[:, :1]), left], dim=1) < 0
+        for layer in self.layers:
+            found, _ = layer(found, shut[:, None, None])
+        learned = self.last(self.norm(found[:, 1:]))
+        learned = learned + self.straight(torch.cat([signal * shown, noise * shown], dim=-1))
+        expected: Tensor = signal * shown + noise * learned
+        return expected
+
+    def cost(
+        self, facts: Tensor, lengths: Tensor, level: Tensor, latents: Tensor, noise: Tensor
+    ) -> Tensor:
+        """Return the mean squared error over each patient's visits."""
+        signal, rest = (each[..., None] for each in strengths(level))
+        shown = signal * latents + rest * noise[:, : latents.shape[1]]
+        apart = ((self(shown, level, facts, lengths) - latents) ** 2).sum(dim=-1)
+        there = torch.arange(latents.shape[1], device=latents.device) < lengths[:, None]
+        found: Tensor = (there * apart).sum(dim=1) / lengths.clamp(min=1)
+        return found
+
+    def written(self, facts: Tensor, lengths: Ints, strides: int, rng: Rng) -> Tensor:
+        """Write the numbers of all visits, ``(n, most, latent)``."""
+        most = int(lengths.max(initial=0))
+        found = torch.zeros(len(lengths), most, self.latent).to(facts)
+        # Together with others of about as many visits, so that little is written in vain.
+        for rows in np.array_split(np.argsort(lengths, kind="stable"), -(-len(lengths) // 256)):
+            longest, some = int(lengths[rows].max(initial=0)), torch.as_tensor(rows)
+            if not longest:
+                continue
+            noise = rng.standard_normal((len(rows), longest, self.latent))
+            told = partial(self, facts=facts[some], lengths=torch.as_tensor(lengths[rows]))
+            shown, level = cleared(torch.as_tensor(noise).to(facts), strides, told)
+            found[some, :longest] = told(shown, level)
+        return found
+
+
+def _stratum(records: Records, encoder: Encoder) -> Ints:
+    """Return how follow-up ended: whether with the event, and in which quarter of times."""
+    found = np.zeros(len(records), dtype=np.int64)
+    for j, feature in enumerate(encoder.numbers):
+        if feature.part is Part.OUTCOME:
+            found += np.searchsorted(_QUARTERS, records.numbers[:, j])
+    for j, feature in enumerate(encoder.categories):
+        if feature.part is Part.OUTCOME:
+            found += 4 * (records.levels[:, j] == 1)
+    return found
+
+
+def _drawn(counts: Floats, strata: Ints, rng: Rng) -> Ints:
+    """Draw how many visits patients have; of strata without any, from all together."""
+    every = counts.sum(axis=0) if counts.any() else np.eye(counts.shape[1])[0]
+    rows = np.where(counts.sum(axis=1, keepdims=True) > 0, counts, every)
+    below = np.cumsum(rows, axis=1)[strata]
+    return np.asarray((below <= rng.random(len(strata))[:, None] * below[:, -1:]).sum(axis=1))
+
+
+def _without(message: Message, *beginnings: str) -> Message:
+    return {name: array for name, array in message.items() if not name.startswith(beginnings)}
