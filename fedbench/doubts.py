@@ -23,9 +23,19 @@ def doubts(given: Given, schema: Schema) -> Iterator[str]:
     if given.padded:
         names = ", ".join(map(repr, given.padded))
         yield f"The header has blanks before or after {names}; they are not part of the names."
+    coded: defaultdict[float, list[str]] = defaultdict(list)
     for table, columns in (("static", schema.static), ("visits", schema.visits)):
         for name, column in columns.items():
-            yield from _of_column(name, given.tables[table][name], column)
+            values = given.tables[table][name]
+            yield from _of_column(name, values, column)
+            for value, told in _coded_missing(name, values):
+                coded[value].append(told)
+    for value, told_of in coded.items():
+        yield (
+            f"{value:g} stands in {', '.join(told_of)}: is it a code for missing? Then empty these "
+            "fields; as it stands, it is a value like others, and bounds and levels have room for "
+            "it."
+        )
 
 
 def _of_column(name: str, values: pd.Series, column: Column) -> Iterator[str]:
@@ -35,19 +45,20 @@ def _of_column(name: str, values: pd.Series, column: Column) -> Iterator[str]:
             f"{name!r} is infinite in {_rows(len(endless))} (first: row {endless[0] + 1}), which "
             "no record may be: empty these fields."
         )
-    is_name = zero_padded(values).any() or names_hospital(name)
-    strange = () if is_name else sentinels(numbers)
+    if column.kind == "category":
+        yield from _of_words(name, values)
+
+
+def _coded_missing(name: str, values: pd.Series) -> Iterator[tuple[float, str]]:
+    """Yield what may be a code for missing, and how often and beside what it stands there."""
+    if zero_padded(values).any() or names_hospital(name):
+        return
+    numbers = as_numbers(values)
+    strange = sentinels(numbers)
     rest = numbers[np.isfinite(numbers) & ~numbers.isin(strange)]
     others = f"{rest.min():g}" + (f" to {rest.max():g}" if rest.max() > rest.min() else "")
     for value in strange:
-        taken = "it is a level" if column.kind == "category" else "low and high make room for it"
-        yield (
-            f"{name!r} is {value:g} in {_rows(int((numbers == value).sum()))}, and {others} "
-            "elsewhere: is it a code for missing? Then empty these fields; as it stands, "
-            f"{taken}."
-        )
-    if column.kind == "category":
-        yield from _of_words(name, values)
+        yield value, f"{name!r} ({_rows(int((numbers == value).sum()))}, {others} elsewhere)"
 
 
 def sentinels(numbers: pd.Series) -> Sequence[float]:

@@ -39,12 +39,14 @@ class Draft:
     notes: tuple[str, ...] = ()
 
 
-def drafted(
+def drafted(  # noqa: PLR0913  (all that decides a draft)
     real: Sequence[Given],
     synthetic: Given | None,
     name: str,
     without: Iterable[str],
     secret: Iterable[str],
+    *,
+    strict: bool = True,
 ) -> Draft:
     """Describe these tables.
 
@@ -56,12 +58,16 @@ def drafted(
         name: of the schema.
         without: columns that are none, such as the patient's name.
         secret: columns to be guessed; a few numbers are taken as levels there.
+        strict: whether a few texts among numbers are an error; if not, the column is left out.
 
     Raises:
         DataError: the tables do not fit each other, or nothing is left to compare.
     """
     notes: list[str] = []
-    said = [(table, _columns(table, real, synthetic, {*without}, {*secret})) for table in LOOSE]
+    said = [
+        (table, _columns(table, real, synthetic, {*without}, {*secret}, strict=strict))
+        for table in LOOSE
+    ]
     found: dict[str, dict[str, Column]] = {}
     for table, columns in said:
         found[table] = {n: one for n, one in columns.items() if isinstance(one, Column)}
@@ -130,19 +136,30 @@ def _wider(column: Column, values: pd.Series) -> Column:
 # --- Columns ----------------------------------------------------------------------------------
 
 
-def _columns(
-    table: str, real: Sequence[Given], synthetic: Given | None, without: set[str], secret: set[str]
+def _columns(  # noqa: PLR0913  (all that decides a draft)
+    table: str,
+    real: Sequence[Given],
+    synthetic: Given | None,
+    without: set[str],
+    secret: set[str],
+    *,
+    strict: bool,
 ) -> dict[str, Column | str]:
     """Describe every column of a table, or say why it is left out."""
     there = [given for given in _all(real, synthetic) if table in given.tables]
     apart = {*without, "patient", *(["day"] if table == "visits" else [])}
     _same_columns(table, there, apart)
-    found = {}
+    found: dict[str, Column | str] = {}
     for name in map(str, there[0].tables[table] if there else ()):
-        if name not in apart:
-            sides = [(given.told(table), given.tables[table][name]) for given in there]
-            last = synthetic in there
-            found[name] = _column(name, sides, synthetic=last, secret=name in secret)
+        if name in apart:
+            continue
+        sides = [(given.told(table), given.tables[table][name]) for given in there]
+        try:
+            found[name] = _column(name, sides, synthetic=synthetic in there, secret=name in secret)
+        except DataError as error:
+            if strict:
+                raise
+            found[name] = f"{error} If these are codes, not numbers, describe it by its levels"
     return found
 
 

@@ -62,7 +62,7 @@ def inferred(path: Path, patient: str = "") -> Draft:
     patient = (patient or next(iter(named), "")) if given.single else "patient"
     without = {patient, *numbers} - {""}
     name = portable(path.stem).strip(".-") or "mine"
-    draft = drafted([given], None, name, without, ())
+    draft = drafted([given], None, name, without, (), strict=False)
     notes = [
         *_of_patients(given, patient), *draft.notes, *doubts(given, draft.schema),
         *_to_correct(draft, given),

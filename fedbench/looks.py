@@ -85,6 +85,7 @@ def unfit(numbers: pd.Series) -> str:
 
 def with_comma(there: pd.Series) -> str:
     """Return a number that is written with a decimal comma, if all texts are numbers otherwise."""
-    commas = there[there.map(lambda text: bool(COMMA.fullmatch(str(text))))]
-    others = there.drop(commas.index)
-    return str(commas.iloc[0]) if len(commas) and as_numbers(others).notna().all() else ""
+    different = pd.Series(there.unique())
+    comma = different.map(lambda text: bool(COMMA.fullmatch(str(text)))).astype(bool)
+    others = as_numbers(different[~comma])
+    return str(different[comma].iloc[0]) if comma.any() and others.notna().all() else ""

@@ -34,6 +34,9 @@ HOSPITAL = (
 )  # fmt: skip
 """Words in names of columns that say which hospital a patient is at, or where in it."""
 
+BESIDE = {"", "id", "no", "nr", "num", "number", "code", "name", "first", "last", "study", "care"}
+"""Words that such a name may have beside them."""
+
 MOST_DIGITS = 15
 """That a number keeps; longer ones are not told apart as numbers."""
 
@@ -183,7 +186,12 @@ def numbered(what: str, n: int) -> list[str]:
 
 def as_numbers(values: pd.Series) -> pd.Series:
     """Return numbers, NaN where there is none."""
-    return pd.to_numeric(values, errors="coerce").astype("float64")
+    if values.dtype != object:
+        return pd.to_numeric(values, errors="coerce").astype("float64")
+    place, different = pd.factorize(values)  # the same text is read once
+    numbers = pd.to_numeric(pd.Series(different, dtype=object), errors="coerce").astype("float64")
+    found = np.append(numbers.to_numpy(), np.nan)[place]
+    return pd.Series(found, index=values.index, name=values.name)
 
 
 def as_levels(values: pd.Series) -> pd.Series:
@@ -200,17 +208,18 @@ def zero_padded(values: pd.Series) -> pd.Series:
     """Say which values are texts of digits that begin with a zero, such as 007."""
     if pd.api.types.is_numeric_dtype(values):
         return pd.Series(data=False, index=values.index)
-    return values.map(lambda value: isinstance(value, str) and bool(PADDED.fullmatch(value)))
+    padded = [v for v in values.unique() if isinstance(v, str) and PADDED.fullmatch(v)]
+    return values.isin(padded)
 
 
 def names_hospital(name: str) -> bool:
     """Say whether a column by its name is the hospital.
 
-    >>> [names_hospital(name) for name in ("Hospital_ID", "siteid", "units_per_day", "clinical")]
+    >>> [names_hospital(name) for name in ("Hospital_ID", "siteid", "days_in_hospital", "clinical")]
     [True, True, False, False]
     """
-    words = re.split(r"[^a-z]+", name.casefold())
-    return any(word.removesuffix("id") in HOSPITAL for word in words if word)
+    words = {*re.split(r"[^a-z]+", name.casefold())} - BESIDE
+    return bool(words) and all(word.removesuffix("id") in HOSPITAL for word in words)
 
 
 def _fitted(static: pd.DataFrame, schema: Schema) -> pd.DataFrame:
@@ -307,14 +316,16 @@ def _plain(values: pd.Series, asked: str) -> pd.Series:
     ):
         return values.astype("float64").reset_index(drop=True)
     plain = values.astype(object).reset_index(drop=True)
-    if len(
+    is_text = pd.api.types.infer_dtype(plain, skipna=True) == "string"
+    if not is_text and len(
         odd := plain[plain.map(lambda value: isinstance(value, list | dict | bytes | np.ndarray))]
     ):
         raise DataError(
             f"{asked} row {odd.index[0] + 1}: {values.name!r} holds {odd.iloc[0]!r:.40}; expected "
             "one number or text per field."
         )
-    text = plain.where(plain.notna(), None).map(str, na_action="ignore").str.strip()
+    text = plain.where(plain.notna(), None)
+    text = (text if is_text else text.map(str, na_action="ignore")).str.strip()
     return text.astype(object).where(text.notna() & (text != ""), None)
 
 

@@ -125,6 +125,9 @@ def _sentences(found: _Known, event: str) -> Iterator[str]:
 
 def _sizes(found: _Known) -> Iterator[str]:
     (small, least), (large, most) = found.ends("patients")
+    if round(least) == round(most):
+        yield f"{plural(len(found.sites), 'hospital')} with {people(round(most))} patients each."
+        return
     ratio = found.mean("size ratio")
     times = f": {number(ratio, 1)} times as many" if round(ratio, 1) > 1 else ""
     yield (

@@ -68,6 +68,7 @@ def test_the_extremes_are_named_with_their_numbers() -> None:
 def test_hospitals_that_chance_made_are_said_to_be_alike() -> None:
     many = replace(RECORDS, patients=4_000)
     said = _text(_rows(_dealt(2, simulated=many), many))
+    assert said.startswith("2 hospitals with 2,000 patients each.\n")
     assert "So they are alike" in said
     assert "unlike." not in said
 
