@@ -19,6 +19,8 @@ GIVEN_AWAY = "Training patients are given away"
 QUIET = "No leak could be shown"
 SILENT = "Nothing can be said"
 
+Heard = Sequence[tuple[Play, Number]]
+
 _FEW = 50
 """With fewer on a side, AUC below .65 goes unnoticed."""
 
@@ -93,11 +95,17 @@ def verdict(world: World, played: Sequence[Check]) -> Sentence:
     useful = [(p, n) for p, n in heard if not any(v.startswith("nothing can") for v in n.verdicts)]
     if shown:
         title, text = GIVEN_AWAY, " ".join(_shown(world, shown))
-    elif useful:
+    elif _asked_of_members(world, useful):
         title, text = QUIET, _quiet(world, useful, heard)
     else:
         title, text = SILENT, _silent(world, asked, played)
     return Sentence("leak", title, text, tuple(details))
+
+
+def _asked_of_members(world: World, useful: Heard) -> bool:
+    """Whether enough was heard to call a release quiet: of who was trained on, where asked."""
+    asked = {play for play in world.plays if play.said.main == "auc"}
+    return any(play in asked for play, _ in useful) if asked else bool(useful)
 
 
 def _numbers(world: World, play: Play) -> list[Number]:
@@ -105,9 +113,6 @@ def _numbers(world: World, play: Play) -> list[Number]:
     own = world.own.where(site="", target="pooled", secret=play.secret)
     shares = f"{play.attack}.leak@" if play.said.main == "auc" else play.name
     return [n for n in own if n["name"] == play.name or n["name"].startswith(shares)]
-
-
-Heard = Sequence[tuple[Play, Number]]
 
 
 def _shown(world: World, found: Heard) -> list[str]:

@@ -14,7 +14,7 @@ __all__ = ["exposed"]
 
 Json = dict[str, Any]
 
-_LEAST = 1e-4
+_LEAST, _MOST = 1e-4, 0.1  # where an axis of powers of ten begins
 
 
 def exposed(found: Mapping[str, Any], name: str) -> str:
@@ -43,7 +43,7 @@ def _curves(axes: Axes, curves: Sequence[Json]) -> None:
         axes.plot(x, [max(v, _LEAST) for v in y], color=SERIES[i % len(SERIES)],
                   linewidth=1.6, label=curve["attack"], drawstyle="steps-post")  # fmt: skip
     least = min(point[0] for curve in curves for point in curve["points"])
-    least = max(least, _LEAST)
+    least = min(max(least, _LEAST), _MOST)
     axes.plot([least, 1], [least, 1], color=QUIET, linewidth=1, linestyle=(0, (4, 3)))
     axes.annotate("guessing", (least, least), xytext=(14, 4), textcoords="offset points",
                   color=QUIET, fontsize=8)  # fmt: skip

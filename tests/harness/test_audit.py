@@ -275,6 +275,23 @@ def test_odd_columns_do_not_stop_it(audit: Audit) -> None:
     assert found.facts["verdict"] == QUIET
 
 
+ODD = {
+    "all missing": {"a": np.nan, "b": np.nan, "c": None},
+    "one value a column": {"a": 0.5, "b": 3, "c": "x"},
+}
+
+
+@pytest.mark.parametrize("values", ODD.values(), ids=ODD)
+def test_a_release_that_says_nothing_gives_nobody_away(
+    audit: Audit, values: Mapping[str, Any]
+) -> None:
+    tables = small(synthetic=made(60, 2).assign(**values), reference=made(100, 3, start=5000))
+    found = audit("--json", "--sensitive", "c", **tables)
+    assert found.status == 0, found.err
+    assert found.facts["failures"] == []
+    assert found.facts["verdict"] in (QUIET, SILENT)
+
+
 def test_training_records_among_the_control_are_noticed_without_names(audit: Audit) -> None:
     mixed = made(150, 1, start=1000)
     mixed.iloc[:30] = made(60, 0).iloc[:30]

@@ -96,6 +96,8 @@ def test_it_can_be_drawn_with_one_hospital_and_with_several() -> None:
         "sites": [group],
         "sentences": [],
     }
+    nobody_apart = [{"attack": "dcr", "points": [[1.0, 1.0]]}]
+    assert leakage.exposed({**found, "curves": nobody_apart}, "c").startswith("<svg")
     one = leakage.exposed(found, "a")
     several = leakage.exposed({**found, "sites": [group, {**group, "group": "2"}]}, "b")
     assert "by hospital" not in one

@@ -84,6 +84,17 @@ def test_what_fails_its_control_is_not_believed() -> None:
     assert given.verdict(found, played).title == given.QUIET
 
 
+def test_a_release_is_not_called_quiet_where_nobody_could_tell_members_from_others() -> None:
+    members = rows("dcr", "auc", 0.5)
+    for row in members:
+        if row["name"] == "dcr.check" and row["label"] == "copy":
+            row |= {"value": 0.0, "low": 0.0, "high": 0.0, "verdict": "It was not caught."}
+    found = world(members, rows("linkage", "advantage", 0.0))
+    verdict = given.verdict(found, checks(found))
+    assert verdict.title == given.SILENT
+    assert "did not even catch a copy" in verdict.text
+
+
 def test_two_attacks_on_one_secret_are_told_apart() -> None:
     two = [rows(name, "advantage", 0.2 * i, "tobacco") for i, name in enumerate(("a", "b"))]
     found = world(*two)
