@@ -84,6 +84,12 @@ def duel(benchmark: BenchmarkFixture, request: pytest.FixtureRequest) -> Duel:
     return Duel(benchmark, request.config.stash.setdefault(FOUND, []))
 
 
+@pytest.fixture
+def say(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Show a line when all benchmarks are done, of what no fixture timed."""
+    return request.config.stash.setdefault(FOUND, []).append
+
+
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
