@@ -7,17 +7,19 @@ from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any, ClassVar, Literal, TypeVar, cast
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, cast
 
 import numpy as np
 import pandas as pd
+from annotated_types import Ge
 from numpy.typing import NDArray
 from scipy import sparse
 
 from fedbench.data import Cohort, Feature, Schema
-from fedbench.errors import ContractError
+from fedbench.errors import ContractError, Unsupported
 from fedbench.plugin import Plugin
 from fedbench.seeds import Rng
+from fedbench.wire import Seen, Wire
 
 __all__ = [
     "Attack",
@@ -27,6 +29,7 @@ __all__ = [
     "Links",
     "PublicChallenge",
     "Sight",
+    "Wired",
     "levels_of",
     "plain_columns",
 ]
@@ -50,6 +53,14 @@ class Knowledge(StrEnum):
     LABELS = "labels"
 
 
+WIRED: Mapping[Knowledge, Seen] = {
+    Knowledge.UPDATES: "updates",
+    Knowledge.AGGREGATE: "aggregate",
+    Knowledge.PEER: "peer",
+}
+"""What is seen of the training itself rather than of what it released."""
+
+
 @dataclass(frozen=True)
 class Sight:
     """All that the attacker sees; the public schema comes for free.
@@ -71,6 +82,21 @@ class Sight:
     def reference(self) -> Cohort:
         """Other patients of the same hospitals, none of them a target; may be empty."""
         return cast("Cohort", self._get(Knowledge.REFERENCE))
+
+    @property
+    def wire(self) -> Wire:
+        """What crossed during training, as far as the attack declared it.
+
+        Raises:
+            Unsupported: nothing of it is known here.
+        """
+        for what in self.allowed & WIRED.keys():
+            if what in self._held:
+                return cast("Wire", self._held[what])
+        for what in WIRED:
+            if what in self.allowed:
+                raise Unsupported("Nothing is known of what crossed during this training.")
+        raise ContractError("The attack looked at what crossed without declaring it in `knows`.")
 
     def shared(
         self,
@@ -155,9 +181,25 @@ class Attack(Plugin):
     knows: ClassVar[frozenset[Knowledge]]
     version: ClassVar[int]
 
+    @property
+    def threat(self) -> str:
+        """What the attacker holds, as rows say it."""
+        return "+".join(sorted(self.knows))
+
     @abstractmethod
     def guess(self, sight: Sight, challenge: PublicChallenge, rng: Rng) -> Guess:
         """Answer the challenge."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wired(Attack):
+    """An attack on the training itself: it looks at what crossed, see ``Sight.wire``.
+
+    Attributes:
+        rounds: of each phase it looks at, evenly spaced; what crossed in them is kept meanwhile.
+    """
+
+    rounds: Annotated[int, Ge(1)] = 4
 
 
 def levels_of(table: pd.DataFrame, feature: Feature) -> NDArray[np.int64]:

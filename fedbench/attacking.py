@@ -11,13 +11,15 @@ import numpy as np
 import pandas as pd
 
 from fedbench import games
-from fedbench.attack import Attack, Game, Guess, Knowledge
+from fedbench.attack import WIRED, Attack, Game, Guess, Knowledge, Wired
 from fedbench.data import Cohort
 from fedbench.errors import Unsupported
 from fedbench.games import Challenge, Scored
 from fedbench.metric import Key, Measure, Refusal
+from fedbench.overhearing import Overheard
 from fedbench.scoring import Answer, Question, guarded
 from fedbench.seeds import Seeds
+from fedbench.wire import Wire
 from fedbench.world import World
 
 __all__ = ["Arena", "Release", "Siege", "judged"]
@@ -27,12 +29,14 @@ __all__ = ["Arena", "Release", "Siege", "judged"]
 class Release:
     """The records one model publishes, and whose records it was trained on.
 
-    ``found`` keeps what attacks share.
+    ``overheard`` is what crossed meanwhile; None where nothing was trained. ``found`` keeps what
+    attacks share.
     """
 
     model: str
     records: Cohort
     sites: tuple[str, ...]
+    overheard: Overheard | None = None
     found: dict[tuple[str, int], Any] = field(default_factory=dict, repr=False)
 
 
@@ -162,7 +166,7 @@ class Siege:
                 release.model or found.site,
                 target if whole else "specialist",
             )
-            facts = {"threat": "+".join(sorted(self.attack.knows))}
+            facts = {"threat": self.attack.threat}
             yield Answer(
                 question,
                 self.name,
@@ -177,6 +181,8 @@ class Siege:
     def _play(self, release: Release) -> list[Scored]:
         arena, attack = self.arena, self.attack
         found: list[Scored] = []
+        if isinstance(attack, Wired) and (why := _unheard(attack, release.overheard)):
+            return [Scored("", replace(why, part=games.told_as(attack.game).main))]
         challenges = arena.challenges(attack.game, release.sites)
         if not challenges:
             reason = games.told_as(attack.game).empty
@@ -186,6 +192,7 @@ class Siege:
                 Knowledge.SYNTHETIC: release.records,
                 Knowledge.REFERENCE: arena.reference(release.sites),
                 Knowledge.OTHER_COLUMNS: None,
+                **_wires(release.overheard),
             }
             sight = games.show(attack, arena.world.schema, held, release.found)
             seeds = arena.seeds(self.name, challenge)
@@ -214,6 +221,32 @@ class Siege:
                 }
             )
         )
+
+
+_ONLY_SUM = Refusal(
+    reason="The server sees only the sum of what hospitals send here; this attack is about what "
+    "each of them sends.",
+    status="not applicable",
+)
+_UNTRAINED = Refusal(
+    reason="Nothing was trained here that could be listened to.", status="not applicable"
+)
+
+
+def _unheard(attack: Attack, overheard: Overheard | None) -> Refusal | None:
+    """Return why an attack on the training has nothing to look at; None where it has."""
+    if overheard is None:
+        return _UNTRAINED
+    if overheard.wire is None:
+        return overheard.why
+    if Knowledge.UPDATES in attack.knows and overheard.wire.seen == "aggregate":
+        return _ONLY_SUM
+    return None
+
+
+def _wires(overheard: Overheard | None) -> Mapping[Knowledge, Wire]:
+    wire = overheard.wire if overheard else None
+    return {} if wire is None else {what: wire.seen_as(seen) for what, seen in WIRED.items()}
 
 
 def judged(control: str, found: Sequence[Answer], attacks: int, arena: Arena) -> Iterator[Answer]:

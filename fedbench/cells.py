@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from fedbench.accounting import Accountant, Charge, Spent
-from fedbench.attack import Knowledge
+from fedbench.attack import Knowledge, Wired
 from fedbench.attacking import Arena, Release, Siege, judged
 from fedbench.config import DatasetChoice, GeneratorChoice, Scenario, Suite
 from fedbench.data import TABLES, Cohort, DataStore, Schema
@@ -34,8 +34,9 @@ from fedbench.kinds import (
     STRATEGIES,
     cohort_of,
 )
+from fedbench.overhearing import Overheard, Overhearing
 from fedbench.plugin import plain
-from fedbench.regimes import CHARGES, Trainer
+from fedbench.regimes import CHARGES
 from fedbench.regimes import Release as Published
 from fedbench.results import (
     ROW,
@@ -207,9 +208,12 @@ class Work:
         return GENERATORS.build(choice.name, choice.settings) if choice else None
 
     @cached_property
-    def trainer(self) -> Trainer:
+    def trainer(self) -> Overhearing:
         assert self.job.generator is not None  # noqa: S101  (controls are not trained)
-        return Trainer(self.world, self.job.generator, device_of(self.suite))
+        asked = [ATTACKS.build(choice.name, choice.settings) for choice in self.suite.attacks]
+        listen = [attack.rounds for attack in asked if isinstance(attack, Wired)]
+        device = device_of(self.suite)
+        return Overhearing(self.world, self.job.generator, device, listen=listen)
 
     def train_id(self, generator: str, regime: str) -> str:
         """Return the name of everything that decides what this cell's records are."""
@@ -567,7 +571,16 @@ class Cell:
         world = self.work.world
         sites = (model,) if model else world.sites
         trained = sum(len(world.splits[site].train) for site in sites)
-        return Release(model, cohort.take(cohort.patients[:trained]), sites)
+        records = cohort.take(cohort.patients[:trained])
+        return Release(model, records, sites, self._overheard)
+
+    @property
+    def _overheard(self) -> Overheard | None:
+        """What crossed while this cell was trained, if that was just now."""
+        if self.regime == "control":
+            return None
+        wire = None if self.here.finished else self.work.trainer.wire()
+        return Overheard.of(wire, self.regime, alone=self.base.get("server_sees") != "sum")
 
     def _attacked(self, name: str, choice: Choice, releases: Sequence[Release]) -> Iterator[Answer]:
         arena = self.work.arena

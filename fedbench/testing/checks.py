@@ -5,17 +5,20 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedbench import games
-from fedbench.attack import Attack, Knowledge, Links, PublicChallenge, Sight
+from fedbench.attack import WIRED, Attack, Knowledge, Links, PublicChallenge, Sight, Wired
 from fedbench.codec import Codec
 from fedbench.data import Cohort, Dataset, DataStore, Schema
 from fedbench.encoding import Encoder, summarize
 from fedbench.errors import ContractError
-from fedbench.federation.inprocess import Trained, identify, train
+from fedbench.federation.inprocess import SERVER_ID, Trained, identify, train
+from fedbench.federation.listening import Listener
 from fedbench.federation.study import Choice, Study
 from fedbench.generator import Generator
 from fedbench.metric import Evidence, Measure, Metric, Refusal, View, checked
@@ -27,6 +30,7 @@ from fedbench.seeds import Seeds
 from fedbench.stats import poisson_weights
 from fedbench.strategy import Message, Strategy, Update
 from fedbench.testing.cohorts import made_up, made_up_sites
+from fedbench.wire import Wire
 
 SEEDS = Seeds(0).child("contract")
 DRAWS = 50
@@ -185,11 +189,14 @@ def check_attack(attack: Attack) -> None:
     check_plugin(attack)
     schema = made_up().schema
     members, others = {"north": made_up(120, 0)}, {"north": _renamed(made_up(120, 1))}
-    held = {
+    held: dict[Knowledge, Any] = {
         Knowledge.SYNTHETIC: made_up(120, 2),
         Knowledge.REFERENCE: made_up(60, 3),
         Knowledge.OTHER_COLUMNS: None,
     }
+    if isinstance(attack, Wired):
+        held |= {what: _wire().seen_as(seen) for what, seen in WIRED.items()}
+        held[Knowledge.REFERENCE] = _many()
     sight = games.show(attack, schema, held)
     rng = SEEDS.child("challenge").rng()
     challenges = games.deal(attack.game, games.Dealt(made_up(120, 0), members, others), rng)
@@ -200,6 +207,32 @@ def check_attack(attack: Attack) -> None:
             assert len(guess) == len(challenge.public.targets), "One answer per target."
         assert np.isfinite(guess).all(), "Scores are finite."
         assert np.array_equal(guess, again), "Guessing twice differs."
+
+
+@lru_cache(maxsize=1)
+def _many() -> Cohort:
+    """Return as many patients as it takes to know how gradients vary."""
+    return made_up(1_000, 3)
+
+
+@lru_cache(maxsize=1)
+def _wire() -> Wire:
+    """Listen to a small training."""
+    from fedbench.kinds import CODECS, GENERATORS  # noqa: PLC0415
+
+    sites = {"north": made_up(120, 0), "south": _renamed(made_up(60, 4))}
+    settings = {"hidden": 8, "latent": 2, "passes": 2}
+    names = tuple(sorted(sites))
+    study = Study(
+        generator=Choice("tvae", settings),
+        strategy=Choice("fedavg"),
+        sites=names,
+        rounds=2,
+        seed=0,
+    )
+    listener = Listener([2], CODECS.build("identity"), names, SERVER_ID + 1)
+    trained = train(study, sites, tap=listener)
+    return Wire(GENERATORS.build("tvae", settings), trained.encoder, listener.rounds())
 
 
 def _scores(attack: Attack, sight: Sight, challenge: PublicChallenge) -> NDArray[np.float64]:

@@ -26,6 +26,7 @@ DECIDE_NOTHING = {
     "registry",
     "stats",
     "tables",
+    "wire",
 }
 """What is imported where models are trained, and does not change what they learn."""
 

@@ -1,0 +1,96 @@
+"""Keeping what crosses the door in some rounds, for attacks on the training itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from flwr.app import ConfigRecord, Message
+from numpy.typing import NDArray
+
+from fedbench.codec import Codec
+from fedbench.errors import Unsupported
+from fedbench.federation.client import ENCODER
+from fedbench.federation.door import arrays_in, part, unpack
+from fedbench.generator import Phase
+from fedbench.strategy import Update
+from fedbench.wire import Round, chosen
+
+__all__ = ["MOST", "Listener"]
+
+MOST = 2**30
+"""Bytes of messages that are kept in memory at most."""
+
+
+@dataclass
+class Listener:
+    """Sees every message of a training, and keeps the rounds that attacks ask for.
+
+    What it keeps stays in memory and goes with the training. Beside each chosen round it keeps
+    what was told in the next one, which other sites learn from.
+
+    Attributes:
+        most: rounds of each phase, one entry per attack; see ``chosen``.
+        codec: unpacks parameters, as the server does.
+        sites: names in the order of the nodes, which are numbered from ``first``.
+    """
+
+    most: Sequence[int]
+    codec: Codec
+    sites: Sequence[str]
+    first: int
+    _told: dict[tuple[str, int], dict[str, NDArray[Any]]] = field(default_factory=dict)
+    _heard: dict[tuple[str, int], dict[str, Update]] = field(default_factory=dict)
+    _heading: tuple[str, int, int] = ("", 0, 0)
+    _lengths: dict[str, int] = field(default_factory=dict)
+    _kept: int = 0
+
+    def __call__(self, message: Message) -> None:
+        """Take note of a message if it belongs to a chosen round.
+
+        Raises:
+            Unsupported: more would be kept than ``MOST``.
+        """
+        if not message.has_content():
+            return
+        content = message.content
+        if "call" in content:
+            heading = part(content, "call", ConfigRecord)
+            phase, place = str(heading["phase"]), int(heading["round"])  # type: ignore[arg-type]
+            self._heading = phase, place, int(heading["rounds"])  # type: ignore[arg-type]
+            self._lengths[phase] = self._heading[2]
+            asked = self._asked()
+            if (phase, place) not in self._told and {place, place - 1} & asked:
+                told = self.codec.decode(arrays_in(content, "model"))
+                self._told[phase, place] = self._weighed(dict(told))
+        elif "facts" in content:
+            phase, place, _ = self._heading
+            if place in self._asked():
+                site = self.sites[message.metadata.src_node_id - self.first]
+                update = unpack(content, self.codec)
+                self._weighed({**update.parameters, **update.sums})
+                self._heard.setdefault((phase, place), {})[site] = update
+
+    def rounds(self) -> list[Round]:
+        """Return what was kept, in order; rounds of which only the beginning is known say so."""
+        found = []
+        for (phase, place), told in self._told.items():
+            heard = self._heard.get((phase, place), {})
+            found.append(Round(Phase(phase), place, self._lengths[phase], told, heard))
+        return found
+
+    def _asked(self) -> set[int]:
+        phase, _, rounds = self._heading
+        if phase == ENCODER:
+            return set()
+        return {place for most in self.most for place in chosen(rounds, most)}
+
+    def _weighed(self, arrays: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        self._kept += sum(array.nbytes for array in arrays.values())
+        if self._kept > MOST:
+            raise Unsupported(
+                f"What attacks on the training ask to keep takes more than {MOST / 2**30:g} GiB. "
+                "Give them fewer rounds (`rounds`)."
+            )
+        return arrays

@@ -1,0 +1,142 @@
+"""Gradients of single patients, as whoever knows a model can compute them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from fedbench.data import Cohort
+from fedbench.generator import Site
+from fedbench.stepping import Batch
+from fedbench.traces import Floats, Singles, Traces
+from fedbench.training import Neural
+from fedbench.wire import Glimpse, Wire
+
+__all__ = ["Gradients"]
+
+
+class Gradients(Traces):
+    """Gradients per patient, half way between the parameters before and after a round.
+
+    ``seen`` is how far they went in one step, in units of the learning rate. Where the optimizer
+    scales gradients (Adam), that is undone as it would scale those of ``like``. The noise that a
+    generator draws for a patient is not known: her gradient is a mean over ``draws`` of it.
+    """
+
+    def __init__(
+        self, wire: Wire, generator: Neural, glimpse: Glimpse, like: Cohort, draws: int
+    ) -> None:
+        self._wire, self._generator, self._glimpse = wire, generator, glimpse
+        self._draws = draws
+        self._middle, self._end = self._place(0.5), self._place(1.0)
+        names = self._middle.names
+        before, after = (
+            np.concatenate([np.ravel(side[name]).astype(np.float64) for name in names])
+            for side in (glimpse.before, glimpse.after)
+        )
+        self.seen = ((before - after) / (generator.learning_rate * glimpse.steps)).astype(
+            np.float32
+        )
+        if generator.optimizer == "adam":
+            self.seen = (self.seen * self._scale(like)).astype(np.float32)
+
+    def of(self, cohort: Cohort) -> Singles:
+        found = np.zeros((len(cohort), len(self.seen)), dtype=np.float32)
+        gradient = torch.func.grad(self._middle.loss)
+        for draw in range(self._draws):
+            each = _over(gradient, self._middle, self._patients(cohort, draw))
+            flat = [each[name].reshape(len(cohort), -1) for name in self._middle.names]
+            found += torch.cat(flat, dim=1).float().nan_to_num_(0.0, 0.0, 0.0).numpy()
+        return np.asarray(found / self._draws, dtype=np.float32)
+
+    def losses(self, cohort: Cohort) -> Floats:
+        found = np.zeros(len(cohort))
+        for draw in range(self._draws):
+            with torch.no_grad():
+                each = _over(self._end.loss, self._end, self._patients(cohort, draw))
+            found += each.double().nan_to_num_(0.0, 0.0, 0.0).numpy()
+        return found / self._draws
+
+    def _scale(self, like: Cohort) -> Floats:
+        """Return the root of the mean square of a batch's gradient, per parameter."""
+        found = self.of(next(self.blocks(like))).astype(np.float64)
+        batch = min(self._generator.batch or np.inf, self._glimpse.patients)
+        mean = found.mean(axis=0)
+        return np.asarray(np.sqrt(mean**2 + found.var(axis=0) / batch) + 1e-8)
+
+    def _place(self, share: float) -> _Place:
+        """Return the network after this share of the way."""
+        generator, glimpse = self._generator, self._glimpse
+        here = {
+            name: ((1 - share) * glimpse.before[name] + share * after).astype(after.dtype)
+            for name, after in glimpse.after.items()
+        }
+        told = {**glimpse.before, **here}
+        network = generator.loaded(glimpse.phase, told, self._wire.encoder)
+        objectives = [each for each in generator.objectives if each not in generator.blind]
+        mine = tuple(prefix for each in objectives for prefix in generator.objectives[each])
+        parameters = {
+            name: parameter.detach()
+            for name, parameter in network.named_parameters()
+            if name.startswith(mine) and name in here
+        }
+        return _Place(_Losses(network, generator, objectives, glimpse.progress), parameters)
+
+    def _patients(self, cohort: Cohort, draw: int) -> Sequence[Tensor]:
+        """Return all there is of the patients, each with noise of the attacker's own."""
+        generator, encoder = self._generator, self._wire.encoder
+        records = encoder.encode(cohort)
+        site = Site("", records, encoder, {}, cohort)
+        dtype = next(iter(self._middle.parameters.values())).dtype
+        besides = generator.besides(self._glimpse.phase, self._glimpse.before, site)
+        everyone = Batch.of(records, encoder, dtype, "cpu", besides)
+        keys = np.arange(len(cohort), dtype=np.uint64)
+        noise = generator.draws(self._glimpse.phase, encoder, keys, draw)
+        return [*everyone.tensors, torch.as_tensor(noise).to(dtype)]
+
+
+class _Losses(nn.Module):
+    """What one patient costs, as a module's output, as torch.func wants it."""
+
+    def __init__(
+        self, network: nn.Module, generator: Neural, objectives: Sequence[str], progress: float
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self._generator, self._objectives, self._progress = generator, objectives, progress
+
+    def forward(self, *patients: Tensor) -> Tensor:
+        *records, draws = patients
+        batch = Batch.joined(records, self._progress)
+        found = self._generator.losses(self.network, batch, draws)
+        return torch.stack([found[name].sum() for name in self._objectives]).sum()
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A network, and those of its parameters that records train."""
+
+    losses: _Losses
+    parameters: Mapping[str, Tensor]
+
+    @property
+    def names(self) -> Sequence[str]:
+        return list(self.parameters)
+
+    def loss(self, parameters: Mapping[str, Tensor], *patient: Tensor) -> Tensor:
+        """Return what one patient costs with these parameters."""
+        named = {f"network.{name}": value for name, value in parameters.items()}
+        alone = tuple(part[None] for part in patient)
+        found: Tensor = torch.func.functional_call(self.losses, named, alone)
+        return found
+
+
+def _over(what: Callable[..., Any], place: _Place, patients: Sequence[Tensor]) -> Any:
+    """Compute something for every patient alone."""
+    over = (None, *[0] * len(patients))
+    return torch.func.vmap(what, in_dims=over, randomness="different")(place.parameters, *patients)

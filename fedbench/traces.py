@@ -1,0 +1,71 @@
+"""What one patient adds to what crossed in a round: her gradient, or her part of the sums."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from fedbench.data import Cohort, Schema, cohort_from_table
+from fedbench.errors import Unsupported
+from fedbench.generator import Statistic
+from fedbench.wire import Glimpse, Wire
+
+__all__ = ["Sums", "Traces", "cohort_of"]
+
+Floats = NDArray[np.float64]
+Singles = NDArray[np.float32]
+
+_NUMBERS = 2**23
+"""Numbers that the traces of a block of patients may take at once."""
+
+
+class Traces(ABC):
+    """What single patients add to ``seen``, the mean over the training patients of a glimpse."""
+
+    seen: Singles
+
+    @abstractmethod
+    def of(self, cohort: Cohort) -> Singles:
+        """Return what each patient would have added; shape ``(n, len(seen))``."""
+
+    def losses(self, cohort: Cohort) -> Floats:
+        """Return the loss of each patient under what was learned.
+
+        Raises:
+            Unsupported: nothing has a loss.
+        """
+        raise Unsupported("Sums over patients have no loss.")
+
+    def blocks(self, cohort: Cohort) -> Iterator[Cohort]:
+        """Yield the patients in blocks whose traces are not too many numbers."""
+        size = max(1, _NUMBERS // max(len(self.seen), 1))
+        for start in range(0, len(cohort), size):
+            yield cohort.take(cohort.patients[start : start + size])
+
+
+class Sums(Traces):
+    """The features that a generator of sums adds up."""
+
+    def __init__(self, wire: Wire, generator: Statistic, glimpse: Glimpse) -> None:
+        self._wire, self._generator, self._glimpse = wire, generator, glimpse
+        self._names = sorted(glimpse.sums)
+        flat = [np.ravel(glimpse.sums[name]) for name in self._names]
+        self.seen = (np.concatenate(flat) / glimpse.patients).astype(np.float32)
+
+    def of(self, cohort: Cohort) -> Singles:
+        encoder, glimpse = self._wire.encoder, self._glimpse
+        records = encoder.encode(cohort)
+        found = self._generator.features(glimpse.phase, glimpse.before, records, encoder)
+        flat = [np.reshape(found[name], (len(cohort), -1)) for name in self._names]
+        return np.concatenate(flat, axis=1).astype(np.float32)
+
+
+def cohort_of(schema: Schema, targets: pd.DataFrame) -> Cohort:
+    """Return the patients of a challenge, under names that say nothing."""
+    width = len(str(max(len(targets) - 1, 0)))
+    names = [f"t{number:0{width}d}" for number in range(len(targets))]
+    return cohort_from_table(schema, targets.set_axis(pd.Index(names, name="patient")))

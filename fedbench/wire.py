@@ -1,0 +1,149 @@
+"""What crossed between the sites and the server, as an honest but curious party saw it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from fedbench.encoding import Encoder
+from fedbench.errors import Unsupported
+from fedbench.generator import Generator, Phase
+from fedbench.strategy import Message, Update, averaged
+
+__all__ = ["Glimpse", "Round", "Seen", "Wire", "chosen"]
+
+Seen = Literal["updates", "aggregate", "peer"]
+"""``updates``: what every site said; ``aggregate``: only all of it together; ``peer``: what one
+site was told and what it said itself."""
+
+
+def chosen(rounds: int, most: int) -> list[int]:
+    """Return at most so many rounds, the first and the last among them, evenly spaced.
+
+    >>> chosen(20, 3), chosen(2, 5), chosen(4, 1)
+    ([0, 10, 19], [0, 1], [0])
+    """
+    return sorted({round(place) for place in np.linspace(0, rounds - 1, min(most, rounds))})
+
+
+@dataclass(frozen=True)
+class Round:
+    """One round at the server's side of the door: what it told, and what every site said."""
+
+    phase: Phase
+    round: int
+    rounds: int
+    told: Message
+    heard: Mapping[str, Update]
+
+
+@dataclass(frozen=True)
+class Glimpse:
+    """What one round gave away about the training patients of these ``sites`` together.
+
+    ``before`` and ``after`` are parameters, ``sums`` the sums over ``patients`` of them, and
+    ``steps`` how often the optimizer stepped at each site.
+    """
+
+    phase: Phase
+    progress: float
+    sites: tuple[str, ...]
+    before: Message
+    after: Message
+    sums: Message
+    patients: float
+    steps: float
+
+
+@dataclass(frozen=True)
+class Wire:
+    """The rounds of a training that were listened to, with all that is public about it.
+
+    A peer takes what is told next for the weighted mean, as it is under plain averaging.
+    """
+
+    generator: Generator
+    encoder: Encoder
+    rounds: Sequence[Round]
+    seen: Seen = "updates"
+
+    def seen_as(self, seen: Seen) -> Wire:
+        """Return the same training as another party saw it."""
+        return replace(self, seen=seen)
+
+    @property
+    def sites(self) -> tuple[str, ...]:
+        """Who took part."""
+        return tuple(sorted({site for each in self.rounds for site in each.heard}))
+
+    def glimpses(self, site: str, most: int) -> list[Glimpse]:
+        """Return what this party saw that depends on the patients of a site.
+
+        Args:
+            site: whose patients are asked about. A peer is the site before it by name, the last
+                one for the first.
+            most: rounds of each phase to look at, see ``chosen``.
+
+        Raises:
+            Unsupported: the party saw nothing that does.
+        """
+        picked = [each for each in self.rounds if each.round in chosen(each.rounds, most)]
+        found = [glimpse for each in picked if (glimpse := self._glimpse(each, site))]
+        if not found:
+            who = "Another hospital" if self.seen == "peer" else "The server"
+            raise Unsupported(f"{who} saw nothing here that depends on the patients of {site!r}.")
+        return found
+
+    def _glimpse(self, each: Round, site: str) -> Glimpse | None:
+        if site not in each.heard:
+            return None
+        if self.seen == "updates":
+            return _together(each, [site])
+        if self.seen == "aggregate":
+            return _together(each, list(each.heard))
+        return self._by_a_peer(each, site)
+
+    def _by_a_peer(self, each: Round, site: str) -> Glimpse | None:
+        """Take a peer's own part out of what everybody was told next."""
+        sites = self.sites
+        peer = sites[sites.index(site) - 1]
+        after = [other for other in self.rounds if other.phase == each.phase]
+        told = next((other.told for other in after if other.round == each.round + 1), None)
+        if told is None or peer == site or peer not in each.heard:
+            return None
+        whole = _together(each, list(each.heard))
+        own, n = each.heard[peer], each.heard[peer].weight
+        names = [name for name in own.parameters if name in told]
+        if not names:
+            return None
+        share = n / whole.patients
+        rest = {name: (told[name] - share * own.parameters[name]) / (1 - share) for name in names}
+        others = tuple(other for other in whole.sites if other != peer)
+        return replace(
+            whole, sites=others, after=rest, sums={}, patients=whole.patients - n, steps=own.steps
+        )
+
+
+def _together(each: Round, sites: Sequence[str]) -> Glimpse:
+    heard = {site: each.heard[site] for site in sites}
+    weights = {site: update.weight for site, update in heard.items()}
+    patients = sum(weights.values())
+    steps = sum(weights[site] * update.steps for site, update in heard.items())
+    sums = {
+        name: np.sum([update.sums[name] for update in heard.values()], axis=0)
+        for name in next(iter(heard.values())).sums
+    }
+    parameters = {site: update.parameters for site, update in heard.items()}
+    return Glimpse(
+        phase=each.phase,
+        progress=(each.round + 0.5) / each.rounds,
+        sites=tuple(sites),
+        before=each.told,
+        after=averaged(parameters, weights),
+        sums=sums,
+        patients=patients,
+        steps=steps / max(patients, 1e-300),
+    )
