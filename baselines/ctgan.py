@@ -53,6 +53,7 @@ class Ctgan(Averaged):
     """
 
     handles: ClassVar = frozenset(Part)
+    presets: ClassVar = {"cpu": {}, "gpu": {"hidden": 512}}
     objectives: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "critic": ("critic.",),
         "writer": ("writer.",),

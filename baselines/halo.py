@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal, cast
+from typing import Annotated, Any, ClassVar, cast
 
 import numpy as np
 import torch
@@ -25,9 +25,6 @@ from fedbench.training import Batch, Neural
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-_SIZES = {"cpu": (64, 2, 4, 64), "gpu": (512, 8, 8, 256)}
-"""Width, layers, heads, rank."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Halo(Neural):
@@ -41,23 +38,33 @@ class Halo(Neural):
     end of follow-up. The loss is the negative log likelihood of a patient.
 
     Attributes:
-        preset: Size of the network, for processors or for graphics cards.
+        wide: Width of the transformer.
+        layers: How many of them it has.
+        heads: How often each of them attends.
+        rank: Width of what writes the blocks of a visit.
         blocks: Into how many blocks a visit is cut.
         longest: Visits that a patient can have; of longer records the first ones are learned.
     """
 
     handles: ClassVar = frozenset(Part)
+    presets: ClassVar = {
+        "cpu": {},
+        "gpu": {"wide": 512, "layers": 8, "heads": 8, "rank": 256, "longest": 48},
+    }
 
     passes: Annotated[int, Ge(1)] = 40
     batch: Annotated[int, Ge(0)] = 128
     least_steps: Annotated[int, Ge(1)] = 3
     learning_rate: Annotated[float, Gt(0)] = 2e-3
-    preset: Literal["cpu", "gpu"] = "cpu"
+    wide: Annotated[int, Ge(1)] = 64
+    layers: Annotated[int, Ge(1)] = 2
+    heads: Annotated[int, Ge(1)] = 4
+    rank: Annotated[int, Ge(1)] = 64
     blocks: Annotated[int, Ge(1)] = 8
     longest: Annotated[int, Ge(1)] = 96
 
     def network(self, phase: Phase, encoder: Encoder) -> nn.Module:
-        return _Network(encoder, self.blocks, _SIZES[self.preset])
+        return _Network(encoder, self.blocks, (self.wide, self.layers, self.heads, self.rank))
 
     def width(self, phase: Phase, encoder: Encoder) -> int:
         return 0

@@ -73,6 +73,7 @@ class Latdiff(Averaged):
     """
 
     handles: ClassVar = frozenset(Part)
+    presets: ClassVar = {"cpu": {}, "gpu": {"wide": 384, "layers": 8, "heads": 8, "latent": 64}}
     copies: ClassVar = 4
 
     passes: Annotated[int, Ge(1)] = 30

@@ -49,6 +49,7 @@ class Tabdiff(Averaged):
     """
 
     handles: ClassVar = frozenset(Part)
+    presets: ClassVar = {"cpu": {}, "gpu": {"hidden": 1024, "layers": 4}}
     copies: ClassVar = 4
 
     passes: Annotated[int, Ge(1)] = 200

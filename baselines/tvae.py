@@ -40,6 +40,7 @@ class Tvae(Neural):
     """
 
     handles: ClassVar = frozenset(Part)
+    presets: ClassVar = {"cpu": {}, "gpu": {"hidden": 512, "latent": 64}}
 
     least_steps: Annotated[int, Ge(1)] = 3
     learning_rate: Annotated[float, Gt(0)] = 8e-3

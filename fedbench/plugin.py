@@ -31,6 +31,9 @@ class Plugin(ABC):
     # what lies outside the range that a setting's type names: `Annotated[int, Ge(1)]`.
     __pydantic_config__: ClassVar[Mapping[str, Any]] = {"extra": "forbid", "allow_inf_nan": False}
 
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    """Settings that belong together, by a name that a suite can give as ``preset``."""
+
     @property
     def settings(self) -> dict[str, Any]:
         """Every setting by name, defaults included, in values that JSON and TOML know."""

@@ -13,7 +13,7 @@ from annotated_types import BaseMetadata, GroupedMetadata
 
 from fedbench import testing
 from fedbench.data import DataStore
-from fedbench.errors import DataError
+from fedbench.errors import DataError, SpecError
 from fedbench.kinds import (
     ATTACKS,
     CODECS,
@@ -94,3 +94,17 @@ def test_every_name_says_what_it_is_for(kind: str) -> None:
     summaries = KINDS[kind].summaries()
     assert summaries
     assert all(summaries.values()), summaries
+
+
+@pytest.mark.parametrize("name", [n for n in GENERATORS.names() if GENERATORS.find(n).presets])
+def test_every_preset_gives_way_to_what_is_said(name: str) -> None:
+    kind = GENERATORS.find(name)
+    assert GENERATORS.build(name, {"preset": "cpu"}) == GENERATORS.build(name)
+    larger = GENERATORS.build(name, {"preset": "gpu"})
+    assert larger != GENERATORS.build(name)
+    assert larger.settings.items() >= kind.presets["gpu"].items()
+    setting = next(iter(kind.presets["gpu"]))
+    said = GENERATORS.build(name, {"preset": "gpu", setting: 40})
+    assert said.settings == {**larger.settings, setting: 40}
+    with pytest.raises(SpecError, match="There is no preset 'tpu'"):
+        GENERATORS.build(name, {"preset": "tpu"})
