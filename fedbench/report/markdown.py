@@ -224,9 +224,10 @@ def _frontier(found: Json) -> list[str]:
 def _exposed(found: Json | None) -> list[str]:
     if found is None:
         return []
+    sites = found["sites"] if len(found["sites"]) > 1 else []
     rows = [
         [f"{kind} {group['group']}", people(group["n"]), _reach(group)]
-        for kind, groups in (("tenth", found["rarity"]), ("hospital", found["sites"]))
+        for kind, groups in (("tenth", found["rarity"]), ("hospital", sites))
         for group in groups
     ]
     alarms = f"{100 * (found['alarms'] or 0):g} %"
