@@ -38,7 +38,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class Key:
-    """What a number is about, beyond the metric's name; empty where it does not apply."""
+    """What a number is about, beyond the metric's name; empty where it does not apply.
+
+    ``column`` is also the place of a rule or a group of patients. ``level`` and ``group`` are
+    overwritten where means over hospitals are made.
+    """
 
     task: str = ""
     column: str = ""
