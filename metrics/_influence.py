@@ -11,6 +11,9 @@ from fedbench.task import Problem
 
 __all__ = ["moved"]
 
+MOST = 0.9
+"""Leverage beyond which it is not believed."""
+
 Floats = NDArray[np.float64]
 
 
@@ -26,8 +29,11 @@ def moved(  # noqa: PLR0913  (a model, and whom it was learnt from)
 ) -> Floats:
     """Return the weights of the model in every draw, one Newton step from the optimum.
 
-    The infinitesimal jackknife (Efron 1982, https://doi.org/10.1137/1.9781611970319): the same to
-    first order as learning again, in one product. Tied times are taken as in Breslow's likelihood.
+    The infinitesimal jackknife (Efron 1982, https://doi.org/10.1137/1.9781611970319): close to
+    learning again, in one product. Residuals are divided by 1 minus the leverage, as a jackknife
+    that leaves patients out would (MacKinnon and White 1985,
+    https://doi.org/10.1016/0304-4076(85)90158-7); without, models of many predictors are taken for
+    a fifth less uncertain than they are. Tied times are taken as in Breslow's likelihood.
 
     Args:
         prepared: (n, p), what the model was fed.
@@ -45,24 +51,28 @@ def moved(  # noqa: PLR0913  (a model, and whom it was learnt from)
     design = np.column_stack([np.ones(len(prepared)), prepared]) if free else prepared
     scores = intercept + prepared @ weights
     if task.kind == "survival":
-        gradient, curvature = _cox(design, scores, problem)
-    elif task.kind == "classification":
-        chances = expit(scores)
-        gradient = design * (problem.event - chances)[:, None]
-        curvature = (design * (chances * (1 - chances))[:, None]).T @ design
+        gradient, curvature, much = _cox(design, scores, problem)
     else:
-        gradient = design * (problem.value - scores)[:, None]
-        curvature = design.T @ design
+        chances = expit(scores)
+        binary = task.kind == "classification"
+        much = chances * (1 - chances) if binary else np.ones(len(design))
+        found = chances if binary else scores
+        gradient = design * ((problem.event if binary else problem.value) - found)[:, None]
+        curvature = (design * much[:, None]).T @ design
     held = np.full(design.shape[1], penalty)
     held[: int(free)] = 0.0
+    inverse = np.linalg.inv(curvature / len(design) + np.diag(held))
+    # Who pulls the model to herself leaves a residual that is too small.
+    apart = design if free else design - np.average(design, axis=0, weights=much)
+    leverage = much * ((apart @ inverse) * apart).sum(axis=1) / len(design)
+    gradient /= (1 - np.minimum(leverage, MOST))[:, None]
     counts = draws / draws.sum(axis=1, keepdims=True, dtype=np.float64)
-    pull = counts @ gradient - held * np.append(np.zeros(int(free)), weights)
-    step = np.linalg.solve(curvature / len(design) + np.diag(held), pull.T).T
+    step = (counts - 1 / len(design)) @ gradient @ inverse
     return np.asarray(weights + step[:, int(free) :])
 
 
-def _cox(design: Floats, scores: Floats, problem: Problem) -> tuple[Floats, Floats]:
-    """Return the score residual of every patient, (n, p), and the information, (p, p)."""
+def _cox(design: Floats, scores: Floats, problem: Problem) -> tuple[Floats, Floats, Floats]:
+    """Return every patient's score residual, (n, p), the information, (p, p), and share, (n,)."""
     order = np.argsort(-problem.time, kind="stable")
     time, event, x = problem.time[order], problem.event[order], design[order]
     hazard = np.exp(scores[order] - scores.max())
@@ -77,6 +87,6 @@ def _cox(design: Floats, scores: Floats, problem: Problem) -> tuple[Floats, Floa
     drawn = (passed[:, None] * mean)[::-1].cumsum(axis=0)[::-1][first]
     residual = event[:, None] * (x - mean) - hazard[:, None] * (total[:, None] * x - drawn)
     information = (x * (hazard * total)[:, None]).T @ x - mean[event].T @ mean[event]
-    found = np.empty_like(residual)
-    found[order] = residual
-    return found, information
+    found, share = np.empty_like(residual), np.empty(len(residual))
+    found[order], share[order] = residual, hazard * total
+    return found, information, share

@@ -42,7 +42,7 @@ class Support(Metric):
 
     family: ClassVar[Family] = "fidelity"
     better: ClassVar = "higher"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     anchors: ClassVar[Anchors] = Anchors(floor="independent", ceiling="real")
     per_site: ClassVar[bool] = False
 
@@ -70,29 +70,26 @@ class Support(Metric):
     def _found(
         self, real: Floats, fake: Floats, mine: Weights, theirs: Weights
     ) -> Iterator[tuple[str, Floats]]:
-        inside, nearest, first, nearer = _neighbours(real, fake, self.neighbours)
+        inside, near, first = _neighbours(real, fake, self.neighbours)
         every, others = (_shares(weights) for weights in (mine, theirs))
         yield "density", ((every @ inside) * others).sum(axis=1) * len(real) / self.neighbours
-        reached = (theirs > 0).astype(np.float32) @ inside.T > 0
-        yield "coverage", (every * reached).sum(axis=1)
+        there = (theirs > 0).astype(np.float32)
+        yield "coverage", (every * (there @ inside.T > 0)).sum(axis=1)
         centre, middle = real.mean(axis=0), fake.mean(axis=0)
         yield "alpha_precision", _even(_from(real, centre), _from(fake, centre), every, others)
-        shell = _from(fake, middle)[first]
-        reaches = nearest <= nearer
-        yield "beta_recall", _recall(shell, reaches, every)
+        yield "beta_recall", _recall(_from(fake, middle)[first], there @ near.T > 0, every)
 
 
 def _neighbours(
     real: Floats, fake: Floats, neighbours: int
-) -> tuple[NDArray[np.float32], Floats, NDArray[np.int64], Floats]:
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]:
     """Return what is near to every real patient.
 
     Returns:
-        Whether each synthetic patient is in her ball (n, m); the distance to the nearest
-        synthetic patient, (n,), which one that is, and the distance to the nearest real one.
+        Whether each synthetic patient is in her ball (n, m), whether she is no further than the
+        nearest real one (n, m), and which one is nearest, (n,).
     """
-    inside = np.empty((len(real), len(fake)), np.float32)
-    nearest, nearer = np.empty(len(real)), np.empty(len(real))
+    inside, near = (np.empty((len(real), len(fake)), np.float32) for _ in range(2))
     first = np.empty(len(real), np.int64)
     for rows in blocks(len(real), len(real) + len(fake)):
         own = between(real[rows], real)
@@ -100,9 +97,9 @@ def _neighbours(
         own.partition((0, neighbours - 1), axis=1)
         apart = between(real[rows], fake)
         inside[rows] = apart < own[:, neighbours - 1 : neighbours]
-        nearer[rows], first[rows] = own[:, 0], apart.argmin(axis=1)
-        nearest[rows] = apart.min(axis=1)
-    return inside, nearest, first, nearer
+        near[rows] = apart <= own[:, :1]
+        first[rows] = apart.argmin(axis=1)
+    return inside, near, first
 
 
 def _shares(weights: Weights) -> Floats:
@@ -130,9 +127,9 @@ def _even(real: Floats, fake: Floats, every: Floats, others: Floats) -> Floats:
     return np.asarray(1 - 2 * (share * np.abs(there - own)).sum(axis=1))
 
 
-def _recall(shell: Floats, reaches: NDArray[np.bool_], every: Floats) -> Floats:
+def _recall(shell: Floats, reached: NDArray[np.bool_], every: Floats) -> Floats:
     """Return twice the area below the share of real patients who are reached, by shell."""
     order = np.argsort(shell, kind="stable")
     share = every[:, order]
     inner = share.cumsum(axis=1) - share / 2
-    return np.asarray(2 * (share * reaches[order] * (1 - inner)).sum(axis=1))
+    return np.asarray(2 * (share * reached[:, order] * (1 - inner)).sum(axis=1))

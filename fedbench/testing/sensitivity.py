@@ -48,7 +48,13 @@ DECLARED: Mapping[str, Declared] = {
     ),
     "swapped labels": Declared(
         falls=("associations", "detection", "utility.auroc", "utility.c_index"),
-        stays=("survival.events", "visits.count", "visits.gaps", "codes.prevalence", "missingness.rates"),
+        stays=(
+            "survival.events",
+            "visits.count",
+            "visits.gaps",
+            "codes.prevalence",
+            "missingness.rates",
+        ),
     ),
     "broken correlation": Declared(
         falls=("associations", "visits.persistence", "forecast", "utility.auroc", "detection"),

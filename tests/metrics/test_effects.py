@@ -49,7 +49,7 @@ def test_a_model_moves_as_if_it_had_learnt_again(name: str, draw: Draw) -> None:
     fit = FITS[task.kind](prepared, asked, 0.01)
     assert not isinstance(fit, Unfit)
     rng = np.random.default_rng(0)
-    weights = 1 + (rng.random((3, len(asked))) < 0.02).astype(np.uint8)  # a few count twice
+    weights = (rng.random((3, len(asked))) > 0.02).astype(np.uint8)  # a few are left out
     weights[0] = 1
     ours = moved(
         prepared,
@@ -60,9 +60,7 @@ def test_a_model_moves_as_if_it_had_learnt_again(name: str, draw: Draw) -> None:
         penalty=0.01,
         draws=weights,
     )
-    # At the optimum; lifelines takes ties as Efron does, which moves the Cox weights a little.
-    close = 5e-3 if task.kind == "survival" else 1e-6
-    assert ours[0] == pytest.approx(fit[0], abs=close * np.abs(fit[0]).max())
+    assert ours[0] == pytest.approx(fit[0], abs=1e-12)
     for row in (1, 2):
         rows = np.repeat(np.arange(len(asked)), weights[row])
         again = replace(
@@ -76,7 +74,10 @@ def test_a_model_moves_as_if_it_had_learnt_again(name: str, draw: Draw) -> None:
         refitted = FITS[task.kind](prepared[rows], again, 0.01)
         assert not isinstance(refitted, Unfit)
         change = refitted[0] - fit[0]
-        assert ours[row] - fit[0] == pytest.approx(change, abs=0.15 * np.abs(change).max())
+        # Leaving a few out at once is not quite what leaving out each does.
+        assert np.corrcoef(ours[row] - fit[0], change)[0, 1] > 0.9
+        slope = (ours[row] - fit[0]) @ change / (change @ change)
+        assert slope == pytest.approx(1, abs=0.3)
 
 
 def test_the_overlap_is_that_of_two_intervals() -> None:
