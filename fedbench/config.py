@@ -256,8 +256,10 @@ class Suite:
         return self
 
     def tables(self) -> dict[str, Any]:
-        """Return the suite as TOML tables, every default spelled out."""
-        values = {name: plain(value) for name, value in asdict(self).items()}
+        """Return the suite as TOML tables, every default and preset spelled out."""
+        values: dict[str, Any] = {name: plain(value) for name, value in asdict(self).items()}
+        for table, asked in zip(values["generators"], self.generators, strict=True):
+            table["settings"] = plain(GENERATORS.completed(asked.name, asked.settings))
         arrays = {name: values.pop(name) for name in NAMED}
         return {"suite": values, **arrays}
 

@@ -111,7 +111,7 @@ class Kind(Generic[P]):
         plugin = self.find(name)
         # Through JSON: there, strict still lets a list become a tuple and a string a Path.
         try:
-            table = json.dumps(plain(_completed(plugin, settings or {})), default=repr)
+            table = json.dumps(plain(self.completed(name, settings or {})), default=repr)
             return TypeAdapter(plugin).validate_json(table, strict=True)
         except ValidationError as error:
             known = _settings(plugin)
@@ -129,6 +129,20 @@ class Kind(Generic[P]):
             raise ContractError(
                 f"{name!r} in {self.package} cannot be built: {type(error).__name__}: {error}"
             ) from error
+
+    def completed(self, name: str, settings: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return settings with those of the preset that they name; what is said itself wins.
+
+        Raises:
+            SpecError: see `find`; or there is no such preset.
+        """
+        if "preset" not in settings or not (presets := self.find(name).presets):
+            return settings
+        preset = settings["preset"]
+        if preset not in presets:
+            raise SpecError(f"There is no preset {preset!r}. There is: {', '.join(presets)}.")
+        said = {key: value for key, value in settings.items() if key != "preset"}
+        return {**presets[preset], **said}
 
     def _files(self) -> dict[str, str]:
         spec = find_spec(self.package)
@@ -270,17 +284,6 @@ def _choices(base: type[Plugin]) -> Mapping[str, tuple[str, ...]]:
         if get_origin(shape) is ClassVar
     }
     return {name: get_args(shape) for name, shape in shapes.items() if get_origin(shape) is Literal}
-
-
-def _completed(plugin: type[Plugin], settings: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return settings with those of the preset that they name; what is said itself wins."""
-    if not plugin.presets or "preset" not in settings:
-        return settings
-    name = settings["preset"]
-    if name not in plugin.presets:
-        raise SpecError(f"There is no preset {name!r}. There is: {', '.join(plugin.presets)}.")
-    said = {key: value for key, value in settings.items() if key != "preset"}
-    return {**plugin.presets[name], **said}
 
 
 def _settings(plugin: type[Plugin]) -> dict[str, str]:

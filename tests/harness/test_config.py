@@ -108,6 +108,15 @@ def test_a_suite_means_what_its_file_says(small: str) -> None:
     assert (suite.seeds, suite.regimes) == ((0, 1, 2), REGIMES)
 
 
+def test_a_resolved_suite_states_the_numbers_of_a_preset(tmp_path: Path) -> None:
+    asked = SMALL.replace("latent = 64", 'preset = "gpu"\nlatent = 9')
+    suite = read_suite(written(tmp_path, asked)).check()
+    resolved = read_suite(written(tmp_path, suite.to_toml()))
+    assert resolved.generators[2].settings == {"hidden": 512, "latent": 9}
+    unknown = written(tmp_path, asked.replace('"gpu"', '"tpu"'))
+    assert "There is no preset 'tpu'. There is: cpu, gpu." in refusal(unknown)
+
+
 def test_a_suite_that_does_not_say_what_it_asks_asks_the_usual(tmp_path: Path) -> None:
     quiet = read_suite(
         written(tmp_path, SMALL.replace('metrics = ["standard", "marginals"]\n', ""))
