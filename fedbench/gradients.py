@@ -78,6 +78,7 @@ class Gradients(Traces):
         }
         told = {**glimpse.before, **here}
         network = generator.loaded(glimpse.phase, told, self._wire.encoder)
+        network.requires_grad_(requires_grad=False)
         objectives = [each for each in generator.objectives if each not in generator.blind]
         mine = tuple(prefix for each in objectives for prefix in generator.objectives[each])
         parameters = {

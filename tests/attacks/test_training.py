@@ -117,6 +117,17 @@ def test_one_gradient_of_few_patients_gives_them_away(
     assert area(Peer(**QUICK), steps, reference, challenge) > 0.6
 
 
+def test_what_a_critic_learned_gives_patients_away(
+    members: dict[str, Cohort], reference: Cohort, challenge: Challenge
+) -> None:
+    settings: dict[str, Any] = {"hidden": 16, "latent": 4, "batch": 0, "passes": 3}
+    settings |= {"least_steps": 1, "optimizer": "sgd", "learning_rate": 0.01}
+    wire = listened(members, Choice("ctgan", settings))
+    (first, *_) = wire.glimpses("north", 1)
+    assert any(name.startswith("writer.") for name in first.after)  # which no record trains
+    assert area(Gradient(**QUICK), wire, reference, challenge) > 0.6
+
+
 def test_noise_gives_nobody_away(steps: Wire, reference: Cohort, challenge: Challenge) -> None:
     rng = np.random.default_rng(0)
 
