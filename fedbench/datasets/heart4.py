@@ -7,7 +7,9 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, get_args
+
+from annotated_types import Len
 
 from fedbench.data import Cohort, Column, DataStore, Download, Outcome, Schema, Task
 from fedbench.datasets._reading import FromFolder, Kind
@@ -16,7 +18,8 @@ from fedbench.errors import DataError
 if TYPE_CHECKING:
     import pandas as pd
 
-HOSPITALS = ("cleveland", "hungarian", "switzerland", "va")
+Hospital = Literal["cleveland", "hungarian", "switzerland", "va"]
+HOSPITALS: tuple[Hospital, ...] = get_args(Hospital)
 
 FIELDS = (
     "age", "sex", "chest_pain", "resting_bp", "cholesterol", "fasting_sugar", "resting_ecg",
@@ -127,6 +130,9 @@ class Heart4(FromFolder):
     Switzerland's). The diagnosis belongs to the examination itself; it is dated one day
     later, so that the task looks ahead like any other. Beware of copies on the internet in
     which question marks became zeros.
+
+    Attributes:
+        hospitals: Whose patients to take; Cleveland's 303 alone are what many papers use.
     """
 
     title: ClassVar[str] = "UCI heart disease, four hospitals"
@@ -150,6 +156,7 @@ class Heart4(FromFolder):
     }
 
     folder: str = FOLDER
+    hospitals: Annotated[tuple[Hospital, ...], Len(1)] = HOSPITALS
 
     @property
     def schema(self) -> Schema:
@@ -169,7 +176,8 @@ class Heart4(FromFolder):
         folder = store.folder(self.folder)
         if lacking := self.lacking(folder):
             raise DataError(" ".join(lacking))
-        raw = pd.concat([_read(folder, hospital) for hospital in HOSPITALS], ignore_index=True)
+        tables = [_read(folder, hospital) for hospital in HOSPITALS if hospital in self.hospitals]
+        raw = pd.concat(tables, ignore_index=True)
         outcome = pd.DataFrame(
             {
                 "patient": raw["patient"],
