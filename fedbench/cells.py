@@ -416,7 +416,7 @@ class Cell:
             "codec": job.scenario.codec.name if several else "",
             "rounds": job.scenario.rounds if choice else None,
             "regime": self.regime,
-            "budget": "pass-matched" if choice else "",
+            "budget": job.scenario.budget if choice else "",
             "generator": choice.name if choice else self.generator,
             "label": self.generator,
             "generator_version": source,

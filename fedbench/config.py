@@ -32,6 +32,7 @@ __all__ = [
 
 Regime = Literal["federated", "centralized", "local", "mixture"]
 REGIMES: tuple[Regime, ...] = get_args(Regime)
+Budget = Literal["pass-matched", "step-matched"]
 Device = Literal["auto", "cpu", "cuda"]
 DEVICES: tuple[Device, ...] = get_args(Device)
 
@@ -149,6 +150,9 @@ class Scenario:
     privacy: Choice = Choice("none")
     rounds: int = 20
     participation: float = 1.0
+    budget: Budget = "pass-matched"
+    """Whether hospitals see each of their patients as often as centralized training does, or take
+    as many optimizer steps."""
 
     def __post_init__(self) -> None:
         _path_part("scenario", self.name)

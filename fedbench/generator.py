@@ -52,7 +52,8 @@ class Local:
     """The terms on which a site works in one round.
 
     ``streams`` is the same at every site: what a patient draws must not depend on where she
-    lives. ``steps`` overrides the number of optimizer steps (step-matched budgets).
+    lives. With ``steps_of``, a number of patients, a site takes as many optimizer steps as one
+    with so many would (step-matched budgets).
     """
 
     round: int
@@ -60,7 +61,7 @@ class Local:
     streams: Seeds
     correction: Correction = Correction()
     budget: Budget = Unlimited()
-    steps: int | None = None
+    steps_of: int | None = None
     device: str = "cpu"
 
 
@@ -78,10 +79,10 @@ class Generator(Plugin):
         """Return the stages of training, after the encoder is agreed."""
         return (Phase("train"),)
 
-    def stake(self, phase: Phase, patients: int, rounds: int, steps: int | None) -> Stake:
+    def stake(self, phase: Phase, patients: int, rounds: int, steps_of: int | None) -> Stake:
         """Return what a site with so many patients will release in a phase.
 
-        ``rounds`` are the scenario's, for phases without their own; ``steps`` as in ``Local``.
+        ``rounds`` are the scenario's, for phases without their own; ``steps_of`` as in ``Local``.
         """
         return Stake(phase.name, phase.rounds or rounds, phase.share)
 

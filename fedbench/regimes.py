@@ -140,6 +140,7 @@ class Trainer:
             participation=scenario.participation if len(sites) > 1 else 1.0,
             seed=world.seed,
             path=(world.dataset.name, scenario.name, self.choice.label),
+            steps_of=len(world.train) if scenario.budget == "step-matched" else None,
             device=self.device,
         )
 

@@ -126,10 +126,9 @@ class Neural(Generator):
         weight = float(len(site.records))
         return Update(parameters=parameters, weight=weight, steps=steps, control=means)
 
-    def stake(self, phase: Phase, patients: int, rounds: int, steps: int | None) -> Stake:
-        pieces = self._pieces(patients)
-        taken = pieces * self.goes(phase) if steps is None else steps * (phase.rounds or rounds)
-        return Stake(phase.name, taken, phase.share, 1 / pieces)
+    def stake(self, phase: Phase, patients: int, rounds: int, steps_of: int | None) -> Stake:
+        taken = self._pieces(steps_of or patients) * self.goes(phase)
+        return Stake(phase.name, taken, phase.share, 1 / self._pieces(patients))
 
     def loaded(self, phase: Phase, message: Message, encoder: Encoder) -> nn.Module:
         """Return the network of a phase with the weights of a message.
@@ -292,8 +291,8 @@ class Neural(Generator):
 
     def steps(self, phase: Phase, per_pass: int, local: Local) -> int:
         """Return how many steps a site takes in a round."""
-        if local.steps is not None:
-            return local.steps
+        if local.steps_of is not None:
+            per_pass = self._pieces(local.steps_of)
         passes = self.goes(phase)
         done = passes * local.round // local.rounds
         return per_pass * (passes * (local.round + 1) // local.rounds - done)

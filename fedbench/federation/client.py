@@ -196,7 +196,7 @@ class Desk:
         patients = promise.size if isinstance(promise, Hospital) else 0
         if phase != ENCODER:
             patients = int(part(self.context.state, "said", MetricRecord)["patients"])  # type: ignore[arg-type]
-            asked = self.study.rounds, self.study.steps
+            asked = self.study.rounds, self.study.steps_of
             # A hospital as a whole is noised once a round, whatever it does with its patients.
             stake = partial(Generator.stake, self.generator) if whole else self.generator.stake
             stakes = tuple(stake(each, patients, *asked) for each in phases)
@@ -250,7 +250,7 @@ class Desk:
             streams=self.study.seeds.child(phase.name, round),
             correction=self.strategy.correct(extra, memory),
             budget=self.budget(phase.name, round, len(cohort)),
-            steps=self.study.steps,
+            steps_of=self.study.steps_of,
             device=self.study.device,
         )
         records = self.source.encoded(self.site, cohort, encoder)

@@ -29,7 +29,8 @@ class Study:
     """One training: who takes part, what is trained, on which terms.
 
     ``path`` names the random streams below ``seed``; it does not depend on the regime, so that
-    regimes are paired. ``steps`` fixes the optimizer steps a site takes per round.
+    regimes are paired. With ``steps_of``, a number of
+    patients, every site takes as many optimizer steps as one with so many would.
     """
 
     generator: Choice
@@ -43,7 +44,7 @@ class Study:
     codec: Choice = Choice("identity")
     privacy: Choice = Choice("none")
     participation: float = 1.0
-    steps: int | None = None
+    steps_of: int | None = None
     device: str = "cpu"
 
     @property

@@ -176,6 +176,8 @@ def _setting(scenario: Mapping[str, Any]) -> str:
     ]
     if "rounds" in scenario:
         parts.append(f"{plural(scenario['rounds'], 'round')} for generators that train in rounds")
+    if scenario.get("budget") == "step-matched":
+        parts.append("at every hospital as many steps as with all records in one place")
     return ", ".join(parts)
 
 

@@ -186,7 +186,7 @@ def test_no_patient_moves_all_objectives_together_further_than_the_bound(
 ) -> None:
     cohort, bound = made_up(1, 0), 0.25
     encoder = Encoder(cohort.schema, summarize(cohort))
-    model = kind(optimizer="sgd", learning_rate=1.0, precision="float64")
+    model = kind(passes=1, optimizer="sgd", learning_rate=1.0, precision="float64")
     budget = SimpleNamespace(
         promise=SimpleNamespace(clip=bound),
         noise=1e-12,
@@ -199,7 +199,7 @@ def test_no_patient_moves_all_objectives_together_further_than_the_bound(
     site = Site("one", encoder.encode(cohort), encoder, {}, cohort)
     before = model.start(phase, None, encoder, np.random.default_rng(0))
     network = model.loaded(phase, before, encoder)
-    local = Local(0, 1, Seeds(0), steps=1)
+    local = Local(0, 1, Seeds(0))
     course = model._course(phase, before, site, "cpu")  # noqa: SLF001
     model._fit_privately(network, course, local, budget)  # type: ignore[arg-type]  # noqa: SLF001
     moved = sum(((array - before[name]) ** 2).sum() for name, array in weights(network).items())

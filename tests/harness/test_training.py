@@ -121,9 +121,16 @@ def test_a_round_without_passes_changes_nothing(site: Site) -> None:
     assert all((told.parameters[name] == message[name]).all() for name in message)
 
 
-def test_a_step_budget_overrides_the_passes(site: Site) -> None:
-    model = Line(passes=1, batch=30)
-    assert model.update(TRAIN, started(model, site), site, local(steps=11), rng()).steps == 11
+def test_a_step_budget_is_that_of_a_site_with_so_many_patients(site: Site) -> None:
+    model, larger = Line(passes=7, batch=30), 299
+    told = [
+        model.update(TRAIN, started(model, site), site, local(r, 3, steps_of=larger), rng()).steps
+        for r in range(3)
+    ]
+    assert sum(told) == 7 * 10
+    assert model.stake(TRAIN, 100, 3, larger).steps == 7 * 10
+    assert model.stake(TRAIN, 100, 3, larger).rate == 1 / 4
+    assert model.stake(TRAIN, 100, 3, None).steps == 7 * 4
 
 
 def test_full_batches_take_one_step_a_pass(site: Site) -> None:
