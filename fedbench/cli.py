@@ -877,7 +877,9 @@ def _verified(bundle: Bundle, board: Board, jobs: int | None) -> Verified:
 def _refuse(bundle: Path, mismatches: Sequence[str], most: int = 20) -> None:
     """Name what does not fit, each in a line of its own."""
     if mismatches:
-        _say(f"{bundle} is refused: {len(mismatches)} things do not come out as submitted:", WRONG)
+        count = len(mismatches)
+        things = f"{count:,} things do" if count > 1 else "one thing does"
+        _say(f"{bundle} is refused: {things} not come out as submitted:", WRONG)
         for line in mismatches[:most]:
             typer.echo(f"  {line}", err=True)
         if len(mismatches) > most:

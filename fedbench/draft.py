@@ -154,8 +154,9 @@ def _columns(  # noqa: PLR0913  (all that decides a draft)
         if name in apart:
             continue
         sides = [(given.told(table), given.tables[table][name]) for given in there]
+        last = any(given is synthetic for given in there)
         try:
-            found[name] = _column(name, sides, synthetic=synthetic in there, secret=name in secret)
+            found[name] = _column(name, sides, synthetic=last, secret=name in secret)
         except DataError as error:
             if strict:
                 raise

@@ -21,7 +21,7 @@ from fedbench.partition import Split
 from fedbench.results import portable
 from fedbench.schemas import read_schema
 from fedbench.tables import hint
-from fedbench.tabular import PATIENT, Given, as_numbers, numbered, read
+from fedbench.tabular import PATIENT, Given, as_numbers, names_patient, numbered, read
 from fedbench.world import World, renamed
 
 __all__ = ["REPLICATES", "SEED", "SYNTHETIC", "Asked", "Case", "prepare"]
@@ -147,6 +147,7 @@ def prepare(asked: Asked) -> Case:
     parts = {name: table.cohort(wide.schema) for name, table in named.items()}
     files = {name: table.path.name for name, table in real.items()}
     _apart(parts, files)
+    told = _named(released, patient, list(named.values()))
     records = released.by_patient("", f"{SYNTHETIC} ").cohort(wide.schema)
     case = Case(
         files={**files, SYNTHETIC: released.path.name},
@@ -154,7 +155,7 @@ def prepare(asked: Asked) -> Case:
         release=renamed(records, np.array(numbered("s", len(records)), dtype=object)),
         is_drafted=asked.schema is None,
         records=asked.records,
-        notes=(*described.notes, *wide.notes),
+        notes=(*described.notes, *wide.notes, *told),
     )
     return replace(case, notes=(*case.notes, *_limits(case)))
 
@@ -215,7 +216,7 @@ def _patient(asked: Asked, schema: Schema | None, real: Sequence[Given], notes: 
         return asked.patient
     known = {*schema.static, schema.cluster} if schema else set()
     free = [name for name in shared if name not in known]
-    found = [name for name in free if name.strip().casefold() in PATIENT]
+    found = [name for name in free if names_patient(name)]
     found += [name for name in free if all(_names_everyone(given.static[name]) for given in real)]
     if not found:
         notes.append(
@@ -225,6 +226,20 @@ def _patient(asked: Asked, schema: Schema | None, real: Sequence[Given], notes: 
         return ""
     notes.append(f"{found[0]!r} is taken for the patient's identifier, and not compared.")
     return found[0]
+
+
+def _named(released: Given, patient: str, real: Sequence[Given]) -> Sequence[str]:
+    """Say how many released records carry a real patient's identifier; numbers are no names."""
+    if not released.single or patient not in released.static:
+        return []
+    theirs = released.static[patient]
+    known = theirs.isin(np.concatenate([given.static["patient"] for given in real]))
+    count = int((known & as_numbers(theirs).isna()).sum())
+    said = (
+        f"{count:,} of {len(theirs):,} released records carry the identifier ({patient!r}) of a "
+        "real patient: whoever knows it knows whose they were made from. No attack looks at it."
+    )
+    return [said] if count else []
 
 
 def _names_everyone(values: pd.Series) -> bool:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import builtins
 import importlib.util
 import keyword
+import re
 import sys
 from importlib.resources import files
 from pathlib import Path
@@ -23,6 +25,9 @@ _ASKED = {
     "attack": "check_attack({name}())",
     "dataset": "check_dataset({name}(), DataStore())",
 }
+
+HEARD = ("conftest", "__init__", "__main__")
+"""File names that Python or pytest act upon."""
 
 _TEST = '''"""{name} keeps what every {kind} promises."""
 
@@ -62,14 +67,25 @@ def new(kind: str, module: str, folder: Path) -> tuple[Path, Path]:
     for path in paths:
         if path.exists():
             raise SpecError(f"{path} is already there; choose another name or --out.")
-    if keyword.iskeyword(module) or _taken(module):
+    if keyword.iskeyword(module) or module in HEARD or _taken(module):
         raise SpecError(f"{module!r} already means something in Python; choose another name.")
     name = "".join(part.capitalize() for part in module.split("_"))
     code = files("fedbench.templates").joinpath(f"{kind}.py").read_text(encoding="utf-8")
+    words = {*re.findall(r"\w+", code + _ASKED[kind]), *dir(builtins)}
+    if keyword.iskeyword(name) or not name.isidentifier() or name in words:
+        raise SpecError(
+            f"The class would be called {name!r}, which already means something in it; choose "
+            "another name."
+        )
     written = code.replace("Template", name).replace('"template"', f'"{module}"')
-    folder.mkdir(parents=True, exist_ok=True)
-    paths[0].write_text(written, encoding="utf-8")
-    paths[1].write_text(_test(kind, module, name), encoding="utf-8")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        paths[0].write_text(written, encoding="utf-8")
+        paths[1].write_text(_test(kind, module, name), encoding="utf-8")
+    except OSError as error:
+        raise SpecError(
+            f"--out {str(folder)!r} cannot be written into: {error.strerror}."
+        ) from None
     return paths
 
 

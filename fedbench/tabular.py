@@ -16,9 +16,18 @@ from fedbench.data import TABLES, Cohort, Schema
 from fedbench.errors import DataError
 
 __all__ = [
-    "MOST_DIGITS", "NOTHING", "PATIENT", "Given", "as_levels", "as_numbers", "names_hospital",
-    "numbered", "read", "zero_padded",
-]  # fmt: skip
+    "MOST_DIGITS",
+    "NOTHING",
+    "PATIENT",
+    "Given",
+    "as_levels",
+    "as_numbers",
+    "names_hospital",
+    "names_patient",
+    "numbered",
+    "read",
+    "zero_padded",
+]
 
 NOTHING = ("", "NA", "NaN", "nan", "NULL", "null", "<NA>")
 """How a CSV file says that a value is missing."""
@@ -39,6 +48,16 @@ BESIDE = {"", "id", "no", "nr", "num", "number", "code", "name", "first", "last"
 
 MOST_DIGITS = 15
 """That a number keeps; longer ones are not told apart as numbers."""
+
+
+def names_patient(column: str) -> bool:
+    """Whether a column by its name says who a patient is.
+
+    >>> names_patient(" Patient ID"), names_patient("patients seen")
+    (True, False)
+    """
+    return re.sub(r"[\s_-]+", "_", column.strip().casefold()) in PATIENT
+
 
 FORMATS = (".csv", ".parquet")
 PICKLES = (".pkl", ".pickle", ".joblib")

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ from fedbench.config import Suite, suite_of
 from fedbench.errors import FedbenchError, RunError
 from fedbench.leaderboards.archive import CELL, MANIFEST, check_table, members, table_in
 from fedbench.leaderboards.board import listed
+from fedbench.plugin import plain
 from fedbench.results import TEXT, row_schema
 
 if TYPE_CHECKING:
@@ -97,6 +99,7 @@ class Bundle:
             rows = _rows(table_in("results.parquet", content["results.parquet"]))
             seconds = _seconds(table_in("timings.parquet", content["timings.parquet"]))
             cells = filed(suite, rows)
+            _check_settings(suite, rows)
             _check_cells(cells, content)
         except FedbenchError as error:
             raise RunError(f"{path} is refused: {error}") from None
@@ -240,11 +243,34 @@ def _seconds(table: pa.Table) -> dict[str, float]:
     """Return the seconds that training took, by train id."""
     try:
         cells, seconds = (table.column(name).to_pylist() for name in ("cell", "training"))
-        return {
+        told = {
             str(cell)[-12:]: float(found or 0.0) for cell, found in zip(cells, seconds, strict=True)
         }
     except (KeyError, TypeError, ValueError):
         raise RunError("timings.parquet does not have the seconds of every cell.") from None
+    for cell, found in told.items():
+        if not 0 <= found < math.inf:
+            raise RunError(f"timings.parquet: cell {cell} took {found} seconds to train.")
+    return told
+
+
+def _check_settings(suite: Suite, rows: pd.DataFrame) -> None:
+    """What was trained, by its rows, is what the suite asks."""
+    own = rows[rows["regime"] != "control"]
+    asked = {choice.label: choice for choice in suite.generators}
+    for label, name, text in own[["label", "generator", "settings"]].drop_duplicates().to_numpy():
+        try:
+            found = json.loads(text or "{}")
+        except (ValueError, RecursionError):
+            raise RunError(f"results.parquet: the settings of {label} cannot be read.") from None
+        settings = json.loads(json.dumps(plain(asked[label].settings), default=str))
+        if name != asked[label].name:
+            raise RunError(f"{label} is {asked[label].name} in the suite, and {name} in its rows.")
+        for setting, value in settings.items():
+            if not isinstance(found, dict) or found.get(setting) != value:
+                raise RunError(
+                    f"{label}: the suite asks for {setting} = {value}, and its rows do not say so."
+                )
 
 
 def _check_cells(cells: Mapping[Place, Filed], content: Mapping[str, bytes]) -> None:

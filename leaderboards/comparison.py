@@ -21,11 +21,12 @@ ABOUT = ("dataset", "scenario", "label", "regime", "seed", "site", "model", "tar
          "task", "column", "secret", "level", "group")  # fmt: skip
 """What a row is about; no two rows share it all."""
 
-SAME = ("family", "metric_version", "threat", "better", "budget", "status")
+SAME = ("family", "metric_version", "threat", "better", "budget", "status", "strategy", "codec",
+        "dp", "unit")  # fmt: skip
 
-NUMBERS = ("value", "low", "high", "n", "n_members", "n_nonmembers", "twins_removed",
-           "noise_floor", "floor", "ceiling", "normalized", "normalized_low", "normalized_high",
-           "p_value", "p_adjusted", "detectable")  # fmt: skip
+NUMBERS = ("value", "low", "high", "rounds", "epsilon", "delta", "n", "n_members", "n_nonmembers",
+           "twins_removed", "noise_floor", "floor", "ceiling", "normalized", "normalized_low",
+           "normalized_high", "p_value", "p_adjusted", "detectable")  # fmt: skip
 
 RELATIVE = 1e-9
 

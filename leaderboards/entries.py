@@ -114,6 +114,7 @@ def check_room(bundle: Bundle, board: Board, folder: Path) -> None:
 
 def _generators(bundle: Bundle) -> Iterable[dict[str, Any]]:
     """Say what was trained, and how hospitals worked together."""
+    met = {scenario.name: scenario for _, scenario in bundle.suite.worlds()}
     for choice in bundle.suite.generators:
         mine = bundle.rows[bundle.rows["label"] == choice.label]
         yield {
@@ -129,7 +130,7 @@ def _generators(bundle: Bundle) -> Iterable[dict[str, Any]]:
                     "rounds": s.rounds,
                     "participation": s.participation,
                 }
-                for s in bundle.suite.scenarios
+                for s in met.values()
             },
             "seconds": sum(bundle.seconds.get(name, 0.0) for name in mine["train_id"].unique()),
         }

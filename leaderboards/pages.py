@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from fedbench.leaderboards.board import Board
 from fedbench.leaderboards.entries import Entry
-from fedbench.leaderboards.ranking import RULE, Cell, Head, Line, Table, tables
+from fedbench.leaderboards.ranking import FLOOR, RULE, Cell, Head, Line, Table, tables
 from fedbench.report.words import NONE, human_bytes, number
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ def page(board: Board, found: Sequence[Entry]) -> str:
         entries=[_entry(entry) for entry in found],
         tables=tables(board, found),
         rule=RULE,
+        has_floor=any(label in FLOOR for entry in found for label in entry.labels),
     )
 
 

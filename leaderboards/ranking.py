@@ -20,7 +20,7 @@ from fedbench.seeds import Rng, Seeds
 
 __all__ = ["RULE", "Cell", "Head", "Line", "Table", "ranks", "tables"]
 
-DRAWS = 2000
+DRAWS = 20_000
 LIMITS = (0.025, 0.975)
 
 RULE = (

@@ -59,7 +59,7 @@ class Gate:
     def verdict(self) -> str:
         """What became of it, in words."""
         if not self.judged:
-            return "too few seeds to judge"
+            return f"too few seeds to judge: both have a number under {self.seeds}"
         if self.regressed:
             return "REGRESSION"
         return "identical" if self.identical else "no regression shown"

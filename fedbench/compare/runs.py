@@ -102,6 +102,11 @@ class Run:
             for train, scores in stored.groupby("train_id")["score_id"]
         }
         cells = [cell for cell in run.cells() if cell.facts()["train_id"] in asked]
+        if lost := sorted(asked.keys() - {"", *(cell.facts()["train_id"] for cell in cells)}):
+            raise RunError(
+                f"{path} is unfinished: cell {lost[0]} is not there any more. Do it again with "
+                f"`fedbench run --resume {path}`."
+            )
         rows = rows_of(cells, asked)
         if not _same(table_of(rows), stored):
             raise RunError(
@@ -173,6 +178,7 @@ def comparable(base: Run, head: Run) -> None:
     versions, newer = _versions(base), _versions(head)
     shared = versions | {name: newer[name] for name in versions.keys() & newer.keys()}
     for what, advice, one, two in (
+        ("version", again, _made_with(base), _made_with(head)),
         ("suite", "Run the same suite twice.", _suite(base), _suite(head)),
         ("data fingerprint", "Run both on the same records.", _data(base), _data(head)),
         # A metric that only one of them has is lost or new, and no other version.
@@ -233,6 +239,12 @@ def _suite(run: Run) -> dict[str, Any]:
 
 def _data(run: Run) -> dict[str, Any]:
     return dict(read_json(run.path / "environment.json").get("data", {}))
+
+
+def _made_with(run: Run) -> dict[str, Any]:
+    """Return the version of fedbench that made a run."""
+    found = read_json(run.path / "environment.json").get("versions", {})
+    return {"fedbench": found.get("fedbench-ehr")}
 
 
 def _versions(run: Run) -> dict[str, Any]:

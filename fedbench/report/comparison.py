@@ -111,8 +111,8 @@ def _sentence(gate: Json) -> str:
     where = f", most at {gate['worst_at']}" if gate["worst_at"] else ""
     _, base, head, worse, least, tolerated, *_ = _gate(gate)
     return (
-        f"{_measure(gate)} of {_who(gate)} is worse by {worse} ({base} to {head}), "
-        f"by at least {least}, where {tolerated} is tolerated{where}."
+        f"{_measure(gate)} of {_who(gate)} is worse by {worse} (from {base} in BASE to {head} "
+        f"in HEAD), by at least {least}, where {tolerated} is tolerated{where}."
     )
 
 
@@ -187,7 +187,8 @@ def _lost(lost: Json) -> str:
 def _notes(found: Json) -> list[str]:
     said = (
         "A regression is worse by “at least” more than what is tolerated. These limits hold for "
-        "all gates together with 95 %; what “would have been seen” is found four times out of five."
+        "all gates together with 95 %; what “would have been seen” is found four times out of five "
+        "if it moves all seeds alike."
     )
     lines = [said]
     if left_out := found["not_gating"]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
@@ -26,6 +27,10 @@ class Template(Statistic):
     handles: ClassVar = frozenset(Part)
 
     shrinkage: Annotated[float, Interval(ge=0, le=1)] = 0.05
+
+    def phases(self) -> Sequence[Phase]:
+        """Return the stages of training: sums are sent once."""
+        return (Phase("moments", rounds=1),)
 
     def features(
         self, phase: Phase, message: Message, records: Records, encoder: Encoder

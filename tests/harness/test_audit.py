@@ -148,6 +148,31 @@ def test_a_copy_a_leak_and_independent_records_are_told_apart(audit: Audit, deal
     )
 
 
+def test_the_very_file_that_was_trained_on_is_given_away(tmp_path: Path) -> None:
+    made(60, 0).to_csv(tmp_path / "train.csv", index=False)
+    made(150, 1, start=1000).to_csv(tmp_path / "control.csv", index=False)
+    train, control = str(tmp_path / "train.csv"), str(tmp_path / "control.csv")
+    asked = ["--train", train, "--control", control, "--synthetic", train]
+    out = tmp_path / "out"
+    assert cli.main(["audit", *asked, "--out", str(out)]) == 0
+    assert GIVEN_AWAY in next(out.glob("audit-*/report.md")).read_text()
+
+
+def test_real_identifiers_in_a_release_are_told_of(audit: Audit) -> None:
+    train, control = made(60, 0), made(150, 1, start=1000)
+    named = {"Patient ID": [f"P{i:04d}" for i in range(60)]}
+    others = {"Patient ID": [f"C{i:04d}" for i in range(150)]}
+    released = made(60, 2).assign(**{"Patient ID": [f"P{i:04d}" for i in range(50, 110)]})
+    said = audit(
+        index=False,
+        train=train.assign(**named),
+        control=control.assign(**others),
+        synthetic=released,
+    )
+    told = " ".join(f"{said.out} {said.err}".split())
+    assert "10 of 60 released records carry the identifier ('Patient ID')" in told
+
+
 def test_the_leak_share_covers_the_truth(nafld: Cohort) -> None:
     """In 50 draws, in which a record is copied with a chance of 10 %.
 

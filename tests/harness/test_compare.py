@@ -237,7 +237,7 @@ def test_what_is_lost_is_a_regression_of_its_own() -> None:
     assert found.regressed
     (lost,) = found.lost
     assert (lost.names, lost.seeds, lost.reason) == ((about.name,), (2,), "Few.")
-    assert gate(found, about.name).verdict == "too few seeds to judge"
+    assert gate(found, about.name).verdict == "too few seeds to judge: both have a number under 4"
 
 
 def test_a_cell_that_fails_is_named_once() -> None:
@@ -380,6 +380,16 @@ def with_an_edited_suite(run: Path) -> None:
     (run / "suite.toml").write_text(text.replace("records = 150", "records = 151"))
 
 
+def without_a_cell(run: Path) -> None:
+    shutil.rmtree(next(run.glob("cells/*copula*")))
+
+
+def with_another_fedbench(run: Path) -> None:
+    facts = json.loads((run / "environment.json").read_text())
+    facts["versions"]["fedbench-ehr"] = "0.0.1"
+    (run / "environment.json").write_text(json.dumps(facts))
+
+
 def of_another_suite(run: Path) -> None:
     with_an_edited_suite(run)
     rows = pd.read_parquet(run / "results.parquet")
@@ -404,6 +414,8 @@ def no_run(run: Path) -> None:
         (with_another_value, "is not what its cells say"),
         (of_another_version, "does not have the columns of a row"),
         (with_a_changed_cell, "was changed since it was written"),
+        (without_a_cell, "is unfinished: cell"),
+        (with_another_fedbench, "other version: fedbench is"),
         (with_an_edited_suite, "was changed after the results were written"),
         (of_another_suite, "other suite: suite.records is 150 in BASE and 151 in HEAD"),
         (on_other_records, "other data fingerprint: opt is"),

@@ -31,6 +31,11 @@ def test_what_is_written_passes_its_own_test(kind: str, tmp_path: Path) -> None:
         ("metric", "../escape", "cannot be a file's name"),
         ("metric", "numpy", "already means something"),
         ("metric", "class", "already means something"),
+        ("metric", "conftest", "already means something"),
+        ("metric", "none", "The class would be called 'None'"),
+        ("metric", "measure", "The class would be called 'Measure'"),
+        ("dataset", "cohort", "The class would be called 'Cohort'"),
+        ("attack", "_", "The class would be called ''"),
     ],
 )
 def test_what_cannot_be_is_refused_with_a_reason(

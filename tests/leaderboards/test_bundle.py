@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import stat
 import zipfile
 from collections.abc import Callable
@@ -65,6 +66,12 @@ def test_a_bundle_says_nothing_about_where_it_was_made(their_bundle: Path) -> No
     assert b"pickle" not in everything
 
 
+def spent(files: Files, seconds: float) -> bytes:
+    out = io.BytesIO()
+    pd.read_parquet(io.BytesIO(files["timings.parquet"])).assign(training=seconds).to_parquet(out)
+    return out.getvalue()
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -86,6 +93,14 @@ def test_a_bundle_says_nothing_about_where_it_was_made(their_bundle: Path) -> No
         (lambda f: f.update({"results.parquet": b"PAR1"}), "results.parquet is not a table"),
         (lambda f: f.update({"results.parquet": f["timings.parquet"]}), "the columns of a row"),
         (lambda f: f.update({"timings.parquet": f["results.parquet"]}), "the seconds of every"),
+        (lambda f: f.update({"timings.parquet": spent(f, -1.0)}), "took -1.0 seconds to train"),
+        (lambda f: f.update({"timings.parquet": spent(f, math.inf)}), "took inf seconds to train"),
+        (
+            lambda f: f.update(
+                {"suite.toml": f["suite.toml"].replace(b"their_generator:Shuffled", b"copula")}
+            ),
+            "in its rows",
+        ),
         (lambda f: f.update({"timings.parquet": huge()}), "would unpack to 1,000,000 rows of 100"),
         (lambda f: f.update({"cells/0123456789ab/ledger.parquet": huge()}), "would unpack to"),
         (

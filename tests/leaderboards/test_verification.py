@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -113,6 +114,17 @@ def test_too_few_records_are_refused_by_name(
     status, said = verify(forged(change))
     assert status == 2
     assert "shuffled · federated · seed 0: it has 80 records, expected" in said
+
+
+def test_how_hospitals_worked_together_is_what_the_rows_say(
+    forged: Callable[..., Path], verify: Callable[[Path], Said]
+) -> None:
+    def change(files: Files) -> None:
+        files["suite.toml"] = files["suite.toml"].replace(b"rounds = 2", b"rounds = 3")
+
+    status, said = verify(forged(change))
+    assert status == 2
+    assert re.search(r"shuffled · federated · .*: rounds is 2, recomputed 3", said)
 
 
 @pytest.mark.parametrize(
