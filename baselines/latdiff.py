@@ -120,10 +120,10 @@ class Latdiff(Averaged):
         # Only the server writes.
         return told if phase.name == _VISITS.name else _without(told, "writer.", "lengths")
 
-    def stake(self, phase: Phase, patients: int, rounds: int, steps: int | None) -> Stake:
+    def stake(self, phase: Phase, patients: int, rounds: int, steps_of: int | None) -> Stake:
         if phase.name == _MOMENTS.name:
             return Stake(phase.name, 1, phase.share)
-        return super().stake(phase, patients, rounds, steps)
+        return super().stake(phase, patients, rounds, steps_of)
 
     def besides(self, phase: Phase, message: Message, site: Site) -> Sequence[NDArray[Any]]:
         when, content, clock = Plan(site.encoder, self.blocks).padded(site.cohort, self.longest)
