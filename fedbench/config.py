@@ -66,6 +66,7 @@ SETS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             "equivalence",
             "joint",
             "support",
+            "adversarial",
             "visits",
             "codes",
             "rules",
