@@ -29,9 +29,12 @@ _SINGLE, _WIDE, _FAR = 60, 48, 36525
 
 
 class Plan:
-    """What the agreed encoder and the public schema say about fields, scales and days."""
+    """What the agreed encoder and the public schema say about fields, scales and days.
 
-    def __init__(self, encoder: Encoder, blocks: int) -> None:
+    With ``apart``, codes are not among the fields of a visit: their bits stand behind them.
+    """
+
+    def __init__(self, encoder: Encoder, blocks: int, *, apart: bool = False) -> None:
         self.encoder, schema = encoder, encoder.schema
         self.schema = schema
         once = (Part.STATIC, Part.OUTCOME)
@@ -58,12 +61,18 @@ class Plan:
             Field("category", len(column.levels) + 1, gated=True, name=f"category {name}")
             for name, column in self.categories
         ]
-        told += [Field("bit", name=f"code {i}") for i in range(len(codes))]
+        bits = [Field("bit", name=f"code {i}") for i in range(len(codes))]
+        # A layout has a field at least; where codes are all there is, one that never is.
+        told += bits if not apart else [] if told else [Field("bit", name="nothing")]
         self.visit = Layout(told, blocks)
+        self.width = self.visit.width + (len(codes) if apart else 0)
         self.visited = self.visit.place("visited") if schema.visits and codes else None
         self.score_at = [self.visit.place(f"number {name}") + 1 for name, _ in self.numbers]
         self.level_at = [self.visit.place(f"category {name}") for name, _ in self.categories]
-        self.code_at = [self.visit.place(f"code {i}") for i in range(len(codes))]
+        self.code_at = [
+            self.visit.width + i if apart else self.visit.place(f"code {i}")
+            for i in range(len(codes))
+        ]
         self.unit = _MINUTE if any(w.end - w.start < SHORT for w in schema.windows) else 1.0
         ends = [end for w in schema.windows for end in (w.start, w.end) if abs(end) < _FAR]
         single = np.arange(_SINGLE + 1)
@@ -89,7 +98,7 @@ class Plan:
 
     def told(self, steps: Sequences) -> NDArray[np.float32]:
         """Return the rows of all steps, ``(steps, columns)``."""
-        found = np.zeros((len(steps.day), self.visit.width), dtype=np.float32)
+        found = np.zeros((len(steps.day), self.width), dtype=np.float32)
         if self.visited is not None:
             found[:, self.visited] = steps.visited
         for j, (at, (encoder, feature)) in enumerate(zip(self.score_at, self.scales, strict=True)):
@@ -135,7 +144,7 @@ class Plan:
         ended = ended[kept[ended] < most]
         when[ended, kept[ended]] = 0
         when[owner, count] = np.where(count == 0, first[mine], later[mine])
-        content = np.zeros((n, most, self.visit.width), dtype=np.float32)
+        content = np.zeros((n, most, self.width), dtype=np.float32)
         content[owner, count] = self.told(steps)[mine]
         times = np.full(n, np.inf)
         if self.schema.outcome:
@@ -145,6 +154,24 @@ class Plan:
             steps.day[mine], np.where(count > 0, gap[mine] * self.unit, 0.0), count, times[owner]
         )
         return when, content, clock
+
+    def carried(self, content: Tensor) -> Tensor:
+        """Return, before each step, the last score of each number and whether there is one."""
+        steps = content.shape[1]
+        bits = content[..., [at - 1 for at in self.score_at]]
+        scores = content[..., self.score_at]
+        count = torch.arange(1, steps + 1, device=content.device)[:, None]
+        last = torch.cummax(bits * count, dim=1).values.long()
+        last = torch.cat([torch.zeros_like(last[:, :1]), last[:, :-1]], dim=1)
+        found = torch.gather(scores, 1, (last - 1).clamp(min=0))
+        known = (last > 0).to(content)
+        return torch.cat([found * known, known], dim=-1)
+
+    def carrying(self, carried: Tensor, rows: Tensor) -> Tensor:
+        """Return the same after one more step, ``(n, 2 * numbers)``."""
+        bits, p = rows[:, [at - 1 for at in self.score_at]], len(self.score_at)
+        scores = torch.where(bits > 0, rows[:, self.score_at], carried[:, :p])
+        return torch.cat([scores, torch.maximum(bits, carried[:, p:])], dim=1)
 
     def facts(self, numbers: Tensor, missing: Tensor, onehot: Tensor) -> Tensor:
         """Return the row of what is known once."""
@@ -167,6 +194,18 @@ class Plan:
         ends = np.append(starts[1:], starts[-1] + 1)
         low, high = starts[choice - 1], ends[choice - 1]
         return np.asarray(np.floor(low + rng.random(len(low)) * (high - low)) * self.unit)
+
+    def timed(self, logits: Floats, left: Floats, rng: Rng, *, first: bool) -> tuple[Ints, Floats]:
+        """Draw a public bin for each row, 0 for none, and days within it: none beyond ``left``.
+
+        Bins that begin too late are left out of the draw, as training saw none there.
+        """
+        late = (self.days if first else self.gaps) * self.unit > left[:, None]
+        none = np.zeros((len(logits), 1), dtype=bool)
+        shown = np.where(np.concatenate([none, late], axis=1), -np.inf, logits)
+        choice = np.argmax(shown + rng.gumbel(size=shown.shape), axis=1)
+        most = np.floor(left / self.unit) * self.unit
+        return choice, np.minimum(self.gap(choice.clip(1), rng, first=first), most)
 
     def decoded(self, facts: Tensor) -> Cohort:
         """Return what is known once as a cohort without visits."""
@@ -191,7 +230,7 @@ class Plan:
         n = len(whole)
         owner = np.concatenate([np.empty(0, dtype=np.int64), *(f[0] for f in found)])
         day = np.concatenate([np.empty(0), *(f[1] for f in found)])
-        rows = np.concatenate([np.empty((0, self.visit.width)), *(f[2] for f in found)])
+        rows = np.concatenate([np.empty((0, self.width)), *(f[2] for f in found)])
         order = np.argsort(owner, kind="stable")
         owner, day, rows = owner[order], day[order], rows[order]
         numbers = np.zeros((len(day), len(self.score_at)))

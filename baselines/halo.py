@@ -123,17 +123,9 @@ class _Network(nn.Module):
 
     def past(self, content: Tensor) -> Tensor:
         """Return, before each step, the last score of each number, and what the last step held."""
-        steps = content.shape[1]
-        bits = content[..., [at - 1 for at in self.plan.score_at]]
-        scores = content[..., self.plan.score_at]
-        count = torch.arange(1, steps + 1, device=content.device)[:, None]
-        last = torch.cummax(bits * count, dim=1).values.long()
-        last = torch.cat([torch.zeros_like(last[:, :1]), last[:, :-1]], dim=1)
-        carried = torch.gather(scores, 1, (last - 1).clamp(min=0))
-        known = (last > 0).to(content)
         before = content[..., self.previous]
         before = torch.cat([torch.zeros_like(before[:, :1]), before[:, :-1]], dim=1)
-        return torch.cat([carried * known, known, before], dim=-1)
+        return torch.cat([self.plan.carried(content), before], dim=-1)
 
     def cost(self, facts: Tensor, when: Tensor, content: Tensor, clock: Tensor) -> Tensor:
         """Return the negative log likelihood of each patient."""
@@ -186,18 +178,15 @@ class _Network(nn.Module):
             facts, torch.zeros(n, 0, self.norm.weight.shape[0], dtype=kind), None
         )
         alive, day = np.arange(n), np.zeros(n)
-        p = len(plan.score_at)
-        carried = torch.zeros(n, 2 * p, dtype=kind)
+        carried = torch.zeros(n, 2 * len(plan.score_at), dtype=kind)
         before = torch.zeros(n, len(self.previous), dtype=kind)
         ever = torch.zeros(n, len(plan.code_at), dtype=kind)
         found: list[tuple[Ints, Floats, Floats]] = []
         for count in range(longest):
             head = self.first if count == 0 else self.next
             logits = head(hidden[:, -1]).double().numpy()
-            choice = np.argmax(logits + rng.gumbel(size=logits.shape), axis=1)
-            gap = plan.gap(choice, rng, first=count == 0)
-            now = gap if count == 0 else day + gap
-            keep = (choice > 0) & (now <= end[alive])
+            choice, gap = plan.timed(logits, end[alive] - day, rng, first=count == 0)
+            now, keep = day + gap, choice > 0
             if not keep.any():
                 break
             rows = torch.as_tensor(np.flatnonzero(keep))
@@ -213,9 +202,7 @@ class _Network(nn.Module):
             found.append((alive, day, row.double().numpy()))
             token = self.step(torch.cat([row, clock, state], dim=1))
             hidden, past = self.through(None, token[:, None], past)
-            bits = row[:, [at - 1 for at in plan.score_at]]
-            scores = torch.where(bits > 0, row[:, plan.score_at], carried[:, :p])
-            carried = torch.cat([scores, torch.maximum(bits, carried[:, p:])], dim=1)
+            carried = plan.carrying(carried, row)
             before = row[:, self.previous]
             ever = torch.maximum(ever, row[:, plan.code_at])
         return plan.joined(whole, found)

@@ -30,19 +30,19 @@ from fedbench.training import Batch
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-_VISITS, _MOMENTS, _TIME = (
+VISITS, MOMENTS, TIME = (
     Phase("visits", share=0.4),
     Phase("moments", 1, 0.2),
     Phase("time", share=0.4),
 )
 
-_FARTHEST = 4.0
+FARTHEST = 4.0
 """How far from 0 the numbers of a visit may lie."""
 
 _QUARTERS = np.array([-0.6745, 0.0, 0.6745])
 """Where normal scores are cut into quarters."""
 
-_STRATA = 2 * (len(_QUARTERS) + 1)
+STRATA = 2 * (len(_QUARTERS) + 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +85,7 @@ class Latdiff(Averaged):
     hidden: Annotated[int, Ge(1)] = 128
     rank: Annotated[int, Ge(1)] = 64
     blocks: Annotated[int, Ge(1)] = 8
-    prior: Annotated[float, Ge(0)] = 0.1
+    prior: Annotated[float, Ge(0)] = 0.3
     wide: Annotated[int, Ge(4)] = 96
     layers: Annotated[int, Ge(1)] = 3
     heads: Annotated[int, Ge(1)] = 4
@@ -93,84 +93,104 @@ class Latdiff(Averaged):
     longest: Annotated[int, Ge(1)] = 96
 
     def phases(self) -> Sequence[Phase]:
-        return (_VISITS, _MOMENTS, _TIME)
+        return (VISITS, MOMENTS, TIME)
 
     def goes(self, phase: Phase) -> int:
-        return self.time_passes if phase.name == _TIME.name else self.passes
+        return self.time_passes if phase.name == TIME.name else self.passes
+
+    def plan(self, encoder: Encoder) -> Plan:
+        """Return where the fields of a visit are."""
+        return Plan(encoder, self.blocks)
+
+    def autoencoder(self, plan: Plan) -> Autoencoder:
+        """Return what reads visits and writes them."""
+        reader = Reader(plan, self.hidden, self.latent)
+        writer = Writer(plan, self.latent, self.rank, plan.width)
+        return Autoencoder(plan, reader, writer, self.prior)
 
     def network(self, phase: Phase, encoder: Encoder) -> nn.Module:
-        plan = Plan(encoder, self.blocks)
-        if phase.name == _TIME.name:
+        plan = self.plan(encoder)
+        if phase.name == TIME.name:
             return _Denoiser(plan, self.latent, self.wide, self.layers, self.heads)
-        reader = _Reader(plan, self.hidden, self.latent)
-        if phase.name == _MOMENTS.name:
-            return nn.ModuleDict({"reader": reader})
-        return _Autoencoder(plan, reader, _Writer(plan, self.latent, self.rank), self.prior)
+        whole = self.autoencoder(plan)
+        if phase.name == MOMENTS.name:
+            return nn.ModuleDict({"reader": whole.reader})
+        return whole
 
     def width(self, phase: Phase, encoder: Encoder) -> int:
         return (self.longest + 1) * self.latent + 1
 
     def start(self, phase: Phase, state: State | None, encoder: Encoder, rng: Rng) -> State:
-        if phase.name == _MOMENTS.name:
+        if phase.name == MOMENTS.name:
             return self.settled(state or {})
         return super().start(phase, state, encoder, rng)
 
     def message(self, phase: Phase, state: State, round: int) -> Message:
         told = super().message(phase, state, round)
         # Only the server writes.
-        return told if phase.name == _VISITS.name else _without(told, "writer.", "lengths")
+        return told if self.learns(phase) else _without(told, "writer.", "lengths")
+
+    def learns(self, phase: Phase) -> bool:
+        """Say whether the autoencoder is trained in a phase."""
+        return phase.name == VISITS.name
 
     def stake(self, phase: Phase, patients: int, rounds: int, steps_of: int | None) -> Stake:
-        if phase.name == _MOMENTS.name:
+        if phase.name == MOMENTS.name:
             return Stake(phase.name, 1, phase.share)
         return super().stake(phase, patients, rounds, steps_of)
 
     def besides(self, phase: Phase, message: Message, site: Site) -> Sequence[NDArray[Any]]:
-        when, content, clock = Plan(site.encoder, self.blocks).padded(site.cohort, self.longest)
-        if phase.name == _VISITS.name:
+        when, content, clock = self.plan(site.encoder).padded(site.cohort, self.longest)
+        if self.learns(phase):
             return when, content, clock
         found = self._read(message, site.encoder, when, content, clock)
-        if phase.name == _TIME.name:
+        if phase.name == TIME.name:
             found = (found - message["centre"]) / message["spread"]
         return found, (when > 0).sum(axis=1)
 
     def update(self, phase: Phase, message: Message, site: Site, local: Local, rng: Rng) -> Update:
-        if phase.name != _MOMENTS.name:
+        if phase.name != MOMENTS.name:
             return super().update(phase, message, site, local, rng)
         latents, lengths = self.besides(phase, message, site)
         there = np.arange(latents.shape[1]) < lengths[:, None]
         each = there[..., None] / np.maximum(lengths, 1)[:, None, None]
-        counts = np.zeros((len(lengths), _STRATA, self.longest + 1))
-        counts[np.arange(len(lengths)), _stratum(site.records, site.encoder), lengths] = 1
+        counts = np.zeros((len(lengths), STRATA, self.longest + 1))
+        counts[np.arange(len(lengths)), stratum(site.records, site.encoder), lengths] = 1
         features = {
             "centre": (each * latents).sum(axis=1),
             "square": (each * latents**2).sum(axis=1),
             "visited": there.any(axis=1, keepdims=True).astype(np.float64),
             "lengths": counts,
         }
-        bound = float(np.sqrt(3 * self.latent + 2))
+        more = self.counted(site)
+        features |= more
+        bound = float(np.sqrt(3 * self.latent + 2 + len(more)))
         if not isinstance(local.budget, Unlimited):
             features = dict(shortened(features, bound))
         sums = {name: values.sum(axis=0) for name, values in features.items()}
         return Update(sums=local.budget.release(sums, bound), weight=float(len(lengths)))
 
+    def counted(self, site: Site) -> dict[str, Floats]:
+        """Return what else to add up with the moments: rows of patients, none longer than 1."""
+        return {}
+
     def fold(
         self, phase: Phase, state: State, combined: Combined, encoder: Encoder, rng: Rng
     ) -> State:
-        if phase.name != _MOMENTS.name:
+        if phase.name != MOMENTS.name:
             return super().fold(phase, state, combined, encoder, rng)
         sums, many = combined.sums, max(1.0, float(combined.sums["visited"].sum()))
-        centre = np.clip(sums["centre"] / many, -_FARTHEST, _FARTHEST)
-        spread = np.sqrt(np.clip(sums["square"] / many - centre**2, 0.01, _FARTHEST**2))
+        centre = np.clip(sums["centre"] / many, -FARTHEST, FARTHEST)
+        spread = np.sqrt(np.clip(sums["square"] / many - centre**2, 0.01, FARTHEST**2))
         # Counts that may well be noise alone are none.
         counts = np.where(sums["lengths"] > 2 * combined.noise, sums["lengths"], 0.0)
         return {**state, "centre": centre, "spread": spread, "lengths": counts}
 
     def losses(self, network: nn.Module, batch: Batch, draws: Tensor) -> Mapping[str, Tensor]:
-        model = cast("_Autoencoder | _Denoiser", network)
+        model = cast("Autoencoder | _Denoiser", network)
         facts = model.plan.facts(batch.numbers, batch.missing, batch.onehot)
         noise = draws[:, :-1].view(len(draws), -1, self.latent)
-        if isinstance(model, _Autoencoder):
+        if isinstance(model, Autoencoder):
             when, content, clock = batch.extra
             whole, sequences = [facts], [when, content, clock, noise]
             lengths = (when > 0).sum(dim=1)
@@ -184,34 +204,33 @@ class Latdiff(Averaged):
         self, state: State, encoder: Encoder, n: int, rng: Rng, memory: Memory | None = None
     ) -> Cohort:
         state = self.settled(state)
-        writer = cast("_Autoencoder", self.loaded(_VISITS, state, encoder)).writer
-        denoiser = cast("_Denoiser", self.loaded(_TIME, state, encoder))
+        writer = cast("Autoencoder", self.loaded(VISITS, state, encoder)).writer
+        denoiser = cast("_Denoiser", self.loaded(TIME, state, encoder))
         plan = writer.plan
         with torch.no_grad():
             facts = writer.known.draw(torch.ones(n, 1).to(denoiser.norm.weight), None, rng)
             whole = plan.decoded(facts)
-            strata = _stratum(encoder.encode(whole), encoder)
+            strata = stratum(encoder.encode(whole), encoder)
             lengths = _drawn(state["lengths"], strata, rng)
             latents = denoiser.written(facts, lengths, self.strides, rng)
-            there = np.arange(latents.shape[1]) < lengths[:, None]
-            owner, index = np.nonzero(there)
-            found = latents[torch.as_tensor(there)].double().numpy()
-            found = found * state["spread"] + state["centre"]
-            rows, gaps = writer.written(torch.as_tensor(found).to(facts), index == 0, rng)
-        # Days since the first visit of anybody, less those before one's own.
-        total = np.concatenate([[0.0], np.cumsum(gaps)])
-        day = total[1:] - total[np.flatnonzero(index == 0)[np.cumsum(index == 0) - 1]]
-        kept = np.ones(len(day), dtype=bool)
-        if plan.schema.outcome:
-            kept = day <= whole.outcome["time"].to_numpy(dtype=np.float64)[owner]
-        return plan.joined(whole, [(owner[kept], day[kept], rows[kept])])
+            found = latents.double().numpy() * state["spread"] + state["centre"]
+            self.prepare(writer, state, n, rng)
+            end = np.full(n, np.inf)
+            if plan.schema.outcome:
+                end = whole.outcome["time"].to_numpy(dtype=np.float64)
+            day, rows = writer.written(torch.as_tensor(found).to(facts), lengths, end, rng)
+        there = np.arange(latents.shape[1]) < lengths[:, None]
+        return plan.joined(whole, [(np.nonzero(there)[0], day[there], rows[there])])
+
+    def prepare(self, writer: Writer, state: State, n: int, rng: Rng) -> None:
+        """Draw what else the writer has to know of each of ``n`` patients."""
 
     def _read(
         self, message: Message, encoder: Encoder, when: Ints, content: Any, clock: Any
     ) -> Floats:
         """Return the numbers of all visits, ``(n, most, latent)``."""
-        network = cast("nn.ModuleDict", self.loaded(_MOMENTS, message, encoder))
-        reader = cast("_Reader", network["reader"])
+        network = cast("nn.ModuleDict", self.loaded(MOMENTS, message, encoder))
+        reader = cast("Reader", network["reader"])
         kind, found = reader.out.weight.dtype, []
         with torch.no_grad():
             for start in range(0, len(when), 256):
@@ -222,7 +241,7 @@ class Latdiff(Averaged):
         return np.concatenate([np.zeros((0, when.shape[1], self.latent)), *found])
 
 
-class _Reader(nn.Module):
+class Reader(nn.Module):
     """From a visit to the means and log variances of its numbers."""
 
     def __init__(self, plan: Plan, hidden: int, latent: int) -> None:
@@ -238,35 +257,80 @@ class _Reader(nn.Module):
         chosen = when.clamp(min=0)
         told = torch.cat([self.day(chosen[:, :1]), self.gap(chosen[:, 1:])], dim=1)
         found = functional.gelu(self.row(torch.cat([content, clock], dim=-1)) + told)
+        return self.read(found)
+
+    def read(self, found: Tensor) -> tuple[Tensor, Tensor]:
+        """Return means and log variances, given what a visit makes of the first layer."""
         found = found + functional.gelu(self.inner(found))
         mean, log_variance = self.out(found).split(self.latent, dim=-1)
-        return _FARTHEST * torch.tanh(mean / _FARTHEST), log_variance.clamp(-8, 2)
+        return FARTHEST * torch.tanh(mean / FARTHEST), log_variance.clamp(-8, 2)
 
 
-class _Writer(nn.Module):
-    """From the numbers of a visit to the visit; and what is known once, from nothing."""
+class Writer(nn.Module):
+    """From the numbers of a visit to the visit, told the one before; and what is known once."""
 
-    def __init__(self, plan: Plan, latent: int, rank: int) -> None:
+    def __init__(self, plan: Plan, latent: int, rank: int, before: int) -> None:
         super().__init__()
         self.plan = plan
+        self.context = latent + before + 2 * len(plan.score_at) + CLOCK
         self.known = Head(plan.once, 1, rank)
-        self.head = Head(plan.visit, latent, rank)
-        self.day = nn.Linear(latent, len(plan.days) + 1)
-        self.gap = nn.Linear(latent, len(plan.gaps) + 1)
+        self.head = Head(plan.visit, self.context, rank)
+        self.day = _curved(latent, rank, len(plan.days) + 1)
+        self.gap = _curved(self.context, rank, len(plan.gaps) + 1)
 
-    def written(self, latents: Tensor, first: NDArray[np.bool_], rng: Rng) -> tuple[Floats, Floats]:
-        """Return rows, and the days before each: since the visit before, or of a first one."""
-        rows = self.head.draw(latents, None, rng).double().numpy()
-        gaps = np.zeros(len(rows))
-        for answer, mine in ((self.day, first), (self.gap, ~first)):
-            logits = answer(latents[torch.as_tensor(mine)])[:, 1:].double().numpy()
-            choice = 1 + np.argmax(logits + rng.gumbel(size=logits.shape), axis=1)
-            gaps[mine] = self.plan.gap(choice, rng, first=answer is self.day)
-        return rows, gaps
+    def told(self, latents: Tensor, content: Tensor, clock: Tensor) -> Tensor:
+        """Return what visits are written from: their numbers, and what was there before."""
+        before, when = (
+            torch.cat([torch.zeros_like(part[:, :1]), part[:, :-1]], dim=1)
+            for part in (content, clock)
+        )
+        return torch.cat([latents, self.seen(before), self.plan.carried(content), when], dim=-1)
+
+    def seen(self, before: Tensor) -> Tensor:
+        """Return what a visit is told of the one before."""
+        return before
+
+    def written(
+        self, latents: Tensor, lengths: Ints, end: Floats, rng: Rng
+    ) -> tuple[Floats, Floats]:
+        """Return days ``(n, most)`` and rows ``(n, most, columns)``, none after ``end``.
+
+        One after another, for all patients at once: latents are ``(n, most, latent)``.
+        """
+        plan, (n, most) = self.plan, latents.shape[:2]
+        rows, day = latents.new_zeros(n, most + 1, plan.width), np.zeros((n, most + 1))
+        carried, clock = latents.new_zeros(n, 2 * len(plan.score_at)), latents.new_zeros(n, CLOCK)
+        for step in range(most):
+            mine = np.flatnonzero(lengths > step)
+            # What is before the first visit is past the last, and empty.
+            before = self.seen(rows[mine, step - 1])
+            told = torch.cat([latents[mine, step], before, carried[mine], clock[mine]], dim=1)
+            logits = (self.gap(told) if step else self.day(latents[mine, 0])).double().numpy()
+            logits[:, 0] = -np.inf
+            left = end[mine] - day[mine, step - 1]
+            _, gap = plan.timed(logits, left, rng, first=step == 0)
+            day[mine, step] = day[mine, step - 1] + gap
+            rows[mine, step] = self.drawn(told, mine, rng)
+            carried[mine] = plan.carrying(carried[mine], rows[mine, step])
+            shown = plan.clock(
+                day[mine, step], gap * (step > 0), np.full(len(mine), step), end[mine]
+            )
+            clock[mine] = torch.as_tensor(shown).to(clock)
+        return day[:, :most], rows[:, :most].double().numpy()
+
+    def drawn(self, told: Tensor, patients: Ints, rng: Rng) -> Tensor:
+        """Draw a visit of each of these patients."""
+        return self.head.draw(told, None, rng)
 
 
-class _Autoencoder(nn.Module):
-    def __init__(self, plan: Plan, reader: _Reader, writer: _Writer, prior: float) -> None:
+def _curved(inputs: int, hidden: int, outputs: int) -> nn.Module:
+    return nn.Sequential(nn.Linear(inputs, hidden), nn.Tanh(), nn.Linear(hidden, outputs))
+
+
+class Autoencoder(nn.Module):
+    """What reads visits and writes them."""
+
+    def __init__(self, plan: Plan, reader: Reader, writer: Writer, prior: float) -> None:
         super().__init__()
         self.plan, self.prior = plan, prior
         self.reader, self.writer = reader, writer
@@ -278,16 +342,25 @@ class _Autoencoder(nn.Module):
         there = (when > 0).to(content)
         mean, log_variance = self.reader(when, content, clock)
         latent = torch.addcmul(mean, torch.exp(0.5 * log_variance), noise[:, : when.shape[1]])
-        first = chosen(self.writer.day(latent[:, :1]), when[:, :1])
-        later = chosen(self.writer.gap(latent[:, 1:]), when[:, 1:])
-        answers = self.writer.head(latent, content)
-        visit = there if self.plan.visited is None else content[..., self.plan.visited]
-        held = self.plan.visit.cost(answers, content, visit) + torch.cat([first, later], dim=1)
         apart = 0.5 * (mean**2 + torch.expm1(log_variance) - log_variance).sum(dim=-1)
-        nobody = torch.ones_like(facts[:, :1])
-        alone = self.plan.once.cost(self.writer.known(nobody, facts), facts, nobody[:, 0])
-        found: Tensor = alone + (there * (held + self.prior * apart)).sum(dim=1)
+        told = self.writer.told(latent, content, clock)
+        each = self.held(latent, told, when, content) + self.prior * apart
+        found: Tensor = self.alone(facts) + (there * each).sum(dim=1)
         return found
+
+    def held(self, latent: Tensor, told: Tensor, when: Tensor, content: Tensor) -> Tensor:
+        """Return what writing each visit costs, ``(n, most)``."""
+        first = chosen(self.writer.day(latent[:, :1]), when[:, :1])
+        later = chosen(self.writer.gap(told[:, 1:]), when[:, 1:])
+        answers = self.writer.head(told, content)
+        there = (when > 0).to(content)
+        visit = there if self.plan.visited is None else content[..., self.plan.visited]
+        return self.plan.visit.cost(answers, content, visit) + torch.cat([first, later], dim=1)
+
+    def alone(self, facts: Tensor) -> Tensor:
+        """Return what writing costs that is known once, ``(n,)``."""
+        nobody = torch.ones_like(facts[:, :1])
+        return self.plan.once.cost(self.writer.known(nobody, facts), facts, nobody[:, 0])
 
 
 class _Denoiser(nn.Module):
@@ -362,7 +435,7 @@ class _Denoiser(nn.Module):
         return found
 
 
-def _stratum(records: Records, encoder: Encoder) -> Ints:
+def stratum(records: Records, encoder: Encoder) -> Ints:
     """Return how follow-up ended: whether with the event, and in which quarter of times."""
     found = np.zeros(len(records), dtype=np.int64)
     for j, feature in enumerate(encoder.numbers):

@@ -413,7 +413,7 @@ def test_a_message_is_one_line(fedbench: Command, monkeypatch: pytest.MonkeyPatc
         ("run smoke -g tvea", "There is no generator 'tvea' in the suite. Did you mean 'tvae'?"),
         (
             "run smoke -g tvea",
-            "What can be added: aligned, ctgan, halo, latdiff, renewal, tabdiff, tree, tvae, or",
+            "What can be added: align, ctgan, halo, latdiff, renewal, tabdiff, tree, tvae, or",
         ),
         ("run smoke -d heart4", "The dataset needs the folder 'uci_heart_disease', and no data"),
         ("run smoke --set suite.records=abc", "'records' is 'abc'; expected a valid integer."),

@@ -52,6 +52,14 @@ def test_a_lab_remembers_itself(
     assert written.measured.mean() == pytest.approx(real.sequences.measured.mean(), abs=0.08)
 
 
+def test_a_code_follows_another(written: Sequences) -> None:
+    has = written.multi_hot(slice(None))
+    same = written.owner[1:] == written.owner[:-1]
+    first, second = has[:-1, 0][same], has[1:, 1][same]
+    assert second[first].mean() > 0.8
+    assert second[~first].mean() < 0.1
+
+
 def test_gaps_and_lengths_are_those_of_patients(real: Cohort, written: Sequences) -> None:
     gaps = written.gap[~np.isnan(written.gap)]
     assert np.mean((gaps >= 25) & (gaps <= 35)) > 0.85
@@ -64,7 +72,7 @@ def test_gaps_and_lengths_are_those_of_patients(real: Cohort, written: Sequences
 def test_stages_hand_on_what_they_end_with(run: Any, real: Cohort) -> None:
     _, moments, time = MODEL.phases()
     assert moments.rounds == 1
-    assert {"reader.out.weight", "writer.day.weight", "centre", "spread", "lengths"} <= set(
+    assert {"reader.out.weight", "writer.day.0.weight", "centre", "spread", "lengths"} <= set(
         run.state
     )
     assert run.state["lengths"].sum() == len(real)

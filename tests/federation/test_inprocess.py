@@ -134,7 +134,8 @@ def test_a_share_of_sites_takes_part_in_a_round(study: Study, sites: Mapping[str
 
 
 @pytest.mark.parametrize(
-    "generator", ["independent", "copula", "tree", "tvae", "ctgan", "tabdiff", "halo", "latdiff"]
+    "generator",
+    ["independent", "copula", "tree", "tvae", "ctgan", "tabdiff", "halo", "latdiff", "align"],
 )
 def test_a_canary_is_found_in_no_message(
     generator: str, study: Study, sites: Mapping[str, Cohort]
