@@ -27,6 +27,7 @@ __all__ = [
     "Guess",
     "Knowledge",
     "Links",
+    "Planting",
     "PublicChallenge",
     "Sight",
     "Wired",
@@ -36,7 +37,9 @@ __all__ = [
 
 T = TypeVar("T")
 
-Game = Literal["membership", "attribute", "linkage", "singling-out", "source", "property"]
+Game = Literal[
+    "membership", "attribute", "linkage", "singling-out", "source", "property", "planted"
+]
 
 
 class Knowledge(StrEnum):
@@ -200,6 +203,31 @@ class Wired(Attack):
     """
 
     rounds: Annotated[int, Ge(1)] = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planting(Attack):
+    """An audit of a training into which it put records of its own, the canaries.
+
+    Each of them is trained on or not by a fair coin, and the attack scores all of them. Cells
+    trained on canaries are beside those of the suite, and are asked nothing else.
+
+    Attributes:
+        canaries: how many there are, those left out included.
+    """
+
+    game: ClassVar[Game] = "planted"
+
+    canaries: Annotated[int, Ge(20)] = 1000
+
+    @abstractmethod
+    def plant(self, like: Cohort, rng: Rng) -> Cohort:
+        """Return the canaries, all different and within the public ranges of the schema.
+
+        Args:
+            like: the attacker's own patients, none of whom is trained on; perhaps nobody.
+            rng: draws them.
+        """
 
 
 def levels_of(table: pd.DataFrame, feature: Feature) -> NDArray[np.int64]:

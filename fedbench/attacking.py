@@ -45,13 +45,15 @@ class Arena:
     """The challenges of one world, dealt once and the same for every cell.
 
     ``others`` are the non-members and ``spare`` the attacker's reference patients, where they
-    are not the world's control and reference parts: in the null control.
+    are not the world's control and reference parts: in the null control. ``claim`` is what is
+    promised about canaries.
     """
 
     world: World
     secrets: int = 2
     others: Mapping[str, Cohort] | None = None
     spare: Mapping[str, Cohort] | None = None
+    claim: games.Claim = field(default_factory=games.Claim)
     _dealt: dict[tuple[str, ...], list[Challenge]] = field(default_factory=dict)
     _blind: dict[tuple[str, ...], Measure | Refusal] = field(default_factory=dict)
     _guesses: dict[tuple[str, ...], Guess | None] = field(default_factory=dict)
@@ -107,9 +109,11 @@ class Arena:
     @cached_property
     def for_null(self) -> Arena:
         """The arena in which the independent release is attacked."""
+        # An independent release keeps every promise, also that of epsilon 0.
+        quiet = replace(self.claim, epsilon=0.0)
         if any(map(len, self.world.part("reference").values())):
-            return Arena(self.world, self.secrets, spare=self.null.nonmembers)
-        return Arena(self.world, self.secrets, others=self.null.nonmembers)
+            return Arena(self.world, self.secrets, spare=self.null.nonmembers, claim=quiet)
+        return Arena(self.world, self.secrets, others=self.null.nonmembers, claim=quiet)
 
     def reference(self, sites: tuple[str, ...]) -> Cohort:
         """Return the attacker's own patients, of these sites."""
@@ -122,11 +126,19 @@ class Arena:
             raise Unsupported(f"The game {game!r} is not played here; known: {known}.")
         world = self.world
         members, others = (
-            {site: part[site] for site in sites}
-            for part in (world.part("train"), self.others or world.part("control"))
+            {site: part[site] for site in sites if site in part} for part in self._sides(game)
         )
         rng = world.seeds.child("challenge", game, *sites).rng()
-        return games.deal(game, games.Dealt(world.cohort, members, others, self.secrets), rng)
+        dealt = games.Dealt(world.cohort, members, others, self.secrets, self.claim)
+        return games.deal(game, dealt, rng)
+
+    def _sides(self, game: Game) -> tuple[Mapping[str, Cohort], Mapping[str, Cohort]]:
+        """Return those who were trained on, and others."""
+        world = self.world
+        if game != "planted":
+            return world.part("train"), self.others or world.part("control")
+        canaries = world.canaries
+        return (canaries.there, canaries.left) if canaries else ({}, {})
 
 
 @dataclass(frozen=True)

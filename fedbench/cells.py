@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from fedbench import games
 from fedbench.accounting import Accountant, Charge, Spent
 from fedbench.attack import Knowledge, Wired
 from fedbench.attacking import Arena, Release, Siege, judged
@@ -35,6 +36,7 @@ from fedbench.kinds import (
     cohort_of,
 )
 from fedbench.overhearing import Overheard, Overhearing
+from fedbench.planting import PLANTED
 from fedbench.plugin import plain
 from fedbench.regimes import CHARGES
 from fedbench.regimes import Release as Published
@@ -77,32 +79,43 @@ STORED = {
 
 @dataclass(frozen=True)
 class Job:
-    """One generator, or the controls, in one world: what a worker does in one go."""
+    """One generator, or the controls, in one world: what a worker does in one go.
+
+    Where it is ``planted``, canaries are among the training records.
+    """
 
     dataset: DatasetChoice
     scenario: Scenario
     seed: int
     generator: GeneratorChoice | None
+    planted: bool = False
 
     @property
     def label(self) -> str:
         """A name for people."""
-        what = self.generator.label if self.generator else "controls"
+        what = (self.generator.label if self.generator else "controls") + self.suffix
         return f"{self.dataset.called} · {self.scenario.name} · {what} · seed {self.seed}"
+
+    @property
+    def suffix(self) -> str:
+        """What the names of its cells end with."""
+        return PLANTED if self.planted else ""
 
     def cells(self, suite: Suite) -> list[tuple[str, str]]:
         """Return generator and regime of every cell of this job."""
         if self.generator is None:
-            return [(control, "control") for control in ("copy", "real", "uniform")]
-        return [(self.generator.label, regime) for regime in suite.regimes]
+            controls = ("copy", "real") if self.planted else ("copy", "real", "uniform")
+            return [(control + self.suffix, "control") for control in controls]
+        return [(self.generator.label + self.suffix, regime) for regime in suite.regimes]
 
 
 def jobs_of(suite: Suite) -> list[Job]:
     """Return the jobs of a suite, world by world, the slow ones first."""
     return [
-        Job(dataset, scenario, seed, generator)
+        Job(dataset, scenario, seed, generator, planted)
         for dataset, scenario in suite.worlds()
         for seed in suite.seeds
+        for planted in ((False, True) if suite.audits else (False,))
         for generator in (*reversed(suite.generators), None)
     ]
 
@@ -184,13 +197,21 @@ class Work:
     def place(self) -> tuple[World, Arena]:
         """The world and its challenges; the last one is kept, jobs come world by world."""
         job, suite = self.job, self.suite
-        key = digest(str(job.dataset), str(job.scenario), job.seed, suite.records, suite.replicates)
+        planting = suite.planting if job.planted else None
+        settings = (suite.records, suite.replicates, str(planting))
+        key = digest(str(job.dataset), str(job.scenario), job.seed, *settings)
         if key not in _WORLDS:
             _WORLDS.clear()
             world = World(
-                job.dataset, job.scenario, job.seed, self.cohort, suite.records, suite.replicates
+                job.dataset,
+                job.scenario,
+                job.seed,
+                self.cohort,
+                suite.records,
+                suite.replicates,
+                planting,
             )
-            _WORLDS[key] = (world, Arena(world))
+            _WORLDS[key] = (world, Arena(world, claim=claimed(job.scenario)))
         return _WORLDS[key]
 
     @property
@@ -210,10 +231,18 @@ class Work:
     @cached_property
     def trainer(self) -> Overhearing:
         assert self.job.generator is not None  # noqa: S101  (controls are not trained)
-        asked = [ATTACKS.build(choice.name, choice.settings) for choice in self.suite.attacks]
+        asked = [ATTACKS.build(choice.name, choice.settings) for choice in self.attacks]
         listen = [attack.rounds for attack in asked if isinstance(attack, Wired)]
         device = device_of(self.suite)
         return Overhearing(self.world, self.job.generator, device, listen=listen)
+
+    @property
+    def attacks(self) -> tuple[Choice, ...]:
+        """The attacks that these cells are asked: where canaries were planted, audits."""
+        audits = self.suite.audits
+        if self.job.planted:
+            return audits
+        return tuple(choice for choice in self.suite.attacks if choice not in audits)
 
     def train_id(self, generator: str, regime: str) -> str:
         """Return the name of everything that decides what this cell's records are."""
@@ -251,7 +280,15 @@ class Work:
             "passes",
             job.seed,
             trained,
+            *self._planted(),
         )
+
+    def _planted(self) -> Sequence[Any]:
+        """Return what decides which canaries there are; nothing where there are none."""
+        planting = self.suite.planting
+        if not self.job.planted or planting is None:
+            return ()
+        return ("planted", source_digest(type(planting).plant.__module__), planting.canaries)
 
     @property
     def _decisive(self) -> Sequence[str]:
@@ -299,7 +336,7 @@ class Cell:
         """Whether there is something left to do."""
         if not self.here.finished:
             return True
-        return self.here.facts()["status"] == "done" and bool(self.unanswered())
+        return self.here.scored and bool(self.unanswered())
 
     def rescore(self, *, anew: bool) -> None:
         """Ask a cell that is done from its stored records: everything again, or what is new.
@@ -311,7 +348,7 @@ class Cell:
             RunError: its patients are dealt otherwise today.
         """
         facts = self.here.facts()
-        if facts.pop("status") != "done":
+        if not self.here.scored:
             return
         facts.pop("files")
         dealt = read_parquet(self.here.path / "partition.parquet")
@@ -335,7 +372,7 @@ class Cell:
                 score_id = self.score_id(kind, choice)
                 (self.here.path / "measures" / f"{score_id}.parquet").unlink(missing_ok=True)
         self._score(release.records, release.ledger)
-        self.here.finish({**facts, "status": "done"})
+        self.here.finish({**facts, "status": "done", "reason": ""})
 
     def died(self, code: int) -> None:
         """Record that the process at work on this cell died with this return code."""
@@ -473,8 +510,10 @@ class Cell:
     def _asked(self) -> list[tuple[str, Choice]]:
         """Return the metrics and attacks this cell is asked; controls only what anchors need."""
         suite = self.work.suite
+        attacks = [("attack", choice) for choice in self.work.attacks]
+        if self.work.job.planted:
+            return attacks  # whatever else is asked is asked where nobody planted anything
         metrics = [("metric", choice) for choice in suite.metrics]
-        attacks = [("attack", choice) for choice in suite.attacks]
         if self.regime != "control":
             asked = [(k, c) for k, c in metrics if METRICS.find(c.name).needs_synthetic]
             return [*asked, *attacks]
@@ -500,15 +539,19 @@ class Cell:
         self.work.note(f"training {self.regime}")
         return self.work.trainer.release(self.regime)  # type: ignore[arg-type]
 
+    @property
+    def _control_name(self) -> str:
+        return self.generator.removesuffix(PLANTED)
+
     def _control(self) -> Cohort:
         world = self.work.world
-        seeds = world.seeds.child("control", self.generator)
-        if self.generator == "copy":
+        seeds = world.seeds.child("control", self._control_name)
+        if self._control_name == "copy":
             # In random order, so that a prefix is a fair sample.
             order = seeds.rng().permutation(len(world.train))
             names = np.array([f"c{i:0{len(str(len(order)))}d}" for i in order], dtype=object)
             return renamed(world.train, names)
-        if self.generator == "real":
+        if self._control_name == "real":
             return Cohort.union(list(self.work.arena.null.release.values()))
         return uniform(world.encoder, world.m, seeds.rng())
 
@@ -570,8 +613,9 @@ class Cell:
         """Return as many records as were trained on."""
         world = self.work.world
         sites = (model,) if model else world.sites
-        trained = sum(len(world.splits[site].train) for site in sites)
-        records = cohort.take(cohort.patients[:trained])
+        trained = sum(world.sizes[site] for site in sites)
+        whole = self.regime == "control" and self.work.job.planted  # a copy has all canaries
+        records = cohort if whole else cohort.take(cohort.patients[:trained])
         return Release(model, records, sites, self._overheard)
 
     @property
@@ -584,19 +628,28 @@ class Cell:
 
     def _attacked(self, name: str, choice: Choice, releases: Sequence[Release]) -> Iterator[Answer]:
         arena = self.work.arena
-        if self.generator == "real" and self.regime == "control":
+        control = self._control_name if self.regime == "control" else ""
+        if control == "real":
             arena = arena.for_null
         siege = Siege(arena, name, ATTACKS.build(choice.name, choice.settings))
         for release in releases:
             target = "specialist" if release.model else "pooled"
             found = list(siege.answers(release, target))
             yield from found
-            if self.regime == "control":
+            if control:
                 attacks = len(self.work.suite.attacks)
-                yield from judged(self.generator, found, attacks, self.work.arena)
+                yield from judged(control, found, attacks, self.work.arena)
         if siege.guesses:
             file = self.here.path / f"guesses-{portable(name)}.parquet"
             write_parquet(file, pd.concat(siege.guesses, ignore_index=True))
+
+
+def claimed(scenario: Scenario) -> games.Claim:
+    """Return what a scenario promises about every patient."""
+    promise = promised(scenario.privacy, "privacy")
+    if promise is None or promise.unit != "patient":
+        return games.Claim()
+    return games.Claim(promise.epsilon, promise.delta)
 
 
 class _NotApplicable(Exception):

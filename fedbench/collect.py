@@ -11,6 +11,7 @@ import pandas as pd
 from fedbench.metric import Anchors
 from fedbench.results import (
     ASKED,
+    CONTRADICTED,
     ROW,
     CellDir,
     RunDir,
@@ -33,10 +34,12 @@ def collect(run: RunDir, cells: Sequence[CellDir], score_ids: Mapping[str, Seque
     Only measures of this suite (``score_ids`` per train id) are taken, so that a run resumed
     with fewer metrics does not show old ones.
     """
+    rows = rows_of(cells, score_ids)
+    _accuse(cells, rows)
     timings = [{"cell": cell.path.name, **read_json(cell.path / "timings.json")} for cell in cells]
-    rows = table_of(rows_of(cells, score_ids))
-    rows.attrs[ASKED] = run.asked
-    write_parquet(run.path / "results.parquet", rows)
+    table = table_of(rows)
+    table.attrs[ASKED] = run.asked
+    write_parquet(run.path / "results.parquet", table)
     write_parquet(run.path / "timings.parquet", pd.DataFrame(timings))
 
 
@@ -48,13 +51,28 @@ def rows_of(cells: Sequence[CellDir], score_ids: Mapping[str, Sequence[str]]) ->
         facts = cell.facts()
         base = facts["row"]
         patients[base["dataset"], base["scenario"], base["seed"]] = facts["patients"]
-        if facts["status"] == "done":
+        if cell.scored:
             for score_id in score_ids[facts["train_id"]]:
                 raw += _rows(cell, score_id)
         else:
             raw.append({**base, "status": facts["status"], "reason": facts["reason"]})
     measured = [row for row in raw if "name" in row]
     return finished([*raw, *derived(measured, patients)])
+
+
+def _accuse(cells: Sequence[CellDir], rows: Sequence[Row]) -> None:
+    """Write into cells whether an audit contradicts their promise, as all audits of the run say."""
+    why = {
+        str(row["train_id"]): str(row["reason"])
+        for row in rows
+        if str(row["reason"]).startswith(CONTRADICTED)
+    }
+    for cell in cells:
+        facts = cell.facts()
+        reason = why.get(facts["train_id"], "")
+        if cell.scored and reason != facts["reason"]:
+            facts.pop("files")
+            cell.finish({**facts, "status": "failed" if reason else "done", "reason": reason})
 
 
 def table_of(rows: Sequence[Row]) -> pd.DataFrame:

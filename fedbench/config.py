@@ -9,11 +9,13 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
 
+from fedbench.attack import Planting
 from fedbench.errors import SpecError
 from fedbench.federation.study import Choice, contradiction, promised
 from fedbench.kinds import ATTACKS, CODECS, DATASETS, GENERATORS, METRICS, PARTITIONERS, STRATEGIES
 from fedbench.overrides import NAMED, Overrides, added, changed, narrowed, word
 from fedbench.partition import Parts
+from fedbench.planting import PLANTED
 from fedbench.plugin import plain
 from fedbench.tables import build, document, hint, named, read
 
@@ -183,6 +185,11 @@ class GeneratorChoice:
         if not self.label:
             object.__setattr__(self, "label", word(self.name) or self.name)
         _path_part("generator label", self.label)
+        if self.label.endswith(PLANTED):
+            raise SpecError(
+                f"The generator label {self.label!r} ends with {PLANTED!r}, which is kept for "
+                "cells that were trained on canaries. Take another label."
+            )
 
     @property
     def choice(self) -> Choice:
@@ -258,7 +265,32 @@ class Suite:
             METRICS.build(metric.name, metric.settings)
         for attack in self.attacks:
             ATTACKS.build(attack.name, attack.settings)
+        _ = self.planting
         return self
+
+    @property
+    def audits(self) -> tuple[Choice, ...]:
+        """The attacks that plant canaries, and are asked about cells of their own."""
+        return tuple(c for c in self.attacks if issubclass(ATTACKS.find(c.name), Planting))
+
+    @property
+    def planting(self) -> Planting | None:
+        """The attack that plants for all of them; None where there is none.
+
+        Raises:
+            SpecError: they plant different canaries, which would take a training for each.
+        """
+        built = (ATTACKS.build(c.name, c.settings) for c in self.audits)
+        found = [each for each in built if isinstance(each, Planting)]
+        if len({(type(each).plant, each.canaries) for each in found}) > 1:
+            told = ", ".join(
+                f"{c.name} {p.canaries}" for c, p in zip(self.audits, found, strict=True)
+            )
+            raise SpecError(
+                f"The suite {self.name!r} has audits that do not plant the same canaries ({told}). "
+                "Give all of them the same number, or run them in suites of their own."
+            )
+        return found[0] if found else None
 
     def tables(self) -> dict[str, Any]:
         """Return the suite as TOML tables, every default and preset spelled out."""

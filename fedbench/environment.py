@@ -31,6 +31,7 @@ TRAINING = [
     "encoding",
     "generator",
     "partition",
+    "planting",
     "privacy",
     "regimes",
     "seeds",

@@ -139,7 +139,12 @@ class Trainer:
             rounds=scenario.rounds,
             participation=scenario.participation if len(sites) > 1 else 1.0,
             seed=world.seed,
-            path=(world.dataset.name, scenario.name, self.choice.label),
+            path=(
+                world.dataset.name,
+                scenario.name,
+                self.choice.label,
+                *(["canaries"] if world.planting else []),
+            ),
             steps_of=len(world.train) if scenario.budget == "step-matched" else None,
             device=self.device,
         )
@@ -148,7 +153,7 @@ class Trainer:
         """Draw once, enough for every use."""
         if name not in self._written:
             alone = name in self.world.splits
-            own = len(self.world.splits[name].train) if alone else len(self.world.train)
+            own = self.world.sizes[name] if alone else sum(self.world.sizes.values())
             n = max(self.world.m, own)
             seeds = self.world.seeds.child(self.world.scenario.name, self.choice.label, "sample")
             try:
@@ -168,7 +173,7 @@ class Trainer:
 
     def _mixed(self) -> Cohort:
         """Take from every site's own records its share of patients, in random order."""
-        trains = {site: len(cohort) for site, cohort in self.world.part("train").items()}
+        trains = self.world.sizes
         total = max(self.world.m, sum(trains.values()))
         shares = np.array([count / sum(trains.values()) * total for count in trains.values()])
         counts = np.floor(shares).astype(int)

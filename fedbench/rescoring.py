@@ -144,7 +144,7 @@ def _has_records(cell: Cell) -> bool:
     Raises:
         RunError: it is done, and they were not stored or are not there any more.
     """
-    if cell.here.facts()["status"] != "done":
+    if not cell.here.scored:
         return False
     needed = ["partition.parquet"]
     needed += [] if cell.regime == "control" else ["synthetic/static.parquet", "ledger.parquet"]

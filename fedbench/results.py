@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ASKED",
+    "CONTRADICTED",
     "ROW",
     "CellDir",
     "RunDir",
@@ -62,6 +63,9 @@ GIVEN = ("audit", "evaluate")
 
 ASKED = "asked"
 """Where a table of results says which suite it answers."""
+
+CONTRADICTED = "DP claim contradicted"
+"""How the reason of a failed cell begins whose scores are kept: an audit broke its promise."""
 
 LONGEST = 150
 """Letters of a name that become part of a path."""
@@ -224,6 +228,12 @@ class CellDir:
     def finished(self) -> bool:
         """Whether the cell got to its end."""
         return (self.path / "cell.json").is_file()
+
+    @property
+    def scored(self) -> bool:
+        """Whether a finished cell has scores: all went well, but a promise may have been broken."""
+        facts = self.facts()
+        return facts["status"] == "done" or str(facts["reason"]).startswith(CONTRADICTED)
 
     def facts(self) -> dict[str, Any]:
         """Return what ``cell.json`` says.

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedbench.metric import Anchors
+from fedbench.planting import PLANTED
+from fedbench.results import CONTRADICTED
 from fedbench.seeds import Seeds
 from fedbench.stats import holm, percentile, worst
 
@@ -25,6 +27,9 @@ WHERE = ("dataset", "scenario", "seed")
 
 _ROUNDING = 1e-12
 """Limits that differ by less are the same."""
+
+_BROKEN = 0.05
+"""The p-value, corrected for all audits of a run, below which a promise is contradicted."""
 
 SILENT = ("communication", "compute")
 
@@ -129,12 +134,41 @@ def finished(rows: Sequence[Row]) -> list[Row]:
     for row in rows:
         if row["status"] == "done":
             row.update(anchors.columns(row))
-    for family in _grouped(rows, lambda r: (_where(r), _control(r), r.get("family"))).values():
+    for family in _grouped(rows, _tested_with).values():
         tested = [row for row in family if row.get("p_value") is not None]
         adjusted = holm(np.array([row["p_value"] for row in tested], dtype=float))
         for row, p in zip(tested, adjusted, strict=True):
             row["p_adjusted"] = float(p)
-    return rows
+    return _contradicted(rows)
+
+
+def _tested_with(row: Row) -> tuple[Any, ...]:
+    """Return what names the tests that are corrected together: of audits, all of the run."""
+    if _audit(row):
+        return ("audits", _control(row))
+    return (_where(row), _control(row), row.get("family"))
+
+
+def _contradicted(rows: Sequence[Row]) -> list[Row]:
+    """Let cells fail whose promise an audit contradicts; their numbers stay."""
+    ours = [row for row in rows if _audit(row) and not _control(row)]
+    tested = sorted(
+        (row for row in ours if row.get("p_adjusted") is not None),
+        key=lambda row: -float(row["p_adjusted"]),
+    )
+    broken = {r["train_id"]: r["verdict"] for r in tested if r["p_adjusted"] < _BROKEN}
+    for row in tested:
+        if row["p_adjusted"] >= _BROKEN and row["value"] > row["epsilon"]:
+            row["verdict"] = (
+                f"not contradicted, with all {len(tested)} audits of the run taken together; "
+                f"alone it would say: {row['verdict']}"
+            )
+    return [
+        row | {"status": "failed", "reason": f"{CONTRADICTED}: {broken[row['train_id']]}."}
+        if row.get("train_id") in broken and row["status"] == "done"
+        else row
+        for row in rows
+    ]
 
 
 def _about_too_few(made: Sequence[Row], raw: Sequence[Row]) -> list[Row]:
@@ -407,6 +441,11 @@ def _distrusted(row: Row, failed: Mapping[tuple[Any, ...], str]) -> Row:
 
 def _attack(row: Row) -> str:
     return str(row["name"]).partition(".")[0]
+
+
+def _audit(row: Row) -> bool:
+    """Whether a row is what canaries say about epsilon."""
+    return str(row.get("label")).endswith(PLANTED) and row.get("name", "").endswith(".epsilon")
 
 
 def _control(row: Row) -> bool:

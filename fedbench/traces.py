@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fedbench.data import Cohort, Schema, cohort_from_table
 from fedbench.errors import Unsupported
-from fedbench.generator import Statistic
+from fedbench.generator import Statistic, shortened
 from fedbench.wire import Glimpse, Wire
 
 __all__ = ["Sums", "Traces", "cohort_of"]
@@ -48,11 +48,13 @@ class Traces(ABC):
 
 
 class Sums(Traces):
-    """The features that a generator of sums adds up."""
+    """The features that a generator of sums adds up, shortened as they are for privacy."""
 
     def __init__(self, wire: Wire, generator: Statistic, glimpse: Glimpse) -> None:
         self._wire, self._generator, self._glimpse = wire, generator, glimpse
         self._names = sorted(glimpse.sums)
+        noised = any(said.noise > 0 for each in wire.rounds for said in each.heard.values())
+        self._bound = generator.bound(glimpse.phase, wire.encoder) if noised else np.inf
         flat = [np.ravel(glimpse.sums[name]) for name in self._names]
         self.seen = (np.concatenate(flat) / glimpse.patients).astype(np.float32)
 
@@ -60,6 +62,8 @@ class Sums(Traces):
         encoder, glimpse = self._wire.encoder, self._glimpse
         records = encoder.encode(cohort)
         found = self._generator.features(glimpse.phase, glimpse.before, records, encoder)
+        if np.isfinite(self._bound):
+            found = shortened(found, self._bound)
         flat = [np.reshape(found[name], (len(cohort), -1)) for name in self._names]
         return np.concatenate(flat, axis=1).astype(np.float32)
 

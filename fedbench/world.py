@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from fedbench.attack import Planting
 from fedbench.config import DatasetChoice, Scenario
 from fedbench.data import TABLES, Cohort, Schema
 from fedbench.encoding import Encoder, summarize
@@ -19,6 +20,7 @@ from fedbench.heterogeneity import Index, indices
 from fedbench.kinds import PARTITIONERS
 from fedbench.metric import View
 from fedbench.partition import PARTS, Partition, Partitioner, Parts, Place, Split, split_site, units
+from fedbench.planting import Canaries, sown
 from fedbench.seeds import Seeds
 from fedbench.stats import poisson_weights
 
@@ -35,6 +37,8 @@ class World:
     cohort: Cohort
     records: int
     replicates: int
+    planting: Planting | None = None
+    """Plants canaries among the training records; None: nobody does."""
     _views: dict[str, View] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
@@ -83,8 +87,34 @@ class World:
         return type(error)(f"{self.dataset.called}, scenario {self.scenario.name!r}: {error}")
 
     @cached_property
+    def canaries(self) -> Canaries | None:
+        """The records that were planted; None where nobody plants."""
+        if self.planting is None:
+            return None
+        like = Cohort.union([split.reference for split in self._dealt.values()])
+        seeds = self.seeds.child("plant", self.scenario.name)
+        return sown(self.planting, like, tuple(self._dealt), seeds)
+
+    @cached_property
     def splits(self) -> Mapping[str, Split]:
-        """Each site's own split, by name."""
+        """Each site's own split, by name; canaries, if any, are among its training records."""
+        if self.canaries is None:
+            return self._dealt
+        return {
+            site: replace(split, train=Cohort.union([split.train, self.canaries.there[site]]))
+            for site, split in self._dealt.items()
+        }
+
+    @cached_property
+    def sizes(self) -> Mapping[str, int]:
+        """How many real patients each site trains on; canaries do not count.
+
+        So many records are written: how many canaries were trained on must not show in that.
+        """
+        return {site: len(split.train) for site, split in self._dealt.items()}
+
+    @cached_property
+    def _dealt(self) -> Mapping[str, Split]:
         parts = Parts(**self.dataset.parts)
         _ = self.cohort.table  # once for all: every part takes its rows from it
         dealt = sorted(self.partition.patients.items())
@@ -130,7 +160,7 @@ class World:
             return self.cohort
         parts = [
             getattr(split, name)
-            for split in self.splits.values()
+            for split in self._dealt.values()
             for name in PARTS
             if not (name == "control" and split.control is split.test)
         ]
@@ -170,7 +200,7 @@ class World:
 
         The ceiling is real training records at the same n, so there must be that many.
         """
-        return min(self.records, len(self.train))
+        return min(self.records, sum(self.sizes.values()))
 
     @cached_property
     def encoder(self) -> Encoder:

@@ -6,6 +6,7 @@ pooled raw scores would tell hospitals apart, not members.
 """
 
 from fedbench.games.blind import STRICT, blind_baseline, distrust
+from fedbench.games.canaries import Claim
 from fedbench.games.controls import CAUGHT, QUIET, blunted, must_catch, must_stay_silent
 from fedbench.games.dealing import (
     Challenge,
@@ -34,6 +35,7 @@ __all__ = [
     "TOLD",
     "WORST",
     "Challenge",
+    "Claim",
     "Dealt",
     "Scored",
     "SplitControl",

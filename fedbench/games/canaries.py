@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize, special, stats
 
-__all__ = ["GRID", "Audit", "audit", "ceiling"]
+__all__ = ["GRID", "Audit", "Claim", "audit", "ceiling"]
 
 GRID: Sequence[tuple[float, float]] = (
     (0.45, 0.45),
@@ -33,11 +33,20 @@ _MOST = 30.0
 
 
 @dataclass(frozen=True)
+class Claim:
+    """What is promised about every patient; epsilon is None where nothing is."""
+
+    epsilon: float | None = None
+    delta: float = 1e-6
+
+
+@dataclass(frozen=True)
 class Audit:
     """What an audit shows: with confidence ``level``, epsilon is at least ``epsilon``.
 
     ``ceiling`` is what it could have shown at most: it cannot contradict a promise above that.
-    ``guesses`` were made for that bound, ``right`` of them right, about ``canaries``.
+    ``guesses`` were made for that bound, ``right`` of them right, about ``canaries``. ``tried``
+    has how many were right, and of how many, for every entry of ``GRID``.
     """
 
     epsilon: float
@@ -47,14 +56,31 @@ class Audit:
     canaries: int
     guesses: int
     right: int
+    tried: tuple[tuple[int, int], ...] = ()
+
+    def p_value(self, claimed: float) -> float:
+        """Return how likely so many right guesses are at most, if a promise is kept (Bonferroni).
+
+        >>> there = np.arange(100) % 2 == 0
+        >>> found = audit(there * 1.0, there, 1e-6, np.random.default_rng(0))
+        >>> found.p_value(1.0) < 0.001, found.p_value(30.0)
+        (True, 1.0)
+        """
+        chances = (
+            _likely(right, guesses, self.canaries, claimed, self.delta)
+            for right, guesses in self.tried
+        )
+        return min(1.0, len(self.tried) * min(chances, default=1.0))
 
     def contradicts(self, claimed: float) -> bool:
         """Whether a promise of this epsilon, at the same delta, is shown to be broken."""
         return self.epsilon > claimed
 
-    def words(self, claimed: float) -> str:
-        """Say what this means for a promise."""
+    def words(self, claimed: float | None) -> str:
+        """Say what this means for a promise; None where nothing is promised."""
         least = f"epsilon is at least {self.epsilon:.2f} ({self.level:.0%} sure)"
+        if claimed is None:
+            return f"nothing is promised; {least}; up to {self.ceiling:.2f} could have been shown"
         if self.contradicts(claimed):
             return f"the promise of epsilon {claimed:g} is broken: {least}"
         if self.ceiling <= claimed:
@@ -96,15 +122,18 @@ def audit(
     order = np.lexsort((rng.random(m), -scores))
     hit = there[order]
     chance = (1 - level) / len(GRID)
-    best = Audit(0.0, ceiling(m, delta, level), delta, level, m, 0, 0)
-    for above, below in GRID:
-        first, last = round(above * m), round(below * m)
-        last = min(last, m - first)
-        right = int(hit[:first].sum() + (~hit[m - last :]).sum())
-        epsilon = _bound(right, first + last, m, delta, chance)
-        if epsilon > best.epsilon or not best.guesses:
-            best = Audit(epsilon, best.ceiling, delta, level, m, first + last, right)
-    return best
+    tried = tuple(_guessed(hit, round(above * m), round(below * m)) for above, below in GRID)
+    bounds = [_bound(right, guesses, m, delta, chance) for right, guesses in tried]
+    best = int(np.argmax(bounds))
+    right, guesses = tried[best]
+    most = ceiling(m, delta, level)
+    return Audit(bounds[best], most, delta, level, m, guesses, right, tried)
+
+
+def _guessed(hit: NDArray[np.bool_], first: int, last: int) -> tuple[int, int]:
+    """Return how many guesses are right, and how many there are: in at the top, out at the end."""
+    last = min(last, len(hit) - first)
+    return int(hit[:first].sum() + (~hit[len(hit) - last :]).sum()), first + last
 
 
 def ceiling(m: int, delta: float, level: float = 0.95) -> float:

@@ -10,6 +10,9 @@ from fedbench.metric import Measure, Refusal
 
 __all__ = ["CAUGHT", "QUIET", "blunted", "must_catch", "must_stay_silent"]
 
+REACHED = 0.9
+"""Which part of the largest epsilon that can be shown a copy of the canaries must show."""
+
 CAUGHT = "the verbatim copy was caught"
 QUIET = "nothing was claimed about an independent release"
 """How the verdict on a control begins where it held; anything else says why it did not."""
@@ -19,10 +22,15 @@ def must_catch(measures: Sequence[Scored]) -> str:
     """Return why the attack did not catch a verbatim copy of the members, or nothing."""
     for name, row in _pooled(measures).items():
         if isinstance(row, Refusal):
-            if name == "auc" or name.startswith("advantage"):
+            if name in ("auc", "epsilon") or name.startswith("advantage"):
                 return f"The copy control could not be played: {row.reason}"
         elif name == "auc" and not row.low > 0.9:
             return f"A verbatim copy was not caught: AUC {row.value:.3f} ({row.low:.3f} to 1)."
+        elif name == "epsilon" and not row.value >= REACHED * row.high:
+            return (
+                f"Canaries in a verbatim copy were not found: epsilon is at least {row.value:.2f}, "
+                f"where {row.high:.2f} could be shown."
+            )
         elif name.startswith("advantage") and not row.low > 0:
             return (
                 f"Even a verbatim copy gives no advantage here: {row.value:.3f} "
@@ -66,7 +74,7 @@ def _called(name: str) -> str:
     """Say a part in words: ``leak@1%`` is a leak at 1 % false alarms; a secret stays behind it."""
     part, _, secret = name.partition(" ")
     kind, _, alarms = part.partition("@")
-    said = "AUC" if part == "auc" else f"the {kind}"
+    said = "AUC" if part == "auc" else kind if part == "epsilon" else f"the {kind}"
     at = f" at {alarms.replace('%', ' %')} false alarms" if alarms else ""
     return f"{said}{at}{f' ({secret})' if secret else ''}"
 

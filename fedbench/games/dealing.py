@@ -15,6 +15,7 @@ from scipy import special
 from fedbench.attack import Attack, Knowledge, PublicChallenge, Sight, levels_of
 from fedbench.data import Cohort, Feature, Part, Schema
 from fedbench.errors import ContractError
+from fedbench.games.canaries import Claim
 from fedbench.seeds import Rng
 
 __all__ = [
@@ -39,7 +40,8 @@ class Challenge:
 
     ``truth`` says who is a member; ``answers`` is the level of the secret in the attribute
     game; ``pairs`` is the row of ``others`` that belongs to each target in the linkage game;
-    ``records`` and ``homes`` are the patients, none of whom is shown, in the singling-out game.
+    ``records`` and ``homes`` are the patients, none of whom is shown, in the singling-out game;
+    ``claim`` is what was promised about canaries.
     ``patients`` and ``clusters`` are for the harness alone.
     """
 
@@ -52,6 +54,7 @@ class Challenge:
     pairs: Ints = field(default_factory=lambda: np.empty(0, np.int64))
     records: pd.DataFrame = field(default_factory=pd.DataFrame)
     homes: Objects = field(default_factory=lambda: np.empty(0, dtype=object))
+    claim: Claim = field(default_factory=Claim)
 
     @property
     def sites(self) -> Objects:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from fedbench.attack import Attack, Game, Guess, Sight
 from fedbench.data import Cohort
+from fedbench.games.canaries import Claim
 from fedbench.games.dealing import (
     Challenge,
     attribute_challenges,
@@ -17,6 +18,7 @@ from fedbench.games.dealing import (
 from fedbench.games.inference import play_attribute
 from fedbench.games.linkage import halves_of, linkage_challenges, play_linkage
 from fedbench.games.membership import play_membership
+from fedbench.games.planted import play_planted
 from fedbench.games.scoring import Scored
 from fedbench.games.singling import play_singling, singling_challenges
 from fedbench.metric import Measure, Refusal
@@ -33,13 +35,14 @@ class Dealt:
 
     ``members`` were trained on and ``others`` not, each by hospital. ``everybody`` is the whole
     cohort, from which is chosen what is asked, so that every cell is asked the same; ``secrets``
-    is how many are asked for at most.
+    is how many are asked for at most. ``claim`` is what is promised about members.
     """
 
     everybody: Cohort
     members: Mapping[str, Cohort]
     others: Mapping[str, Cohort]
     secrets: int = 2
+    claim: Claim = field(default_factory=Claim)
 
 
 class Beside(Protocol):
@@ -82,6 +85,13 @@ def _singling(dealt: Dealt, rng: Rng) -> list[Challenge]:
     return singling_challenges(dealt.everybody.schema, dealt.members, dealt.others, rng)
 
 
+def _planted(dealt: Dealt, rng: Rng) -> list[Challenge]:
+    """Return nothing where nobody was planted."""
+    if not any(map(len, (*dealt.members.values(), *dealt.others.values()))):
+        return []
+    return [replace(found, claim=dealt.claim) for found in _membership(dealt, rng)]
+
+
 def _play_membership(
     attack: Attack, sight: Sight, challenge: Challenge, seeds: Seeds, beside: Beside
 ) -> Played:
@@ -110,17 +120,26 @@ def _play_singling(
     return play_singling(attack, sight, challenge, seeds)
 
 
+def _play_planted(
+    attack: Attack, sight: Sight, challenge: Challenge, seeds: Seeds, beside: Beside
+) -> Played:
+    del beside  # coins were tossed for canaries, so that they are no different from each other
+    return play_planted(attack, sight, challenge, seeds)
+
+
 _DEAL: Mapping[Game, Callable[[Dealt, Rng], list[Challenge]]] = {
     "membership": _membership,
     "attribute": _attribute,
     "linkage": _linkage,
     "singling-out": _singling,
+    "planted": _planted,
 }
 _PLAY: Mapping[Game, Callable[[Attack, Sight, Challenge, Seeds, Beside], Played]] = {
     "membership": _play_membership,
     "attribute": _play_attribute,
     "linkage": _play_linkage,
     "singling-out": _play_singling,
+    "planted": _play_planted,
 }
 PLAYED: tuple[Game, ...] = tuple(_DEAL)
 """The games that there are."""

@@ -26,7 +26,7 @@ class Telling:
 
     question: str = ""
     empty: str
-    main: Literal["auc", "advantage"] = "advantage"
+    main: Literal["auc", "advantage", "epsilon"] = "advantage"
     easier: str = "The attack {} succeeded more often for training patients than for others."
     level: str = (
         "The attack {} was not shown to succeed more often for training patients than for others."
@@ -114,6 +114,9 @@ SINGLING = Telling(
         "control": "descriptions that single out one of equally many others",
     },
 )
+AUDIT = Telling(main="epsilon", empty="No canaries were planted here.")
+"""Audits with canaries, which are told apart from attacks: they are about cells of their own."""
+
 OTHER = Telling(empty="There is nothing to ask.")
 """A game of which nothing more is known than its rows."""
 
@@ -128,4 +131,6 @@ TOLD: Mapping[Game, Telling] = {
 
 def told_as(game: str) -> Telling:
     """Return the words of a game."""
+    if game == "planted":
+        return AUDIT
     return next((said for name, said in TOLD.items() if name == game), OTHER)

@@ -13,6 +13,7 @@ import pandas as pd
 from fedbench.errors import RunError
 from fedbench.report import facts, given, scored, silent, tables
 from fedbench.report.again import again
+from fedbench.report.audits import audits, planted
 from fedbench.report.controls import checks
 from fedbench.report.exposure import exposed
 from fedbench.report.frontier import frontier
@@ -41,8 +42,9 @@ def build(run: RunDir) -> Json:
     table = table.assign(label=table["label"].where(table["label"] != "", table["generator"]))
     suite = facts.suite(run)
     words = partial(facts.words, suite)
-    # Rows about one column are many, and stay in results.parquet.
-    stories = list(worlds(Numbers.of(table[table["column"] == ""]), words))
+    # Rows about one column are many, and stay in results.parquet; audits are told apart.
+    clean = table[~planted(table)]
+    stories = list(worlds(Numbers.of(clean[clean["column"] == ""]), words))
     report: Json = finite(
         {
             "schema": "fedbench-report",
@@ -51,7 +53,7 @@ def build(run: RunDir) -> Json:
             "environment": facts.environment(run),
             "statuses": silent.counts(table),
             "worlds": [_world(run, world, suite, table) for world in stories],
-            "frontier": [] if run.given else frontier(suite, stories, table),
+            "frontier": [] if run.given else frontier(suite, stories, clean),
             "silent": silent.groups(table, words),
             "again": again(run, suite, table),
             **(_about_given(run.given, suite, stories) if run.given else _about_runs(stories)),
@@ -104,7 +106,8 @@ def _validator() -> Any:
 
 
 def _world(run: RunDir, world: World, suite: Json, table: pd.DataFrame) -> Json:
-    mine = table[(table["dataset"] == world.dataset) & (table["scenario"] == world.scenario)]
+    whole = table[(table["dataset"] == world.dataset) & (table["scenario"] == world.scenario)]
+    mine = whole[~planted(whole)]
     seeds = mine[mine["seed"].notna() & (mine["train_id"] != "")]
     trains = {str(t): int(s) for t, s in zip(seeds["train_id"], seeds["seed"], strict=True)}
     played = checks(world)
@@ -138,6 +141,7 @@ def _world(run: RunDir, world: World, suite: Json, table: pd.DataFrame) -> Json:
         "tradeoff": tables.tradeoff(world),
         "hospitals": tables.hospitals(world),
         "privacy": privacy(run, world),
+        "audits": audits(whole),
         "exposed": exposed(run, world, played) if run.given else None,
         "everything": tables.everything(world),
         "numbers": [number.plain() for number in world.numbers],

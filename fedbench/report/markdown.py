@@ -69,6 +69,7 @@ def _world(world: Json) -> list[str]:
         *_main(world["main"], "" if _given(world) else ", on all hospitals' patients together"),
         *_baseline(world["baseline"]),
         *_privacy(world["privacy"]),
+        *_audits(world["audits"]),
         *_exposed(world["exposed"]),
         *_differences(world["differences"]),
         *_hospitals(world["hospitals"]),
@@ -210,6 +211,14 @@ def _privacy(found: Json | None) -> list[str]:
     ]
     heads = ["generator", "regime", "largest epsilon", "epsilon of each hospital (by RDP)"]
     return ["", f"### {safe(found['title'])}", "", safe(found["text"]), "", table(heads, rows)]
+
+
+def _audits(found: Json | None) -> list[str]:
+    if found is None:
+        return []
+    shown = table(found["heads"], [row["shown"] for row in found["rows"]])
+    lines = ["", f"### {safe(found['title'])}", "", safe(found["text"]), "", shown, ""]
+    return [*lines, *(f"* {safe(text)}" for text in found["controls"])]
 
 
 def _frontier(found: Json) -> list[str]:

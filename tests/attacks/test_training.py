@@ -23,8 +23,10 @@ from fedbench.federation.inprocess import SERVER_ID, train
 from fedbench.federation.listening import Listener
 from fedbench.federation.study import Choice, Study
 from fedbench.games import Challenge
+from fedbench.generator import Statistic
 from fedbench.kinds import CODECS, GENERATORS
 from fedbench.seeds import Seeds
+from fedbench.traces import Sums
 from fedbench.wire import Wire
 
 SITES = ("north", "south")
@@ -32,9 +34,19 @@ QUICK: dict[str, Any] = {"draws": 1, "rounds": 2}
 People = Callable[..., Cohort]
 
 
-def listened(cohorts: Mapping[str, Cohort], generator: Choice, rounds: int = 3) -> Wire:
+def listened(
+    cohorts: Mapping[str, Cohort],
+    generator: Choice,
+    rounds: int = 3,
+    privacy: Choice = Choice("none"),
+) -> Wire:
     study = Study(
-        generator=generator, strategy=Choice("fedavg"), sites=SITES, rounds=rounds, seed=0
+        generator=generator,
+        strategy=Choice("fedavg"),
+        sites=SITES,
+        rounds=rounds,
+        seed=0,
+        privacy=privacy,
     )
     listener = Listener([2], CODECS.build("identity"), SITES, SERVER_ID + 1)
     trained = train(study, cohorts, tap=listener)
@@ -149,6 +161,20 @@ def test_noise_gives_nobody_away(steps: Wire, reference: Cohort, challenge: Chal
 
     found = area(Gradient(**QUICK), noised(steps), reference, challenge)
     assert abs(found - 0.5) < 0.12
+
+
+def test_traces_are_as_short_as_privacy_makes_them(
+    members: dict[str, Cohort], reference: Cohort
+) -> None:
+    promise = Choice("patient", {"epsilon": 5.0, "delta": 1e-3})
+    wire = listened(members, Choice("copula"), privacy=promise)
+    (glimpse,) = wire.glimpses("north", 1)
+    assert isinstance(wire.generator, Statistic)
+    bound = wire.generator.bound(glimpse.phase, wire.encoder)
+    lengths = np.linalg.norm(Sums(wire, wire.generator, glimpse).of(reference), axis=1)
+    assert lengths.max() == pytest.approx(bound, rel=1e-4)
+    (bare,) = (open := listened(members, Choice("copula"))).glimpses("north", 1)
+    assert np.linalg.norm(Sums(open, wire.generator, bare).of(reference), axis=1).max() > bound
 
 
 def test_too_few_reference_patients_are_refused_or_said(

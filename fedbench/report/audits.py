@@ -1,0 +1,145 @@
+"""Whether the promise of epsilon was kept, as audits with canaries say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from fedbench.planting import PLANTED
+from fedbench.report.words import joined, number
+
+__all__ = ["audits", "planted"]
+
+Json = dict[str, Any]
+
+TITLE = "Was the promise kept? Audits with canaries"
+
+_SEEN = {"synthetic": "released records", "updates": "what hospitals send"}
+
+_HEADS = (
+    "generator",
+    "regime",
+    "looked at",
+    "promised epsilon",
+    "epsilon is at least",
+    "at most shown",
+    "right guesses",
+    "p",
+    "what it means",
+)
+
+_TEXT = (
+    "Canaries are invented records, each of which was trained on or not by a coin. They were "
+    "planted in trainings of their own; nothing else here is about those. From how many coins an "
+    "attacker guesses right it follows how large epsilon is at least, 95 % sure, over six ways of "
+    "guessing that were chosen beforehand. No audit can show more than the largest epsilon beside "
+    "it, and so none can contradict a promise above that."
+)
+
+
+def planted(table: pd.DataFrame) -> pd.Series[bool]:
+    """Say which rows are about trainings with canaries."""
+    return table["label"].str.endswith(PLANTED)
+
+
+def audits(table: pd.DataFrame) -> Json | None:
+    """Return what audits found in one dataset and scenario, and how their controls went.
+
+    None where there were none.
+    """
+    mine = table[planted(table)]
+    asked = mine[mine["name"].str.endswith(".epsilon")]
+    found = asked[asked["regime"] != "control"]
+    if found.empty:
+        return None
+    told = {(row["train_id"], row["name"], row["model"]): row["value"] for row in _records(mine)}
+    checked = mine[mine["name"].str.endswith(".check") & (mine["level"] == "")]
+    return {
+        "title": TITLE,
+        "text": f"{_TEXT} {_corrected(found)}",
+        "heads": list(_HEADS),
+        "rows": [_row(row, told) for row in _records(found)],
+        "controls": [_check(row) for row in _records(checked)],
+    }
+
+
+def _records(table: pd.DataFrame) -> list[Json]:
+    return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
+
+
+def _corrected(found: pd.DataFrame) -> str:
+    broken = sorted(set(found.loc[found["status"] == "failed", "label"].map(_short)))
+    if not broken:
+        return "No promise was shown to be broken, all audits of the run taken together (Holm)."
+    return (
+        f"The promise of {joined(broken)} is broken: so many right guesses would be too unlikely, "
+        "all audits of the run taken together (Holm). What privacy is said here to have cost, or "
+        "to have kept, does not hold for that."
+    )
+
+
+def _row(row: Json, told: Mapping[Any, Any]) -> Json:
+    attack = str(row["name"]).partition(".")[0]
+
+    def beside(part: str) -> int | None:
+        value = told.get((row["train_id"], f"{attack}.{part}", row["model"]))
+        return _counted(value)
+
+    found: Json = {
+        "generator": _short(row["label"]),
+        "regime": row["regime"],
+        "seed": _counted(row["seed"]),
+        "site": row["model"],
+        "attack": attack,
+        "seen": joined([_SEEN[k] for k in str(row["threat"]).split("+") if k in _SEEN]),
+        "promised": _known(row["epsilon"]),
+        "delta": _known(row["delta"]),
+        "least": _known(row["epsilon_empirical"]) if row["status"] in ("done", "failed") else None,
+        "most": _known(row["high"]),
+        "canaries": _counted(row["n"]),
+        "guesses": beside("guesses"),
+        "right": beside("right"),
+        "p": _known(row["p_adjusted"]),
+        "status": row["status"],
+        "verdict": row["verdict"] or row["reason"],
+    }
+    return found | {"shown": _shown(found)}
+
+
+def _shown(row: Json) -> list[str]:
+    """Return an audit as the cells of a line in a table."""
+    guessed = "" if row["guesses"] is None else f"{row['right']} of {row['guesses']}"
+    where = [row["regime"], *([row["site"]] if row["site"] else []), f"seed {row['seed']}"]
+    return [
+        row["generator"],
+        ", ".join(where),
+        row["seen"],
+        "none" if row["promised"] is None else number(row["promised"]),
+        "" if row["least"] is None else number(row["least"], 2),
+        "" if row["most"] is None else number(row["most"], 2),
+        f"{guessed}, {row['canaries']} canaries" if guessed else "",
+        "" if row["p"] is None else f"{row['p']:.2g}",
+        row["verdict"],
+    ]
+
+
+def _check(row: Json) -> str:
+    attack, control = str(row["name"]).partition(".")[0], _short(row["label"])
+    who = "a copy of the training records" if control == "copy" else "an independent release"
+    outcome = "passed" if row["value"] == 1.0 else "failed"
+    return f"{outcome}: {attack}, {who}, seed {int(row['seed'])}: {row['verdict']}"
+
+
+def _short(label: str) -> str:
+    return str(label).removesuffix(PLANTED)
+
+
+def _counted(value: Any) -> int | None:
+    known = _known(value)
+    return None if known is None else round(known)
+
+
+def _known(value: Any) -> float | None:
+    return None if value is None or pd.isna(value) else float(value)
