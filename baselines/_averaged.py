@@ -35,6 +35,9 @@ class Averaged(Neural):
         own = (*(_MEAN + name for name in self.averaged), _ROUNDS)
         return {name: array for name, array in state.items() if not name.startswith(own)}
 
+    def judged(self, phase: Phase, state: State, round: int) -> Message:
+        return self.message(phase, self.lasting(state), round)
+
     def fold(
         self, phase: Phase, state: State, combined: Combined, encoder: Encoder, rng: Rng
     ) -> State:

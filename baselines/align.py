@@ -98,6 +98,13 @@ class Align(Latdiff):
             return Stake(phase.name, 1, phase.share)
         return super().stake(phase, patients, rounds, steps_of)
 
+    def judges(self, phase: Phase) -> bool:
+        raise Unsupported(
+            "What a hospital keeps to itself (adapters, scale and shift) goes on from round to "
+            "round and cannot be taken back to an earlier one, so no round can be chosen. Take "
+            "latdiff, or a scenario without `stopping`."
+        )
+
     def plan(self, encoder: Encoder) -> Plan:
         return Plan(encoder, self.blocks, apart=True)
 

@@ -326,6 +326,8 @@ class Cell:
     regime: str
     spent: Mapping[str, Spent] = field(default_factory=dict)
     """By hospital; empty without differential privacy."""
+    judged: pd.DataFrame = field(default_factory=pd.DataFrame)
+    """What patients who were held back made of it, round by round."""
 
     def perform(self) -> str:
         """Do what of this cell is not done yet, and return its status."""
@@ -403,6 +405,7 @@ class Cell:
             self._check_parts()
             release = self._released()
             self.spent = spent(release.charges, self.work.job.scenario)
+            self.judged = release.judged
             timings["training"] = time.monotonic() - started
             if not self.here.finished:
                 self._write(release)
@@ -495,6 +498,7 @@ class Cell:
             },
             "records": world.m,
             "heterogeneity": world.heterogeneity,
+            **({"stopping": stopped(self.judged)} if len(self.judged) else {}),
             **(
                 {"privacy": {s: _plainly(one) for s, one in self.spent.items()}}
                 if self.spent
@@ -534,7 +538,8 @@ class Cell:
             return Published(
                 self._read(),
                 read_parquet(self.here.path / "ledger.parquet"),
-                charges=self._charged(),
+                charges=self._stored("charges"),
+                judged=self._stored("judged"),
             )
         self.work.note(f"training {self.regime}")
         return self.work.trainer.release(self.regime)  # type: ignore[arg-type]
@@ -569,18 +574,17 @@ class Cell:
         assert release.ledger is not None  # noqa: S101  (only controls have none)
         write_parquet(folder / "ledger.parquet", release.ledger)
         write_parquet(folder / "history.parquet", release.history)
-        if len(release.remarks):
-            write_parquet(folder / "remarks.parquet", release.remarks)
-        if len(release.charges):
-            write_parquet(folder / "charges.parquet", release.charges)
+        for name in ("remarks", "charges", "judged"):
+            if len(table := getattr(release, name)):
+                write_parquet(folder / f"{name}.parquet", table)
 
     def _read(self) -> dict[str, Cohort]:
         """Return the records of a finished cell."""
         return written(self.here.path / "synthetic", self.work.world.schema)
 
-    def _charged(self) -> pd.DataFrame:
-        """Return what a finished cell's hospitals were charged."""
-        file = self.here.path / "charges.parquet"
+    def _stored(self, name: str) -> pd.DataFrame:
+        """Return a table of a finished cell that not every cell has."""
+        file = self.here.path / f"{name}.parquet"
         return read_parquet(file) if file.is_file() else pd.DataFrame()
 
     def _score(self, models: Mapping[str, Cohort], ledger: pd.DataFrame | None) -> None:
@@ -666,6 +670,24 @@ def spent(charges: pd.DataFrame, scenario: Scenario) -> dict[str, Spent]:
         columns = (mine[name].tolist() for name in CHARGES[1:])
         told = [Charge("", *each) for each in zip(*columns, strict=True)]
         found[str(site)] = Accountant(charges=told).spent(promise.delta)
+    return found
+
+
+def stopped(judged: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return, for every model and phase, after how many rounds it stopped and which was kept."""
+    found = []
+    for (model, phase), mine in judged.groupby(["model", "phase"], sort=False):
+        last = mine.iloc[-1]
+        kept = mine[mine["kept"]].iloc[-1] if mine["kept"].any() else last
+        found.append(
+            {
+                "model": str(model),
+                "phase": str(phase),
+                "rounds": int(last["rounds"]),
+                "kept": int(kept["rounds"]),
+                "patients": float(kept["patients"]),
+            }
+        )
     return found
 
 

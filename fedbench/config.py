@@ -11,7 +11,8 @@ from typing import Any, ClassVar, Literal, get_args
 
 from fedbench.attack import Planting
 from fedbench.errors import SpecError
-from fedbench.federation.study import Choice, contradiction, promised
+from fedbench.federation.stopping import Stopping
+from fedbench.federation.study import Choice, Start, contradiction, promised
 from fedbench.kinds import ATTACKS, CODECS, DATASETS, GENERATORS, METRICS, PARTITIONERS, STRATEGIES
 from fedbench.overrides import NAMED, Overrides, added, changed, narrowed, word
 from fedbench.partition import Parts
@@ -156,6 +157,10 @@ class Scenario:
     budget: Budget = "pass-matched"
     """Whether hospitals see each of their patients as often as centralized training does, or take
     as many optimizer steps."""
+    stopping: Stopping | None = None
+    """When training stops before its last round, and which round is kept; None: the last one."""
+    start: Start = "common"
+    """Whether hospitals begin with the same first parameters or each with its own."""
 
     def __post_init__(self) -> None:
         _path_part("scenario", self.name)
@@ -298,6 +303,9 @@ class Suite:
         for table, asked in zip(values["generators"], self.generators, strict=True):
             table["settings"] = plain(GENERATORS.completed(asked.name, asked.settings))
         arrays = {name: values.pop(name) for name in NAMED}
+        for table in arrays["scenarios"]:
+            if table["stopping"] is None:
+                del table["stopping"]
         return {"suite": values, **arrays}
 
     def to_toml(self) -> str:

@@ -47,6 +47,7 @@ TRAINING = [
     "federation/inprocess",
     "federation/server",
     "federation/sites",
+    "federation/stopping",
     "federation/study",
 ]
 """The modules that decide what a model learns, beside the plug-ins and the files they import."""

@@ -68,8 +68,8 @@ class Local:
 class Generator(Plugin):
     """Learn from records that stay where they are, then write new ones.
 
-    Only ``summarize`` of the encoder and ``update`` (with what it calls) take a site's
-    records. All that they return crosses the wire.
+    Only ``summarize`` of the encoder, ``update`` and ``judge`` (with what they call) take a
+    site's records. All that the first two return crosses the wire, and of the third a sum.
     """
 
     handles: ClassVar[frozenset[Part]]
@@ -106,6 +106,33 @@ class Generator(Plugin):
     ) -> State:
         """Take what the sites said into the state. Runs once per round, at the server."""
         return {**state, **combined.parameters, **combined.sums}
+
+    def judges(self, phase: Phase) -> bool:
+        """Say whether the rounds of a phase can be judged, so that the best one is kept.
+
+        Not where there is nothing to choose, as with sums.
+
+        Raises:
+            Unsupported: there is, but nothing to choose by.
+        """
+        return False
+
+    def judged(self, phase: Phase, state: State, round: int) -> Message:
+        """Return what sites judge after a round: what would write if training ended there."""
+        return self.message(phase, state, round)
+
+    def judge(
+        self, phase: Phase, message: Message, site: Site, local: Local
+    ) -> NDArray[np.float64]:
+        """Return the loss of each of a site's patients, who are none of those it learned from.
+
+        ``local.streams`` is the same at every site and in every round, so that rounds differ in
+        what was learned alone. Only the sum over patients leaves the site.
+
+        Raises:
+            Unsupported: this generator cannot be judged.
+        """
+        raise Unsupported(f"{type(self).__name__} says of no patient how well it serves her.")
 
     @abstractmethod
     def sample(

@@ -38,7 +38,8 @@ class Release:
     for fidelity and for privacy, which use prefixes. ``remarks`` are the strategy's (columns
     ``site``, ``name``, ``value``). ``charges`` are those of the privacy accountants (columns
     ``site``, ``what``, ``noise``, ``rate``, ``steps``); a training on pooled records is charged to
-    all sites alike.
+    all sites alike. ``judged`` says which rounds were kept (columns ``model``, ``phase``,
+    ``rounds``, ``loss``, ``patients``, ``noise``, ``kept``).
     """
 
     records: Mapping[str, Cohort]
@@ -46,6 +47,7 @@ class Release:
     history: pd.DataFrame = field(default_factory=pd.DataFrame)
     remarks: pd.DataFrame = field(default_factory=pd.DataFrame)
     charges: pd.DataFrame = field(default_factory=pd.DataFrame)
+    judged: pd.DataFrame = field(default_factory=pd.DataFrame)
 
 
 @dataclass
@@ -74,6 +76,7 @@ class Trainer:
                     pd.DataFrame(together.history),
                     pd.DataFrame(together.remarks),
                     charges=_charges([together]),
+                    judged=_judged({"": together}),
                 )
             case "centralized":
                 pooled = self.centralized()
@@ -82,6 +85,7 @@ class Trainer:
                     self._pooling(),
                     _history(pooled),
                     charges=_charges([pooled], self.world.sites),
+                    judged=_judged({"": pooled}),
                 )
             case "local":
                 alone = {site: self._sampled(site, self.alone(site)) for site in self.world.sites}
@@ -90,6 +94,7 @@ class Trainer:
                     _ledger([]),
                     _histories(self._locals()),
                     charges=_charges(self._locals().values()),
+                    judged=_judged(self._locals()),
                 )
             case "mixture":
                 return Release(
@@ -97,6 +102,7 @@ class Trainer:
                     self._models(),
                     _histories(self._locals()),
                     charges=_charges(self._locals().values()),
+                    judged=_judged(self._locals()),
                 )
 
     def federated(self) -> Trained:
@@ -147,6 +153,8 @@ class Trainer:
             ),
             steps_of=len(world.train) if scenario.budget == "step-matched" else None,
             device=self.device,
+            stopping=scenario.stopping,
+            start=scenario.start,
         )
 
     def _sampled(self, name: str, trained: Trained) -> Cohort:
@@ -234,6 +242,12 @@ def _charges(trained: Iterable[Trained], everybody: Sequence[str] = ()) -> pd.Da
         for charge in accountant.charges
     ]
     return pd.DataFrame(rows, columns=list(CHARGES))
+
+
+def _judged(trained: Mapping[str, Trained]) -> pd.DataFrame:
+    tables = [pd.DataFrame(one.judged).assign(model=model) for model, one in trained.items()]
+    found = pd.concat(tables, ignore_index=True)
+    return found[["model", *found.columns.drop("model")]]
 
 
 def _history(trained: Trained) -> pd.DataFrame:

@@ -10,6 +10,7 @@ from dataclasses import fields
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
+from types import UnionType
 from typing import Any, TypeVar, cast, get_args, get_type_hints
 
 from fedbench.errors import SpecError
@@ -174,6 +175,8 @@ def _at(values: Any, loc: Sequence[int | str]) -> Any:
 def _fields_at(kind: Any, loc: Sequence[int | str]) -> Sequence[str]:
     for step in loc:
         kind = get_args(kind)[0] if isinstance(step, int) else get_type_hints(kind)[step]
+        if isinstance(kind, UnionType):  # a table that may be left out
+            kind = get_args(kind)[0]
     return [entry.name for entry in fields(kind)]
 
 

@@ -26,6 +26,9 @@ from fedbench.strategy import Correction, Message, Update
 
 __all__ = ["Batch", "Neural", "weights"]
 
+_JUDGED = 256
+"""Patients who judge at once."""
+
 _PRECISION = {"float32": torch.float32, "float64": torch.float64}
 
 
@@ -129,6 +132,32 @@ class Neural(Generator):
     def stake(self, phase: Phase, patients: int, rounds: int, steps_of: int | None) -> Stake:
         taken = self._pieces(steps_of or patients) * self.goes(phase)
         return Stake(phase.name, taken, phase.share, 1 / self._pieces(patients))
+
+    def judges(self, phase: Phase) -> bool:
+        if len(self.objectives) > 1:
+            raise Unsupported(
+                f"{type(self).__name__} has several objectives that work against each other; none "
+                "of them says how good its records are, so no round can be chosen by it."
+            )
+        return phase.rounds is None
+
+    def judge(
+        self, phase: Phase, message: Message, site: Site, local: Local
+    ) -> NDArray[np.float64]:
+        """Return each patient's loss as it is at the end of training, over the same draws."""
+        course = self._course(phase, message, site, local.device)
+        stream = local.streams.child("draws", phase.name).number()
+        noise = self._copied(phase, course.encoder, course.keys, stream)
+        draws = torch.as_tensor(noise).to(local.device, _PRECISION[self.precision])
+        network = self.loaded(phase, message, site.encoder).to(local.device).eval()
+        found = []
+        with torch.no_grad(), _seeded(np.random.default_rng(0)):
+            for start in range(0, len(course.keys), _JUDGED):
+                some = slice(start, start + _JUDGED)
+                tensors = course.everyone.take(some).tensors
+                (losses,) = self._losses_of(1.0, network, *tensors, draws[some]).values()
+                found.append(losses.double().cpu().numpy())
+        return np.concatenate(found)
 
     def loaded(self, phase: Phase, message: Message, encoder: Encoder) -> nn.Module:
         """Return the network of a phase with the weights of a message.

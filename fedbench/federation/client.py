@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import fedbench.federation  # noqa: F401  isort: skip  (switches telemetry off before flwr)
 
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, MutableMapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache, partial
@@ -23,14 +23,17 @@ from numpy.typing import NDArray
 
 from fedbench.accounting import Charge
 from fedbench.codec import Codec
+from fedbench.data import Cohort
 from fedbench.encoding import summarize
 from fedbench.errors import ContractError, FedbenchError, Overspent, SpecError, Unsupported
 from fedbench.federation.door import array_of, arrays_in, pack, packed, part
 from fedbench.federation.sites import SiteSource, source_of
+from fedbench.federation.stopping import LOSS, Parted, Stopping, validation
 from fedbench.federation.study import Study, contradiction
 from fedbench.generator import Generator, Local, Phase, Site
 from fedbench.kinds import CODECS, GENERATORS, STRATEGIES
-from fedbench.privacy import Budget, Hospital, Noised, Unlimited, Whole, agreed, planned
+from fedbench.privacy import Budget, Hospital, Noised, Stake, Unlimited, Whole, agreed, planned
+from fedbench.strategy import Message as Arrays
 from fedbench.strategy import Strategy, Update
 
 __all__ = ["ENCODER", "client"]
@@ -74,14 +77,27 @@ def enrol(message: Message, context: Context) -> Message:
 @client.train()
 def train(message: Message, context: Context) -> Message:
     """Do one round's work on this site's own records."""
-    content = message.content
-    if "encoder" in content:
-        context.state["encoder"] = part(content, "encoder", ArrayRecord)
+    desk = _seated(message, context)
+    heading = part(message.content, "call", ConfigRecord)
+    asked = heading["phase"] == ENCODER
+    update = desk.summarize() if asked else desk.update(message.content)
+    return Message(pack(update, desk.codec), reply_to=message)
+
+
+@client.evaluate()
+def evaluate(message: Message, context: Context) -> Message:
+    """Judge a model by this site's own patients who are held back."""
+    desk = _seated(message, context)
+    return Message(pack(desk.judge(message.content), desk.codec), reply_to=message)
+
+
+def _seated(message: Message, context: Context) -> Desk:
+    """Return the working place for a message, once it is known to be allowed."""
+    if "encoder" in message.content:
+        context.state["encoder"] = part(message.content, "encoder", ArrayRecord)
     desk = Desk(context)
     desk.check()
-    heading = part(content, "call", ConfigRecord)
-    update = desk.summarize() if heading["phase"] == ENCODER else desk.update(content)
-    return Message(pack(update, desk.codec), reply_to=message)
+    return desk
 
 
 @dataclass(frozen=True)
@@ -122,6 +138,20 @@ class Desk:
     def strategy(self) -> Strategy:
         """The strategy, of which this site runs the client half."""
         return copy(_strategy(self.asked))
+
+    @cached_property
+    def stopping(self) -> Stopping | None:
+        """When training stops; None too where the generator has no rounds to choose from."""
+        watched = self.study.stopping and any(map(self.generator.judges, self.generator.phases()))
+        return self.study.stopping if watched else None
+
+    @cached_property
+    def parted(self) -> Parted:
+        """This site's training records: to learn from, and to judge by."""
+        if self.stopping:
+            return self.source.parted(self.site, self.study)
+        everyone = self.source.train(self.site, self.study)
+        return Parted(everyone, everyone.take(everyone.patients[:0]))
 
     @cached_property
     def codec(self) -> Codec:
@@ -195,13 +225,16 @@ class Desk:
         whole = isinstance(promise, Hospital)
         patients = promise.size if isinstance(promise, Hospital) else 0
         if phase != ENCODER:
-            patients = int(part(self.context.state, "said", MetricRecord)["patients"])  # type: ignore[arg-type]
-            asked = self.study.rounds, self.study.steps_of
-            # A hospital as a whole is noised once a round, whatever it does with its patients.
-            stake = partial(Generator.stake, self.generator) if whole else self.generator.stake
-            stakes = tuple(stake(each, patients, *asked) for each in phases)
+            patients = self.said(judging=False)
+            stakes = self.stakes(patients, whole=whole)
             plan = planned(promise, ENCODER, stakes)
-            plan = plan[: 2 + [stake.phase for stake in stakes].index(phase)]
+            names = [stake.phase for stake in stakes]
+            if phase in self.judgements:
+                patients, after = self.said(judging=True), names.index(phase) + 1
+            else:
+                after = names.index(phase)
+            # A phase and what judges it are planned one after the other, and alternate.
+            plan = tuple(sorted(plan[: 2 + after], key=lambda charge: charge.what == phase))
         together = promise.noise == "distributed"
         found = Noised(
             promise=promise,
@@ -215,6 +248,35 @@ class Desk:
             part=len(self.study.sites) ** -0.5 if together else 1.0,
         )
         return Whole(**vars(found), own=own) if whole else found
+
+    @cached_property
+    def judgements(self) -> Sequence[str]:
+        """The names under which phases are judged."""
+        if not self.stopping:
+            return ()
+        phases = self.generator.phases()
+        return [validation(each.name) for each in phases if self.generator.judges(each)]
+
+    def said(self, *, judging: bool) -> int:
+        """Return how many patients this site said it has, of one part or the other."""
+        told = float(part(self.context.state, "said", MetricRecord)["patients"])  # type: ignore[arg-type]
+        if not self.stopping or isinstance(self.study.promise, Hospital):
+            return int(told)
+        share = self.stopping.share
+        return max(1, round(told * (share if judging else 1 - share)))
+
+    def stakes(self, patients: int, *, whole: bool) -> tuple[Stake, ...]:
+        """Return what will be released, phase by phase; judging a phase comes before it."""
+        # A hospital as a whole is noised once a round, whatever it does with its patients.
+        stake = partial(Generator.stake, self.generator) if whole else self.generator.stake
+        found: list[Stake] = []
+        for each in self.generator.phases():
+            mine = stake(each, patients, self.study.rounds, self.study.steps_of)
+            if self.stopping and validation(each.name) in self.judgements:
+                found += self.stopping.stakes(mine, each.rounds or self.study.rounds)
+            else:
+                found.append(mine)
+        return tuple(found)
 
     def private(self, found: Update, budget: Noised) -> Update:
         """Return what was released in place of what was counted.
@@ -239,10 +301,7 @@ class Desk:
         """Train for one round."""
         heading = part(content, "call", ConfigRecord)
         phase, round = Phase(str(heading["phase"])), int(heading["round"])  # type: ignore[arg-type]
-        cohort = self.source.train(self.site, self.study)
-        agreed = part(self.context.state, "encoder", ArrayRecord)
-        encoder = self.source.encoder(self.site, cohort.schema, agreed)
-        memory = Remembered(self.context.state)
+        cohort, memory = self.parted.learned, Remembered(self.context.state)
         extra = arrays_in(content, "extra")
         local = Local(
             round=round,
@@ -253,10 +312,11 @@ class Desk:
             steps_of=self.study.steps_of,
             device=self.study.device,
         )
-        records = self.source.encoded(self.site, cohort, encoder)
+        site = self.place(cohort)
         heard = self.codec.decode(arrays_in(content, "model"))
+        if self.study.start == "site" and round == 0:
+            heard = self.started(phase, heard, site)
         rng = self.study.seeds.child(self.site, phase.name, round).rng()
-        site = Site(self.site, records, encoder, memory, cohort)
         found = self.generator.update(phase, heard, site, local, rng)
         if not isinstance(found, Update):
             raise ContractError(
@@ -265,6 +325,42 @@ class Desk:
         if isinstance(local.budget, Noised):
             found = self.private(found, local.budget)
         return self.strategy.learn(found, extra, memory)
+
+    def started(self, phase: Phase, heard: Arrays, site: Site) -> Arrays:
+        """Return what was heard with first parameters of this site's own."""
+        rng = self.study.seeds.child("start", phase.name, self.site).rng()
+        own = self.generator.start(phase, heard, site.encoder, rng)
+        return {name: own.get(name, array) for name, array in heard.items()}
+
+    def place(self, cohort: Cohort) -> Site:
+        """Return this site with some of its training records, encoded as agreed."""
+        agreed = part(self.context.state, "encoder", ArrayRecord)
+        encoder = self.source.encoder(self.site, cohort.schema, agreed)
+        records = self.source.encoded(self.site, cohort, encoder)
+        return Site(self.site, records, encoder, Remembered(self.context.state), cohort)
+
+    def judge(self, content: RecordDict) -> Update:
+        """Add up what a model's losses are on the patients who are held back."""
+        heading = part(content, "call", ConfigRecord)
+        phase, round = Phase(str(heading["phase"])), int(heading["round"])  # type: ignore[arg-type]
+        if self.stopping is None or validation(phase.name) not in self.judgements:
+            raise SpecError(f"The study holds no patients back to judge the phase {phase.name!r}.")
+        site = self.place(self.parted.held)
+        streams = self.study.seeds.child("validation")  # in every round the same draws
+        device = self.study.device
+        local = Local(round, int(heading["rounds"]), streams, device=device)  # type: ignore[arg-type]
+        heard = self.codec.decode(arrays_in(content, "model"))
+        losses = np.zeros(0)
+        if len(site.records):
+            losses = self.generator.judge(phase, heard, site, local)
+        budget = self.budget(validation(phase.name), round, len(losses))
+        bound = self.stopping.clip * len(site.cohort.schema.features)
+        if isinstance(budget, Noised):
+            # What is no number is the worst there is.
+            losses = np.clip(np.nan_to_num(losses, nan=bound), -bound, bound)
+        sums = budget.release({LOSS: np.array([losses.sum()])}, bound)
+        found = Update(sums=sums, weight=float(len(losses)))
+        return self.private(found, budget) if isinstance(budget, Noised) else found
 
     def _allow(self, what: str, name: str) -> None:
         listed = str(self.context.node_config.get("allow", "")).split(",")

@@ -97,7 +97,8 @@ class InProcessGrid(Grid):
 class Trained:
     """What a federation leaves: encoder, model, who said how much when, what was noticed.
 
-    ``accountants`` has those of the sites, which without differential privacy are none.
+    ``accountants`` has those of the sites, which without differential privacy are none; ``judged``
+    what patients who were held back made of it, round by round.
     """
 
     schema: Schema
@@ -106,6 +107,7 @@ class Trained:
     ledger: Mapping[str, list[Any]]
     history: Mapping[str, list[Any]]
     remarks: Mapping[str, list[Any]]
+    judged: Mapping[str, list[Any]]
     accountants: Mapping[str, Accountant]
 
 
@@ -137,6 +139,7 @@ def train(
         ledger=dict(state.config_records["ledger"]),  # type: ignore[arg-type]
         history=dict(state.config_records["history"]),  # type: ignore[arg-type]
         remarks=dict(state.config_records["remarks"]),  # type: ignore[arg-type]
+        judged=dict(state.config_records["judged"]),  # type: ignore[arg-type]
         accountants=source.accountants,
     )
 

@@ -52,7 +52,8 @@ class Listener:
         Raises:
             Unsupported: more would be kept than ``MOST``.
         """
-        if not message.has_content():
+        # Whoever judges a model says nothing about those it is learned from.
+        if not message.has_content() or message.metadata.message_type == "evaluate":
             return
         content = message.content
         if "call" in content:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from zipfile import ZipFile
 
 import numpy as np
@@ -25,6 +25,7 @@ from fedbench.errors import FedbenchError, SpecError
 from fedbench.federation.client import ENCODER
 from fedbench.federation.door import Ledger, call, part, record_of, unpack
 from fedbench.federation.sites import dealt
+from fedbench.federation.stopping import LOSS, Watch, columns, validation
 from fedbench.federation.study import Study
 from fedbench.generator import Generator, Phase, State
 from fedbench.kinds import CODECS, DATASETS, GENERATORS, STRATEGIES
@@ -32,6 +33,9 @@ from fedbench.strategy import Message as Arrays
 from fedbench.strategy import Update, added
 
 __all__ = ["Federation", "server"]
+
+Kind = Literal["train", "evaluate"]
+"""What a site is asked to do, in Flower's words."""
 
 PATIENCE = 600.0
 """Seconds to wait for the declared sites to connect."""
@@ -56,6 +60,7 @@ def main(grid: Grid, context: Context) -> None:
     context.state["ledger"] = ConfigRecord(federation.ledger.columns())
     context.state["history"] = ConfigRecord(federation.history)
     context.state["remarks"] = ConfigRecord(federation.remarks())
+    context.state["judged"] = ConfigRecord(federation.judged)
     if out := context.run_config.get("out"):
         _leave(federation, Path(str(out)))
 
@@ -71,6 +76,7 @@ class Federation:
     history: dict[str, Any] = field(
         default_factory=lambda: {n: [] for n in ("phase", "round", "site", "weight", "steps")}
     )
+    judged: dict[str, Any] = field(default_factory=columns)
     roster: dict[str, int] = field(default_factory=dict)
     informed: set[str] = field(default_factory=set)
     state: State = field(default_factory=dict)
@@ -88,16 +94,29 @@ class Federation:
 
     def conduct(self) -> None:
         """Enrol the sites, agree on an encoder, train every phase."""
+        watches = [self.watch(phase) for phase in self.generator.phases()]
         self.enrol()
         self.encoder = self.agree()
         state: State | None = None
-        for index, phase in enumerate(self.generator.phases()):
+        for phase, watch in zip(self.generator.phases(), watches, strict=True):
             rng = self.study.seeds.child("start", phase.name).rng()
             self.state = self.generator.start(phase, state, self.encoder, rng)
             self.remembered = self.strategy.meet(self.counts, self.noise)
             rounds = phase.rounds or self.study.rounds
-            Rounds(self, phase, index, rounds).start(self.grid, ArrayRecord(), rounds)
+            Rounds(self, phase, rounds, watch).start(self.grid, ArrayRecord(), rounds)
+            if watch and watch.kept is not None:
+                self.state = watch.kept
             state = self.state
+
+    def watch(self, phase: Phase) -> Watch | None:
+        """Return what says when a phase stops; None where all its rounds are trained.
+
+        Raises:
+            Unsupported: it is to stop, and there is nothing to judge the generator by.
+        """
+        if self.study.stopping and self.generator.judges(phase):
+            return Watch(self.study.stopping, phase.name, self.judged)
+        return None
 
     def enrol(self) -> None:
         """Ask every node for its name until all declared sites are there."""
@@ -162,17 +181,18 @@ class Federation:
             for site, charges in sorted(self.charges.items())
         }
 
-    def tell(self, site: str, content: RecordDict) -> Message:
+    def tell(self, site: str, content: RecordDict, kind: Kind = "train") -> Message:
         """Address a message to a site, through the ledger."""
         heading = part(content, "call", ConfigRecord)
+        phase = str(heading["phase"])
         self.ledger.note(
             content,
-            phase=str(heading["phase"]),
+            phase=phase if kind == "train" else validation(phase),
             round=int(heading["round"]),  # type: ignore[arg-type]
             site=site,
             way="down",
         )
-        return Message(content, self.roster[site], "train")
+        return Message(content, self.roster[site], kind)
 
     def hear(self, replies: Iterable[Message], phase: str, round: int) -> dict[str, Update]:
         """Return what the sites said, sorted by their names, through the ledger."""
@@ -197,14 +217,16 @@ class Rounds(FlowerStrategy):
 
     federation: Federation
     phase: Phase
-    index: int
     rounds: int
+    watch: Watch | None = None
 
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
         """Tell the chosen sites the model."""
         fed, round = self.federation, server_round - 1
+        if self.over:
+            return []
         model = fed.generator.message(self.phase, fed.state, round)
         content = RecordDict({"call": call(self.phase.name, round, self.rounds)})
         if model:
@@ -218,6 +240,8 @@ class Rounds(FlowerStrategy):
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
         """Combine what the sites said and take it into the state."""
         fed, round = self.federation, server_round - 1
+        if self.over:
+            return None, None
         updates = fed.hear(replies, self.phase.name, round)
         seeds = fed.study.seeds.child("server", self.phase.name, round)
         combined, fed.remembered = fed.strategy.combine(
@@ -233,14 +257,34 @@ class Rounds(FlowerStrategy):
     def configure_evaluate(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
-        """Ask nothing: scoring happens behind the federation."""
-        return []
+        """Ask all sites what the patients they hold back make of what would write by now."""
+        fed, round = self.federation, server_round - 1
+        if not self.watch or self.over or not self.watch.stopping.due(round, self.rounds):
+            return []
+        content = RecordDict({"call": call(self.phase.name, round, self.rounds)})
+        model = fed.generator.judged(self.phase, fed.state, round)
+        content["model"] = record_of(fed.codec.encode(model))
+        return [fed.tell(site, self._informing(site, content), "evaluate") for site in fed.roster]
 
     def aggregate_evaluate(
         self, server_round: int, replies: Iterable[Message]
     ) -> MetricRecord | None:
-        """Nothing was asked."""
+        """Add up what the sites said, and remember the state if none was better."""
+        fed, round = self.federation, server_round - 1
+        if self.watch and not self.over and self.watch.stopping.due(round, self.rounds):
+            said = fed.hear(replies, validation(self.phase.name), round)
+            if set(said) != set(fed.roster):
+                raise FedbenchError("Not every site judged the model, so rounds do not compare.")
+            patients = sum(update.weight for update in said.values())
+            noise = float(np.sqrt(sum(update.noise**2 for update in said.values())))
+            losses = np.array([update.sums[LOSS] for update in said.values()])
+            self.watch.take(fed.state, server_round, losses, patients, noise)
         return None
+
+    @property
+    def over(self) -> bool:
+        """Whether training has stopped before its last round."""
+        return self.watch is not None and self.watch.over
 
     def summary(self) -> None:
         """Stay silent; the run directory holds the story."""
@@ -279,6 +323,8 @@ def _leave(federation: Federation, out: Path) -> None:
     _save(out / "state.npz", federation.state)
     (out / "ledger.json").write_text(json.dumps(federation.ledger.columns()))
     (out / "history.json").write_text(json.dumps(federation.history))
+    if any(federation.judged.values()):
+        (out / "judged.json").write_text(json.dumps(federation.judged))
     (out / "remarks.json").write_text(json.dumps(federation.remarks()))
     if federation.charges:
         (out / "privacy.json").write_text(json.dumps(federation.privacy(), indent=2))

@@ -20,6 +20,7 @@ from fedbench.data import Cohort, Schema, read_cohort
 from fedbench.encoding import Encoder, Records
 from fedbench.errors import DataError, SpecError
 from fedbench.federation.door import arrays_of
+from fedbench.federation.stopping import Parted, parted
 from fedbench.federation.study import Study
 from fedbench.kinds import DATASETS
 from fedbench.partition import Parts, split_site
@@ -56,8 +57,13 @@ class SiteSource(ABC):
         return Encoder(schema, arrays_of(agreed))
 
     def encoded(self, site: str, cohort: Cohort, encoder: Encoder) -> Records:
-        """Return the training records of ``site`` encoded."""
+        """Return training records of ``site`` encoded."""
         return encoder.encode(cohort)
+
+    def parted(self, site: str, study: Study) -> Parted:
+        """Return the training records of ``site`` in two: to learn from, and to judge by."""
+        share = study.stopping.share if study.stopping else 0.0
+        return parted(self.train(site, study), share, dealing(study))
 
 
 @dataclass
@@ -69,7 +75,8 @@ class Dealt(SiteSource):
     _encoders: dict[tuple[str, tuple[tuple[str, bytes], ...]], Encoder] = field(
         default_factory=dict
     )
-    _encoded: dict[tuple[str, str], Records] = field(default_factory=dict)
+    _encoded: dict[tuple[str, str, int], tuple[Cohort, Records]] = field(default_factory=dict)
+    _parted: dict[str, Parted] = field(default_factory=dict)
     accountants: dict[str, Accountant] = field(default_factory=dict)
 
     def __enter__(self) -> Self:
@@ -102,10 +109,16 @@ class Dealt(SiteSource):
         return self._encoders[key]
 
     def encoded(self, site: str, cohort: Cohort, encoder: Encoder) -> Records:
-        key = (site, encoder.digest)
+        key = (site, encoder.digest, id(cohort))
         if key not in self._encoded:
-            self._encoded[key] = super().encoded(site, cohort, encoder)
-        return self._encoded[key]
+            # With the cohort, so that no other one gets its number.
+            self._encoded[key] = cohort, super().encoded(site, cohort, encoder)
+        return self._encoded[key][1]
+
+    def parted(self, site: str, study: Study) -> Parted:
+        if site not in self._parted:
+            self._parted[site] = super().parted(site, study)
+        return self._parted[site]
 
 
 @dataclass(frozen=True)
@@ -143,8 +156,12 @@ class Folder(SiteSource):
             )
         schema = DATASETS.build(study.dataset.name, study.dataset.settings).schema
         cohort = read_cohort(schema, self.path)
-        seeds = Seeds(study.seed).child("deal", study.dataset.name)
-        return split_site(cohort, site, Parts(**study.parts), seeds).train
+        return split_site(cohort, site, Parts(**study.parts), dealing(study)).train
+
+
+def dealing(study: Study) -> Seeds:
+    """Return the streams that say who is in which part of a site."""
+    return Seeds(study.seed).child("deal", study.dataset.name)
 
 
 def source_of(node: Mapping[str, Any]) -> SiteSource:

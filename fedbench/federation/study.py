@@ -5,15 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from fedbench.errors import SpecError
+from fedbench.federation.stopping import Stopping
 from fedbench.privacy import PROMISES, Promise
 from fedbench.seeds import Seeds
 from fedbench.strategy import Strategy
 from fedbench.tables import build
 
-__all__ = ["Choice", "Study", "contradiction", "promised"]
+__all__ = ["Choice", "Start", "Study", "contradiction", "promised"]
+
+
+Start = Literal["common", "site"]
+"""Whose first parameters a site begins with."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +35,9 @@ class Study:
 
     ``path`` names the random streams below ``seed``; it does not depend on the regime, so that
     regimes are paired. With ``steps_of``, a number of
-    patients, every site takes as many optimizer steps as one with so many would.
+    patients, every site takes as many optimizer steps as one with so many would. With ``stopping``
+    ``rounds`` are the most there may be. ``start`` says whether sites begin every phase with common
+    parameters or each with its own.
     """
 
     generator: Choice
@@ -46,6 +53,8 @@ class Study:
     participation: float = 1.0
     steps_of: int | None = None
     device: str = "cpu"
+    stopping: Stopping | None = None
+    start: Start = "common"
 
     @property
     def promise(self) -> Promise | None:
@@ -59,7 +68,13 @@ class Study:
 
     def to_json(self) -> str:
         """Return this study as text."""
-        return json.dumps(asdict(self), sort_keys=True)
+        values = asdict(self)
+        # What is not asked for is not said.
+        if self.stopping is None:
+            del values["stopping"]
+        if self.start == "common":
+            del values["start"]
+        return json.dumps(values, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> Study:
@@ -73,6 +88,8 @@ class Study:
             for name in ("generator", "strategy", "dataset", "codec", "privacy"):
                 values[name] = Choice(**values[name])
             values |= {name: tuple(values[name]) for name in ("sites", "path")}
+            if "stopping" in values:
+                values["stopping"] = build(Stopping, values["stopping"], "The study's stopping")
             return cls(**values)
         except (TypeError, KeyError, ValueError) as error:
             raise SpecError(f"This is not a study: {error}.") from None

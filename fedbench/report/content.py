@@ -21,6 +21,7 @@ from fedbench.report.notes import GLOSSARY, caveats, introduction, reading
 from fedbench.report.numbers import Numbers, finite
 from fedbench.report.privacy import privacy
 from fedbench.report.sentences import about, headline
+from fedbench.report.stopping import stopping
 from fedbench.report.words import measure
 from fedbench.report.world import World, worlds
 from fedbench.results import RunDir
@@ -42,9 +43,11 @@ def build(run: RunDir) -> Json:
     table = table.assign(label=table["label"].where(table["label"] != "", table["generator"]))
     suite = facts.suite(run)
     words = partial(facts.words, suite)
+    asked = suite["tables"].get("scenarios", [])
+    stops = [scenario["name"] for scenario in asked if scenario.get("stopping")]
     # Rows about one column are many, and stay in results.parquet; audits are told apart.
     clean = table[~planted(table)]
-    stories = list(worlds(Numbers.of(clean[clean["column"] == ""]), words))
+    stories = list(worlds(Numbers.of(clean[clean["column"] == ""]), words, stops))
     report: Json = finite(
         {
             "schema": "fedbench-report",
@@ -142,6 +145,7 @@ def _world(run: RunDir, world: World, suite: Json, table: pd.DataFrame) -> Json:
         "hospitals": tables.hospitals(world),
         "privacy": privacy(run, world),
         "audits": audits(whole),
+        "stopping": stopping(run, world) if world.stops else None,
         "exposed": exposed(run, world, played) if run.given else None,
         "everything": tables.everything(world),
         "numbers": [number.plain() for number in world.numbers],

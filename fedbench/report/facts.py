@@ -178,6 +178,12 @@ def _setting(scenario: Mapping[str, Any]) -> str:
         parts.append(f"{plural(scenario['rounds'], 'round')} for generators that train in rounds")
     if scenario.get("budget") == "step-matched":
         parts.append("at every hospital as many steps as with all records in one place")
+    if stopping := scenario.get("stopping"):
+        parts.append(
+            f"{100 * stopping['share']:.0f} % of training patients held back to judge rounds"
+        )
+    if scenario.get("start") == "site":
+        parts.append("every hospital with first parameters of its own")
     return ", ".join(parts)
 
 

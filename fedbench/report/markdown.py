@@ -70,6 +70,7 @@ def _world(world: Json) -> list[str]:
         *_baseline(world["baseline"]),
         *_privacy(world["privacy"]),
         *_audits(world["audits"]),
+        *_stopping(world["stopping"]),
         *_exposed(world["exposed"]),
         *_differences(world["differences"]),
         *_hospitals(world["hospitals"]),
@@ -219,6 +220,15 @@ def _audits(found: Json | None) -> list[str]:
     shown = table(found["heads"], [row["shown"] for row in found["rows"]])
     lines = ["", f"### {safe(found['title'])}", "", safe(found["text"]), "", shown, ""]
     return [*lines, *(f"* {safe(text)}" for text in found["controls"])]
+
+
+def _stopping(found: Json | None) -> list[str]:
+    if found is None:
+        return []
+    names = ("generator", "regime", "phase", "rounds", "kept")
+    rows = [[str(row[name]) for name in names] for row in found["rows"]]
+    heads = ["generator", "regime", "phase", "rounds trained", "round kept"]
+    return ["", f"### {safe(found['title'])}", "", safe(found["text"]), "", table(heads, rows)]
 
 
 def _frontier(found: Json) -> list[str]:

@@ -53,7 +53,9 @@ def sent(world: World, label: str) -> str:
     up, down = ((way or 0.0) / found.hospitals for way in (found.up, found.down))
     rounds = world.pooled(label, world.main, "communication.rounds")
     each = "the hospital" if found.hospitals == 1 else f"each of {found.hospitals} hospitals"
-    when = f"{_exchanges(rounds)}, {each}" if rounds and rounds.value else _first(each)
+    when = _first(each)
+    if rounds and rounds.value:
+        when = f"{_exchanges(rounds, stops=world.stops)}, {each}"
     records = traffic(world, label, "centralized").up if world.main == "federated" else None
     price = (
         f" For comparison, the training records themselves are {human_bytes(records)}."
@@ -71,10 +73,13 @@ _AHEAD = 2
 """Exchanges before the first round: sites enrol, and all agree on the encoder."""
 
 
-def _exchanges(found: Number) -> str:
+def _exchanges(found: Number, *, stops: bool) -> str:
     """Say in how many exchanges, and why these are not the scenario's rounds."""
     took, rounds = round(found.value or 0.0), int(found["rounds"] or 0)
     said = f"In {plural(took, 'exchange')}"
+    if rounds and stops:
+        most = f"at most {plural(rounds, 'round')} of training"
+        return f"{said} ({most}; asking patients held back to judge one is an exchange too)"
     if rounds and took == rounds + _AHEAD:
         ahead = f"{_AHEAD} to enrol and to agree how records are encoded"
         return f"{said} ({plural(rounds, 'round')} of training, {ahead})"

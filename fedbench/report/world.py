@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
@@ -49,6 +49,8 @@ class World:
     numbers: Numbers
     words: Mapping[str, str] = field(default_factory=dict)
     """What its schema calls tasks and columns."""
+    stops: bool = False
+    """Whether training may stop before its last round."""
 
     def say(self, name: str) -> str:
         """Return a task or a column in the schema's words."""
@@ -235,8 +237,15 @@ class World:
         return value if found["better"] == "higher" else -value
 
 
-def worlds(numbers: Numbers, words: Callable[[str], Mapping[str, str]]) -> Iterator[World]:
-    """Yield every dataset with every scenario, sorted; ``words`` gives a dataset's own."""
+def worlds(
+    numbers: Numbers,
+    words: Callable[[str], Mapping[str, str]],
+    stopping: Collection[str] = (),
+) -> Iterator[World]:
+    """Yield every dataset with every scenario, sorted; ``words`` gives a dataset's own.
+
+    ``stopping`` names the scenarios in which training may stop before its last round.
+    """
     for dataset, scenario in sorted({(n["dataset"], n["scenario"]) for n in numbers}):
         mine = numbers.where(dataset=dataset, scenario=scenario)
-        yield World(dataset, scenario, mine, words(dataset))
+        yield World(dataset, scenario, mine, words(dataset), scenario in stopping)

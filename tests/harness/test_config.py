@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from fedbench.config import (
     suite_of,
 )
 from fedbench.errors import SpecError
+from fedbench.federation.stopping import Stopping
 from fedbench.federation.study import Choice
 from fedbench.overrides import seeds_of
 from fedbench.partition import Parts
@@ -174,6 +176,8 @@ def suites(draw: st.DrawFn) -> Suite:
             strategy=draw(CHOICES),
             rounds=draw(st.integers(1, 99)),
             participation=draw(st.floats(0.01, 1)),
+            stopping=draw(st.sampled_from([None, Stopping(), Stopping(share=0.25, every=2)])),
+            start=draw(st.sampled_from(["common", "site"])),
         )
         for name in named()
     )
@@ -208,6 +212,28 @@ def test_any_suite_reads_back_the_same(suite: Suite) -> None:
 @given(st.dictionaries(st.text(), VALUES))
 def test_any_value_is_written_as_toml(value: dict[str, Any]) -> None:
     assert tomllib.loads(document({"it": {"is": value}}, {}))["it"]["is"] == value
+
+
+@pytest.mark.parametrize(
+    ("setting", "problem"),
+    [
+        ("clinics.stopping.share=0", "'scenarios.clinics.stopping.share' is 0; expected"),
+        ("clinics.stopping.patience=0", "expected at least 1"),
+        ("clinics.stopping.waits=2", "'scenarios.clinics.stopping.waits' is not known"),
+        ("clinics.start=own", "expected 'common' or 'site'"),
+    ],
+)
+def test_when_training_stops_is_checked(setting: str, problem: str) -> None:
+    with pytest.raises(SpecError, match=re.escape(problem)):
+        read_suite("smoke", Overrides(settings=(setting,)))
+
+
+def test_part_of_when_training_stops_can_be_set() -> None:
+    (scenario,) = read_suite(
+        "smoke", Overrides(settings=("clinics.stopping.every=5", "clinics.start=site"))
+    ).scenarios
+    assert scenario.stopping == Stopping(every=5)
+    assert scenario.start == "site"
 
 
 def test_none_is_left_out() -> None:
