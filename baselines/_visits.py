@@ -24,8 +24,11 @@ Ints = NDArray[np.int64]
 CLOCK = 7
 """Numbers that say when."""
 
+_LEFT = 5
+"""Which of them says how long follow-up goes on."""
+
 _MINUTE = 1 / 1440
-_SINGLE, _WIDE, _FAR = 60, 48, 36525
+_SINGLE, _WIDE, _FAR = 60, 144, 36525
 
 
 class Plan:
@@ -125,6 +128,19 @@ class Plan:
             count == 0,
         )  # fmt: skip
         return np.stack(parts, axis=-1).astype(np.float32)
+
+    def opened(self, logits: Tensor, clock: Tensor) -> Tensor:
+        """Return logits of the days until the next visit that give nothing to what is too late.
+
+        ``logits`` has no next visit first, then the public bins; ``clock`` is that of the visit.
+        """
+        if not self.schema.outcome:
+            return logits
+        left = torch.expm1(5 * clock[..., _LEFT, None]) * self.unit
+        starts = torch.as_tensor(self.gaps * self.unit).to(clock)
+        late = starts > left + self.unit  # days are rounded
+        none = torch.zeros_like(late[..., :1])
+        return logits.masked_fill(torch.cat([none, late], dim=-1), -1e9)
 
     def padded(self, cohort: Cohort, longest: int) -> Sequence[NDArray[Any]]:
         """Return what comes next, what it holds, and when: ``(n, most + 1)`` and one axis more."""

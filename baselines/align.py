@@ -395,7 +395,7 @@ class _Aligned(Autoencoder):
         bits = functional.softplus(logits) - codes * logits
         coded = (bits * held[:, None, self.system]).sum(dim=-1)
         apart = 0.5 * (mean**2 + torch.expm1(log_variance) - log_variance).sum(dim=-1)
-        each = self.held(latent, told, when, content) + coded + self.prior * apart
+        each = self.held(latent, told, (when, content, clock)) + coded + self.prior * apart
         if self.strata:
             each = each + self.pull * self._astray(mean, log_variance, stratum)
         found: Tensor = self.alone(facts) + ((when > 0).to(content) * each).sum(dim=1)

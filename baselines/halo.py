@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fedbench.baselines._attention import Layer
+from fedbench.baselines._averaged import Averaged
 from fedbench.baselines._rows import Head, bucketed, chosen
 from fedbench.baselines._visits import CLOCK, Plan
 from fedbench.data import Cohort, Part
@@ -20,14 +21,14 @@ from fedbench.encoding import Encoder
 from fedbench.generator import Phase, Site, State
 from fedbench.seeds import Rng
 from fedbench.strategy import Memory, Message
-from fedbench.training import Batch, Neural
+from fedbench.training import Batch
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Halo(Neural):
+class Halo(Averaged):
     """Write each patient visit after visit, by a transformer over all visits before.
 
     After HALO (Theodorou et al. 2023, https://doi.org/10.1038/s41467-023-41093-0). What is known
@@ -35,7 +36,8 @@ class Halo(Neural):
     days until the next visit or that there is none, on public bins; then what the visit holds, in
     blocks of which each knows those before it: whether each number was measured, its normal score
     (three Gaussians), categories with missing as a level, and codes. Nothing is dated after the
-    end of follow-up. The loss is the negative log likelihood of a patient.
+    end of follow-up. The loss is the negative log likelihood of a patient. A mean over rounds of
+    the network writes.
 
     Attributes:
         wide: Width of the transformer.
@@ -83,7 +85,7 @@ class Halo(Neural):
     def sample(
         self, state: State, encoder: Encoder, n: int, rng: Rng, memory: Memory | None = None
     ) -> Cohort:
-        model = cast("_Network", self.loaded(self.phases()[0], state, encoder))
+        model = cast("_Network", self.loaded(self.phases()[0], self.settled(state), encoder))
         with torch.no_grad():
             return model.written(n, self.longest, rng)
 
@@ -134,7 +136,7 @@ class _Network(nn.Module):
         tokens = self.step(torch.cat([content, clock, past], dim=-1))
         hidden, _ = self.through(facts, tokens[:, :-1], None)
         first = chosen(self.first(hidden[:, :1]), when[:, :1])
-        later = chosen(self.next(hidden[:, 1:]), when[:, 1:])
+        later = chosen(plan.opened(self.next(hidden[:, 1:]), clock[:, :-1]), when[:, 1:])
         answers = self.head(torch.cat([hidden, clock, past], dim=-1), content)
         codes = content[..., plan.code_at]
         ever = torch.cat([torch.zeros_like(codes[:, :1]), codes[:, :-1]], dim=1)

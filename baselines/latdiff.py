@@ -344,14 +344,15 @@ class Autoencoder(nn.Module):
         latent = torch.addcmul(mean, torch.exp(0.5 * log_variance), noise[:, : when.shape[1]])
         apart = 0.5 * (mean**2 + torch.expm1(log_variance) - log_variance).sum(dim=-1)
         told = self.writer.told(latent, content, clock)
-        each = self.held(latent, told, when, content) + self.prior * apart
+        each = self.held(latent, told, (when, content, clock)) + self.prior * apart
         found: Tensor = self.alone(facts) + (there * each).sum(dim=1)
         return found
 
-    def held(self, latent: Tensor, told: Tensor, when: Tensor, content: Tensor) -> Tensor:
-        """Return what writing each visit costs, ``(n, most)``."""
+    def held(self, latent: Tensor, told: Tensor, visits: Sequence[Tensor]) -> Tensor:
+        """Return what writing each visit costs, ``(n, most)``; visits are as ``Plan.padded``."""
+        when, content, clock = visits
         first = chosen(self.writer.day(latent[:, :1]), when[:, :1])
-        later = chosen(self.writer.gap(told[:, 1:]), when[:, 1:])
+        later = chosen(self.plan.opened(self.writer.gap(told[:, 1:]), clock[:, :-1]), when[:, 1:])
         answers = self.writer.head(told, content)
         there = (when > 0).to(content)
         visit = there if self.plan.visited is None else content[..., self.plan.visited]

@@ -1,9 +1,10 @@
 """Four hospitals of which two write the same diagnoses in another system: what helps?
 
-One code in ten has a known counterpart. What is done about the others: nothing; a map of the
-known ones, then the same with every other code given the known one of its kind (as codes of a
-category are); adapters brought together (``align``); and, as what could be reached, a whole map.
-``VOCABULARIES`` is how many seeds (3).
+One diagnosis in ten has a known counterpart. What is done about it: nothing (``apart``); the known
+ones are mapped (``known``); every other one gets the known one of its kind besides, as codes do
+that fall back to their category (``category``); adapters are brought together (``align``); and, as
+what could be reached, all are mapped (``whole``). Patients are simulated, and a laboratory value
+alone says little. ``VOCABULARIES`` names the seeds (0,1,2).
 """
 
 from __future__ import annotations
@@ -13,82 +14,106 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
+from scipy import stats
+
 from fedbench.config import suite_of
 from fedbench.data import DataStore
 from fedbench.datasets.simulated import Simulated
 from fedbench.runner import run
 
-SEEDS = int(os.environ.get("VOCABULARIES", "3"))
-WORLD: Mapping[str, Any] = {"patients": 2400, "labs": 1, "codes": 40, "visits": 8.0}
+SEEDS = [int(seed) for seed in os.environ.get("VOCABULARIES", "0,1,2").split(",")]
 EVERY, KNOWN = 40, 4
-RECORDS = Simulated(**WORLD)
-MINE, THEIRS = RECORDS.names("icd10"), RECORDS.names("icd9")
-SYSTEMS = {"source": "simulated-icd10", "target": "simulated-icd9", "level": "code"}
+WORLD: Mapping[str, Any] = {"patients": 1200, "labs": 1, "codes": EVERY, "visits": 5.0}
+MINE, THEIRS = Simulated(**WORLD).names("icd10"), Simulated(**WORLD).names("icd9")
+THERE = {"source": "simulated-icd10", "target": "simulated-icd9", "level": "code"}
 BACK = {"source": "simulated-icd9", "target": "simulated-icd10", "level": "code"}
 ANCHORS = [
     [f"simulated-icd10:{a}", f"simulated-icd9:{b}"]
-    for a, b in zip(MINE[:KNOWN], THEIRS, strict=False)
+    for a, b in zip(MINE[:KNOWN], THEIRS[:KNOWN], strict=True)
 ]
+SHORT = {"passes": 20, "time_passes": 30, "learning_rate": 5e-3}
+GENERATORS: Mapping[str, Mapping[str, Any]] = {
+    "tvae": {"name": "tvae"},
+    "latdiff": {"name": "latdiff", **SHORT},
+    "align": {"name": "align", "anchors": ANCHORS, **SHORT},
+    "align-apart": {"name": "align", "label": "align-apart", "anchor": 0.0, "pull": 0.0, **SHORT},
+}
 
 
 def written(path: Path, targets: Sequence[str], sources: Sequence[str]) -> str:
-    path.write_text(
-        "source,target\n" + "".join(f"{a},{b}\n" for a, b in zip(sources, targets, strict=True))
-    )
+    pairs = zip(sources, targets, strict=True)
+    path.write_text("source,target\n" + "".join(f"{a},{b}\n" for a, b in pairs))
     return str(path)
 
 
 def scenarios(folder: Path) -> Mapping[str, Mapping[str, Any]]:
     """Return how hospitals write diagnoses, by what is done about it."""
-    two = {"name": "coding", "map": written(folder / "all.csv", THEIRS, MINE), **SYSTEMS}
-    apart = {**two, "within": {"name": "natural"}}
-    # Diagnoses belong to four diseases in turn, and so do the first four.
+    there = {"name": "coding", "map": written(folder / "there.csv", THEIRS, MINE), **THERE}
+    apart = {**there, "within": {"name": "natural"}}
+    # A diagnosis belongs to one of four diseases in turn, and so do the first four.
     kind = [MINE[i % KNOWN] for i in range(EVERY)]
-    known = written(folder / "known.csv", MINE[:KNOWN], THEIRS[:KNOWN])
-    return {
-        "apart": apart,
-        "known": {"name": "coding", "map": known, "within": apart, **BACK},
-        "category": {
-            "name": "coding", "map": written(folder / "kind.csv", kind, THEIRS),
-            "within": apart, **BACK,
-        },
-        "whole": {
-            "name": "coding", "map": written(folder / "back.csv", MINE, THEIRS),
-            "within": apart, **BACK,
-        },
-    }  # fmt: skip
+    maps = {
+        "known": (MINE[:KNOWN], THEIRS[:KNOWN]),
+        "category": (kind, THEIRS),
+        "whole": (MINE, THEIRS),
+    }
+    back = {
+        name: {"name": "coding", "map": written(folder / f"{name}.csv", *pairs), **BACK}
+        for name, pairs in maps.items()
+    }
+    return {"apart": apart, **{name: {**each, "within": apart} for name, each in back.items()}}
 
 
-def tables(folder: Path) -> Mapping[str, Any]:
-    """Return the suite."""
-    dealt = scenarios(folder)
-    everybody = [{"name": "tvae"}, {"name": "latdiff"}]
-    ours = [
-        {"name": "align", "anchors": ANCHORS},
-        {"name": "align", "label": "align-apart", "anchor": 0.0, "pull": 0.0},
-    ]
+def tables(
+    folder: Path, seeds: Sequence[int], dealt: Sequence[str], generators: Sequence[str]
+) -> Mapping[str, Any]:
+    """Return a suite."""
+    every = scenarios(folder)
     return {
         "suite": {
-            "name": "vocabularies", "seeds": list(range(SEEDS)), "regimes": ["federated"],
-            "records": 2000, "metrics": ["utility", "associations", "codes"], "attacks": [],
+            "name": "vocabularies", "seeds": list(seeds), "regimes": ["federated"],
+            "records": 2000, "metrics": ["utility", "associations"], "attacks": [],
             "device": "cpu",
         },
-        "datasets": [
-            {
-                "name": "simulated", "scenarios": list(dealt), **WORLD,
-                "parts": {"train": 0.5, "control": "test"},
-            },
-        ],
-        "scenarios": [
-            {"name": name, "partition": partition, "rounds": 10}
-            for name, partition in dealt.items()
-        ],
-        "generators": [*everybody, *ours],
+        "datasets": [{"name": "simulated", **WORLD, "parts": {"train": 0.5, "control": "test"}}],
+        "scenarios": [{"name": n, "partition": every[n], "rounds": 6} for n in dealt],
+        "generators": [GENERATORS[name] for name in generators],
     }  # fmt: skip
+
+
+def of(results: pd.DataFrame) -> pd.DataFrame:
+    """Return a row per seed and a column per scenario, generator and number."""
+    rows = results[(results["status"] == "done") & (results["target"] == "pooled")]
+    rows = rows[rows["column"].fillna("").eq("") & rows["site"].fillna("").eq("")]
+    rows = rows[rows["name"].isin(["utility.auroc", "associations"])]
+    return rows.pivot_table(index="seed", columns=["name", "scenario", "label"], values="value")
+
+
+def told(found: pd.DataFrame, name: str) -> Sequence[str]:
+    """Return what each does, and its difference from plain latdiff in two systems, by seed."""
+    base, lines = found[name, "apart", "latdiff"], []
+    for scenario, label in found[name].columns:
+        mine = found[name, scenario, label]
+        apart = mine - base
+        half = stats.t.ppf(0.975, len(apart) - 1) * apart.std(ddof=1) / np.sqrt(len(apart))
+        lines.append(
+            f"{name}, {scenario}, {label}: {mine.mean():.3f}, less latdiff apart "
+            f"{apart.mean():.3f} ({apart.mean() - half:.3f} to {apart.mean() + half:.3f})"
+        )
+    return lines
 
 
 def test_two_vocabularies(tmp_path: Path, say: Callable[[str], None]) -> None:
-    suite = suite_of(tables(tmp_path), "vocabularies")
-    found = run(suite, DataStore(), tmp_path / "runs").results()
-    rows = found[(found["status"] == "done") & (found["target"] == "pooled")]
-    say(str(rows.groupby(["scenario", "label", "name"])["value"].mean()))
+    asked = [(["apart"], [*GENERATORS]), (["known", "category", "whole"], ["tvae", "latdiff"])]
+    found = []
+    for dealt, generators in asked:
+        suite = suite_of(tables(tmp_path, SEEDS, dealt, generators), "vocabularies")
+        here = run(
+            suite, out=tmp_path, resume=None, jobs=1, store=DataStore(), observe=lambda _: None
+        )
+        found.append(of(here.results()))
+    for name in ("utility.auroc", "associations"):
+        for line in told(pd.concat(found, axis=1), name):
+            say(line)
