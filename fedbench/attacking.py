@@ -22,7 +22,7 @@ from fedbench.seeds import Seeds
 from fedbench.wire import Wire
 from fedbench.world import World
 
-__all__ = ["Arena", "Release", "Siege", "judged"]
+__all__ = ["Arena", "Release", "Siege", "as_check", "judged"]
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,10 @@ class Release:
 class Arena:
     """The challenges of one world, dealt once and the same for every cell.
 
-    ``others`` are the non-members and ``spare`` the attacker's reference patients, where they
-    are not the world's control and reference parts: in the null control. ``claim`` is what is
-    promised about canaries.
+    ``members`` are who was trained on, ``others`` are the non-members and ``spare`` the attacker's
+    reference patients, where they are not the world's train, control and reference parts: in
+    controls. ``claim`` is what is promised about canaries. Without ``baseline`` it is not asked
+    what can be told by other means.
     """
 
     world: World
@@ -54,6 +55,8 @@ class Arena:
     others: Mapping[str, Cohort] | None = None
     spare: Mapping[str, Cohort] | None = None
     claim: games.Claim = field(default_factory=games.Claim)
+    members: Mapping[str, Cohort] | None = None
+    baseline: bool = True
     _dealt: dict[tuple[str, ...], list[Challenge]] = field(default_factory=dict)
     _blind: dict[tuple[str, ...], Measure | Refusal] = field(default_factory=dict)
     _guesses: dict[tuple[str, ...], Guess | None] = field(default_factory=dict)
@@ -71,7 +74,7 @@ class Arena:
 
     def blind(self, challenge: Challenge, sites: tuple[str, ...]) -> Measure | Refusal | None:
         """Return what can be told without the release; asked of all sites together only."""
-        if sites != self.world.sites:
+        if sites != self.world.sites or not self.baseline:
             return None
         if sites not in self._blind:
             seeds = self.world.seeds.child("blind")
@@ -136,7 +139,7 @@ class Arena:
         """Return those who were trained on, and others."""
         world = self.world
         if game != "planted":
-            return world.part("train"), self.others or world.part("control")
+            return self.members or world.part("train"), self.others or world.part("control")
         canaries = world.canaries
         return (canaries.there, canaries.left) if canaries else ({}, {})
 
@@ -279,7 +282,7 @@ def judged(control: str, found: Sequence[Answer], attacks: int, arena: Arena) ->
         if control == "copy":
             # An attack that catches the copy may still miss a part of it at few false alarms.
             for share, reason in games.blunted(scored).items():
-                yield _checked(mine[0], replace(mine[0].found.key, level=share), 0.0, reason)
+                yield as_check(mine[0], replace(mine[0].found.key, level=share), 0.0, reason)
 
 
 def _judgement(
@@ -290,10 +293,11 @@ def _judgement(
     else:
         reason = games.must_stay_silent(scored, tests)
         words = games.QUIET + (f" ({arena.null.note})" if arena.null.note else "")
-    return _checked(found[0], found[0].found.key, 0.0 if reason else 1.0, reason or words)
+    return as_check(found[0], found[0].found.key, 0.0 if reason else 1.0, reason or words)
 
 
-def _checked(like: Answer, key: Key, passed: float, verdict: str) -> Answer:
+def as_check(like: Answer, key: Key, passed: float, verdict: str) -> Answer:
+    """Return a row that says whether a control held (1) or not (0), and why."""
     measure = Measure(
         value=passed,
         low=passed,

@@ -40,6 +40,7 @@ from fedbench.planting import PLANTED
 from fedbench.plugin import plain
 from fedbench.regimes import CHARGES
 from fedbench.regimes import Release as Published
+from fedbench.rehearsal import Rehearsal
 from fedbench.results import (
     ROW,
     CellDir,
@@ -235,6 +236,12 @@ class Work:
         listen = [attack.rounds for attack in asked if isinstance(attack, Wired)]
         device = device_of(self.suite)
         return Overhearing(self.world, self.job.generator, device, listen=listen)
+
+    @cached_property
+    def rehearsal(self) -> Rehearsal:
+        """Trainings in which attacks on the training show what they can."""
+        trainer = self.trainer
+        return Rehearsal(self.world, trainer.choice, trainer.device, trainer.listen)
 
     @property
     def attacks(self) -> tuple[Choice, ...]:
@@ -635,14 +642,17 @@ class Cell:
         control = self._control_name if self.regime == "control" else ""
         if control == "real":
             arena = arena.for_null
-        siege = Siege(arena, name, ATTACKS.build(choice.name, choice.settings))
+        attack = ATTACKS.build(choice.name, choice.settings)
+        siege = Siege(arena, name, attack)
         for release in releases:
             target = "specialist" if release.model else "pooled"
             found = list(siege.answers(release, target))
             yield from found
+            attacks = len(self.work.suite.attacks)
             if control:
-                attacks = len(self.work.suite.attacks)
                 yield from judged(control, found, attacks, self.work.arena)
+            elif isinstance(attack, Wired) and any(one.status == "done" for one in found):
+                yield from self.work.rehearsal.answers(name, attack, attacks)
         if siege.guesses:
             file = self.here.path / f"guesses-{portable(name)}.parquet"
             write_parquet(file, pd.concat(siege.guesses, ignore_index=True))

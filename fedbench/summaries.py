@@ -129,7 +129,12 @@ def finished(rows: Sequence[Row]) -> list[Row]:
         for row in rows
         if row.get("name", "").endswith(".check") and row.get("value") == 0.0 and _control(row)
     }
-    rows = [_distrusted(_refused_if_weak(dict(row)), failed) for row in rows]
+    own = {
+        (row.get("train_id"), _attack(row), row["secret"]): row["verdict"]
+        for row in rows
+        if row.get("name", "").endswith(".check") and row.get("value") == 0.0 and not _control(row)
+    }
+    rows = [_distrusted(_refused_if_weak(dict(row)), failed, own) for row in rows]
     anchors = _Anchored(rows)
     for row in rows:
         if row["status"] == "done":
@@ -429,13 +434,21 @@ def _refused_if_weak(row: Row) -> Row:
     return _emptied(row, row["weak"])
 
 
-def _distrusted(row: Row, failed: Mapping[tuple[Any, ...], str]) -> Row:
-    """Refuse what an attack claims where it failed one of its controls, or a share that did."""
+def _distrusted(
+    row: Row, failed: Mapping[tuple[Any, ...], str], own: Mapping[tuple[Any, ...], str]
+) -> Row:
+    """Refuse what an attack claims where it failed one of its controls, or a share that did.
+
+    ``own`` are controls that a cell played itself: those of attacks on its training.
+    """
     if row["status"] != "done" or row["family"] != "privacy" or _control(row):
+        return row
+    if row["name"].endswith(".check"):
         return row
     mine = (*_where(row), _attack(row), row["secret"])
     share = str(row["name"]).partition(".")[2].replace("tpr@", "leak@")
-    reason = failed.get((*mine, "")) or failed.get((*mine, share))
+    rehearsed = own.get((row.get("train_id"), _attack(row), row["secret"]))
+    reason = failed.get((*mine, "")) or failed.get((*mine, share)) or rehearsed
     return _emptied(row, f"The attack failed a control. {reason}") if reason else row
 
 

@@ -91,18 +91,18 @@ class World:
         """The records that were planted; None where nobody plants."""
         if self.planting is None:
             return None
-        like = Cohort.union([split.reference for split in self._dealt.values()])
+        like = Cohort.union([split.reference for split in self.dealt.values()])
         seeds = self.seeds.child("plant", self.scenario.name)
-        return sown(self.planting, like, tuple(self._dealt), seeds)
+        return sown(self.planting, like, tuple(self.dealt), seeds)
 
     @cached_property
     def splits(self) -> Mapping[str, Split]:
         """Each site's own split, by name; canaries, if any, are among its training records."""
         if self.canaries is None:
-            return self._dealt
+            return self.dealt
         return {
             site: replace(split, train=Cohort.union([split.train, self.canaries.there[site]]))
-            for site, split in self._dealt.items()
+            for site, split in self.dealt.items()
         }
 
     @cached_property
@@ -111,10 +111,11 @@ class World:
 
         So many records are written: how many canaries were trained on must not show in that.
         """
-        return {site: len(split.train) for site, split in self._dealt.items()}
+        return {site: len(split.train) for site, split in self.dealt.items()}
 
     @cached_property
-    def _dealt(self) -> Mapping[str, Split]:
+    def dealt(self) -> Mapping[str, Split]:
+        """Each site's own split, without canaries."""
         parts = Parts(**self.dataset.parts)
         _ = self.cohort.table  # once for all: every part takes its rows from it
         dealt = sorted(self.partition.patients.items())
@@ -160,7 +161,7 @@ class World:
             return self.cohort
         parts = [
             getattr(split, name)
-            for split in self._dealt.values()
+            for split in self.dealt.values()
             for name in PARTS
             if not (name == "control" and split.control is split.test)
         ]

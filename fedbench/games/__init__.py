@@ -7,7 +7,17 @@ pooled raw scores would tell hospitals apart, not members.
 
 from fedbench.games.blind import STRICT, blind_baseline, distrust
 from fedbench.games.canaries import Claim
-from fedbench.games.controls import CAUGHT, QUIET, blunted, must_catch, must_stay_silent
+from fedbench.games.controls import (
+    CAUGHT,
+    FOLLOWED,
+    IGNORED,
+    QUIET,
+    blunted,
+    must_catch,
+    must_follow,
+    must_ignore,
+    must_stay_silent,
+)
 from fedbench.games.dealing import (
     Challenge,
     SplitControl,
@@ -29,6 +39,8 @@ __all__ = [
     "ALPHAS",
     "CAUGHT",
     "FEW",
+    "FOLLOWED",
+    "IGNORED",
     "PLAYED",
     "QUIET",
     "STRICT",
@@ -50,6 +62,8 @@ __all__ = [
     "linkage_challenges",
     "membership_challenge",
     "must_catch",
+    "must_follow",
+    "must_ignore",
     "must_stay_silent",
     "play",
     "play_attribute",

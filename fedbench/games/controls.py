@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 
 from fedbench.games.blind import STRICT
 from fedbench.games.scoring import Scored
 from fedbench.metric import Measure, Refusal
 
-__all__ = ["CAUGHT", "QUIET", "blunted", "must_catch", "must_stay_silent"]
+__all__ = [
+    "CAUGHT",
+    "FOLLOWED",
+    "IGNORED",
+    "QUIET",
+    "blunted",
+    "must_catch",
+    "must_follow",
+    "must_ignore",
+    "must_stay_silent",
+]
 
 REACHED = 0.9
 """Which part of the largest epsilon that can be shown a copy of the canaries must show."""
 
 CAUGHT = "the verbatim copy was caught"
 QUIET = "nothing was claimed about an independent release"
+FOLLOWED = "those on whom an exact step was taken were recognised"
+IGNORED = "nothing was claimed about those of whom nothing crossed"
 """How the verdict on a control begins where it held; anything else says why it did not."""
 
 
@@ -58,16 +71,58 @@ def must_stay_silent(measures: Sequence[Scored], n_attacks: int) -> str:
     Every p-value of an independent release is held against ``STRICT``, shared between the
     attacks and their rows (Bonferroni), so that honest audits are not silenced by chance.
     """
-    rows = {n: r for n, r in _pooled(measures).items() if isinstance(r, Measure)}
-    tested = {n: float(r.facts["p_value"]) for n, r in rows.items() if "p_value" in r.facts}
+    claimed = _claimed(measures, n_attacks)
+    return f"An independent release looks like a leak: {claimed}" if claimed else ""
+
+
+def must_follow(measures: Sequence[Scored]) -> str:
+    """Return why an attack on the training did not recognise an exact step, or nothing.
+
+    What is seen must be unlikelier by chance than ``STRICT``.
+    """
+    rows = _pooled(measures)
+    tested = _tested(rows)
+    if not tested:
+        why = next((r.reason for r in rows.values() if isinstance(r, Refusal)), "nothing is tested")
+        return f"An exact step of training could not be tried: {why}"
+    name = min(tested, key=lambda n: tested[n])
+    if tested[name] < STRICT:
+        return ""
+    return (
+        f"Those on whom an exact step was taken were not recognised: {_called(name)} is "
+        f"{_value(rows[name]):.3f} (p = {tested[name]:.1g}, not below {STRICT:g})."
+    )
+
+
+def must_ignore(measures: Sequence[Scored], n_attacks: int) -> str:
+    """Return what an attack claims to see in a training that is about nobody asked, or nothing."""
+    claimed = _claimed(measures, n_attacks)
+    return f"Those of whom nothing crossed look like a leak: {claimed}" if claimed else ""
+
+
+def _claimed(measures: Sequence[Scored], n_attacks: int) -> str:
+    """Return the number that is too unlikely by chance, in words; nothing if none is."""
+    rows = _pooled(measures)
+    tested = _tested(rows)
     level = STRICT / max(n_attacks * len(tested), 1)
     name = min(tested, key=lambda n: tested[n], default="")
     if not name or tested[name] >= level:
         return ""
     return (
-        f"An independent release looks like a leak: {_called(name)} is {rows[name].value:.3f} "
-        f"(p = {tested[name]:.1g}, below {level:.1g})."
+        f"{_called(name)} is {_value(rows[name]):.3f} (p = {tested[name]:.1g}, below {level:.1g})."
     )
+
+
+def _tested(rows: Mapping[str, Measure | Refusal]) -> dict[str, float]:
+    return {
+        name: float(row.facts["p_value"])
+        for name, row in rows.items()
+        if isinstance(row, Measure) and "p_value" in row.facts
+    }
+
+
+def _value(row: Measure | Refusal) -> float:
+    return row.value if isinstance(row, Measure) else math.nan
 
 
 def _called(name: str) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from fedbench.games.blind import STRICT
-from fedbench.games.controls import CAUGHT, QUIET
+from fedbench.games.controls import CAUGHT, FOLLOWED, IGNORED, QUIET
 from fedbench.report.numbers import Number
 from fedbench.report.plays import Play
 from fedbench.report.words import POWER, interval, plural, seeds, told
@@ -30,7 +30,7 @@ Outcome = Literal["passed", "in some seeds only", "failed", "refused", "not play
 class Check:
     """One control of one attack."""
 
-    control: Literal["copy", "real", "blind"]
+    control: Literal["copy", "real", "blind", "step", "strangers"]
     name: str
     secret: str
     tried: str
@@ -71,7 +71,11 @@ def backwards(found: Number) -> bool:
 
 def checks(world: World) -> list[Check]:
     """Play every control of every attack in words."""
-    found = [check for play in world.plays for check in (_copy(world, play), _null(world, play))]
+    found = [
+        check
+        for play in world.plays
+        for check in _rehearsed(world, play) or (_copy(world, play), _null(world, play))
+    ]
     blind = (_blind(world, attack) for attack in world.attacks)  # the same for each of them
     return found + [check for check in blind if check][:1]
 
@@ -138,6 +142,37 @@ def _held(world: World, generator: str, play: Play) -> _Held | None:
     texts = [text.removeprefix("in some seeds ") for text in found.verdicts]
     why = tuple(text for text in texts if not text.startswith((CAUGHT, QUIET)))
     return _Held(round(found.value * found.seeds), found.seeds, why)
+
+
+def _rehearsed(world: World, play: Play) -> list[Check]:
+    """Return how the controls of an attack on the training went that the cell played itself."""
+    rows = world.own.where(
+        label=world.lead, regime=world.main, name=f"{play.attack}.check", secret=play.secret
+    )
+    said: Mapping[Literal["step", "strangers"], str] = {
+        "step": "An exact step of this generator on few patients",
+        "strangers": "The null control (patients of whom nothing crossed)",
+    }
+    found = []
+    for control, what in said.items():
+        mine = next((n for n in rows.where(group=control) if n.value is not None), None)
+        if mine is None or mine.value is None:
+            continue
+        texts = [text.removeprefix("in some seeds ") for text in mine.verdicts]
+        why = tuple(text for text in texts if not text.startswith((FOLLOWED, IGNORED)))
+        held = _Held(round(mine.value * mine.seeds), mine.seeds, why)
+        text = f"{what}: {_reasons(why) if why else texts[0] + '.'}"
+        found.append(
+            Check(
+                control=control,
+                name=play.name,
+                secret=play.secret,
+                tried=play.tried(world.plays, world.words),
+                outcome=held.outcome,
+                text=text,
+            )
+        )
+    return found
 
 
 def _reasons(why: Sequence[str]) -> str:
@@ -234,6 +269,8 @@ def broken(play: Play, played: Sequence[Check]) -> list[str]:
     said = {
         "copy": play.said.useless,
         "real": "the attack also went off on records that no generator saw",
+        "step": "the attack did not even recognise those on whom an exact step was taken",
+        "strangers": "the attack also went off on patients of whom nothing crossed",
     }
     asked = (play.name, play.secret, "failed")
     failed = [c.control for c in played if (c.name, c.secret, c.outcome) == asked]

@@ -167,9 +167,22 @@ _NULL = {
 }
 
 
+_STEP = {
+    "passed": "recognised",
+    "in some seeds only": "recognised in some seeds only",
+    "failed": "NOT recognised",
+}
+
+
 def _controls(name: str, played: Sequence[Check]) -> str:
     """What the controls say comes before what the attack says."""
     outcomes = {check.control: check.outcome for check in played if check.name == name}
+    if "step" in outcomes:
+        step, quiet = _STEP[outcomes["step"]], _NULL[outcomes.get("strangers", "refused")]
+        return (
+            f"Controls first: an exact step on few patients was {step}, and the null control "
+            f"{quiet}."
+        )
     caught = _COPY.get(
         outcomes.get("copy", ""), "no copy control has shown that this attack works here"
     )

@@ -171,6 +171,20 @@ def test_an_attack_that_fails_a_control_is_silenced() -> None:
     assert find(done, name="other.auc")["status"] == "done"
 
 
+def test_an_attack_that_fails_its_own_rehearsal_is_silenced_in_that_cell_alone() -> None:
+    attack: Row = {"family": "privacy", "better": "lower", "task": "", "anchors": Anchors()}
+    rows = [
+        row(0.9, name="gradient.auc", train_id="a", **attack, p_value=0.001),
+        row(0.9, name="gradient.auc", train_id="b", label="h", **attack, p_value=0.001),
+        row(0.0, name="gradient.check", train_id="a", group="step", verdict="deaf", **attack),
+        row(1.0, name="gradient.check", train_id="b", group="step", verdict="fine", **attack),
+    ]
+    done = finished(rows)
+    assert "deaf" in find(done, name="gradient.auc", train_id="a")["reason"]
+    assert find(done, name="gradient.auc", train_id="b")["status"] == "done"
+    assert find(done, name="gradient.check", train_id="a")["value"] == 0.0
+
+
 def test_a_share_that_misses_a_part_of_a_copy_is_silenced_alone() -> None:
     attack: Row = {"family": "privacy", "better": "lower", "task": "", "anchors": Anchors()}
     names = ("forest.auc", "forest.leak@1%", "forest.leak@10%", "forest.tpr@1%")
