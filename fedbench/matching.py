@@ -26,7 +26,9 @@ def chains(parameters: Message) -> list[Chain]:
     """Return the layers that follow each other, as their names and shapes tell it.
 
     These are the linear layers, with biases, of an ``nn.Sequential``: ``net.0.weight``,
-    ``net.2.weight``, of which each takes as many numbers as the one before gives.
+    ``net.2.weight``, of which each takes as many numbers as the one before gives. Layers without
+    any gap between their numbers are taken for an ``nn.ModuleList``, whose layers may be added to
+    what they are given (residual layers): in another order that is another network.
 
     >>> net = {"net.0.weight": np.ones((3, 5)), "net.0.bias": np.ones(3),
     ...        "net.2.weight": np.ones((2, 3)), "net.2.bias": np.ones(2)}
@@ -39,7 +41,7 @@ def chains(parameters: Message) -> list[Chain]:
         if layer and array.ndim == 2 and f"{layer[1]}.{layer[2]}.bias" in parameters:
             found.setdefault(layer[1], []).append(int(layer[2]))
     named = [tuple(f"{start}.{i}" for i in sorted(places)) for start, places in found.items()]
-    return [chain for chain in named if len(chain) > 1 and _fits(chain, parameters)]
+    return [chain for chain in named if _apart(chain) and _fits(chain, parameters)]
 
 
 def matched(
@@ -66,6 +68,11 @@ def matched(
         turned = {site: _turned(own, mean, order, signed=signed) for site, own in arrays.items()}
         mean = averaged(turned, weights)
     return mean if order else averaged(arrays, weights)
+
+
+def _apart(chain: Chain) -> bool:
+    places = [int(layer.rpartition(".")[2]) for layer in chain]
+    return any(after > before + 1 for before, after in pairwise(places))
 
 
 def _fits(chain: Chain, parameters: Message) -> bool:

@@ -129,6 +129,8 @@ def _generators(bundle: Bundle) -> Iterable[dict[str, Any]]:
                     "privacy": plain(asdict(s.privacy)),
                     "rounds": s.rounds,
                     "participation": s.participation,
+                    **({"stopping": plain(asdict(s.stopping))} if s.stopping else {}),
+                    **({"start": s.start} if s.start != "common" else {}),
                 }
                 for s in met.values()
             },

@@ -149,6 +149,8 @@ def _together(pair: tuple[str, Mapping[str, Any]]) -> str:
     parts += (
         [f"{how['participation']:.0%} of hospitals a round"] if how["participation"] < 1 else []
     )
+    parts += [f"stopped early ({_words(how['stopping'])})"] if "stopping" in how else []
+    parts += ["hospitals start apart"] if how.get("start") == "site" else []
     return ", ".join(parts)
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from fedbench.config import read_suite
 from fedbench.errors import RunError, SpecError
+from fedbench.federation.stopping import Stopping
 from fedbench.federation.study import Choice
 from fedbench.leaderboards.board import boards, frozen, read_board
 from fedbench.leaderboards.entries import entries
@@ -36,7 +37,14 @@ def test_generators_and_what_federation_does_are_left_open() -> None:
         threads=2,
         generators=suite.generators[:1],
         scenarios=tuple(
-            replace(s, strategy=Choice("fedprox"), rounds=7, participation=0.5)
+            replace(
+                s,
+                strategy=Choice("fedprox"),
+                rounds=7,
+                participation=0.5,
+                stopping=Stopping(),
+                start="site",
+            )
             for s in suite.scenarios
         ),
     )

@@ -127,5 +127,17 @@ def test_what_strangers_wrote_is_text_on_the_page() -> None:
     assert "&lt;i&gt;a&lt;/i&gt;" in text
 
 
+def test_the_page_says_how_hospitals_worked_together() -> None:
+    entry = an_entry("a", [0.1, 0.2, 0.3])
+    assert "stopped" not in page(a_board(), [entry])
+    how = entry.facts["generators"][0]["federation"]["clinics"]
+    how |= {"stopping": {"share": 0.2, "patience": 3}, "start": "site"}
+    said = "clinics: x, 2 rounds, x codec, privacy x, 50% of hospitals a round, stopped early "
+    text = page(a_board(), [entry])
+    assert said in text
+    assert "patience" in text
+    assert "hospitals start apart" in text
+
+
 def test_an_empty_board_has_a_page() -> None:
     assert "nothing on this board yet" in page(a_board(), [])
