@@ -22,6 +22,7 @@ import pytest
 
 from fedbench.data import Cohort, write_cohort
 from fedbench.federation.inprocess import Trained, train
+from fedbench.federation.stopping import Stopping
 from fedbench.federation.study import Choice, Study
 from fedbench.federation.superlink import write_app
 from fedbench.partition import Parts, split_site
@@ -210,6 +211,8 @@ def study_of(generator: Choice, sites: Sequence[str]) -> Study:
         path=("pbcseq", "two-hospitals"),
         dataset=Choice("pbcseq"),
         parts=PARTS,
+        stopping=Stopping(share=0.2, every=2),
+        start="site",
     )
 
 
@@ -242,6 +245,11 @@ def test_a_real_federation_ends_where_the_one_in_process_does(
             assert set(found) == set(arrays)
             for key, array in arrays.items():
                 np.testing.assert_allclose(found[key], array, rtol=0, atol=1e-9, err_msg=key)
+    judged = expected.judged if any(expected.judged.values()) else None
+    assert (out / "judged.json").is_file() == (judged is not None)
+    if judged is not None:
+        found_judged = pd.DataFrame(json.loads((out / "judged.json").read_text()))
+        pd.testing.assert_frame_equal(found_judged, pd.DataFrame(dict(judged)))
     found_ledger = crossings(json.loads((out / "ledger.json").read_text()))
     pd.testing.assert_series_equal(found_ledger, crossings(expected.ledger))
     assert not (loopback.root / "planted").exists(), "A site ran code that the server sent."
