@@ -106,7 +106,9 @@ def check(subject: Subject, store: DataStore) -> Mapping[str, Any]:
     cohort = cohort_of(name, subject.settings, store)
     needs = Needs(Parts(**DatasetChoice(name=name).parts))
     found = tuple(places(cohort, needs))
-    notes = [needs.words(cohort.schema)] if any(place.too_small_for for place in found) else []
+    notes = list(cohort.notes)
+    if any(place.too_small_for for place in found):
+        notes.append(needs.words(cohort.schema))
     if any("training" in place.too_small_for for place in found[1:]):
         notes.append(Natural().advice(needs.parts.enough))
     return {

@@ -427,16 +427,18 @@ def infer_(
 
     if out and out.exists():
         raise SpecError(f"--out {str(out)!r} is there already; what you corrected is not replaced.")
+    if out and not out.parent.is_dir():
+        raise SpecError(f"--out {str(out)!r}: there is no folder {str(out.parent)!r}. Make it.")
     if out:
         _writable("--out", out.parent)
     text = infer.written(infer.inferred(table, patient), table)
     if out:
-        out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(text, encoding="utf-8")
         text = f"{out}\n"
     typer.echo(text, nl=False)
     file = out or "mine.toml"
-    _say(f"correct {file}, then: `fedbench data check {table} --schema {file}`.", DONE)
+    kept = "" if out else f"keep this as a file (-o {file}), "
+    _say(f"{kept}correct it, then: `fedbench data check {table} --schema {file}`.", DONE)
 
 
 @app.command()

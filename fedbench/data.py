@@ -100,8 +100,8 @@ class Column:
                 raise DataError(f"A category needs distinct levels, found {self.levels!r}.")
         elif not (np.isfinite(self.low) and np.isfinite(self.high) and self.low < self.high):
             raise DataError(
-                f"A {self.kind} column needs finite public bounds low < high, "
-                f"found {self.low} and {self.high}."
+                f"{'An integer' if self.kind == 'integer' else 'A number'} column needs finite "
+                f"public bounds low < high, found {self.low} and {self.high}."
             )
         elif self.log and self.low <= 0:
             raise DataError(f"A log column needs low > 0, found {self.low}.")
@@ -135,6 +135,13 @@ class Window:
     name: str
     start: float
     end: float
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.start) and np.isfinite(self.end) and self.start < self.end):
+            raise DataError(
+                f"The window {self.name!r} is from {self.start:g} to {self.end:g}; expected a "
+                "finite start before a finite end."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,6 +179,11 @@ class Task:
     codes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        if not self.index < self.horizon:
+            raise DataError(
+                f"Task {self.label!r}: the horizon is {self.horizon:g}; expected a day after the "
+                f"index, {self.index:g}."
+            )
         if self.column and self.codes:
             raise DataError(f"Task {self.label!r} names a column and codes; expected one of them.")
         if (self.kind == "regression") > bool(self.column):
@@ -232,6 +244,8 @@ class Schema:
         where = f"Schema {self.name!r}: the task {name!r}"
         if not task.column and not task.codes and self.outcome is None:
             raise DataError(f"{where} is about the outcome, and there is none.")
+        if self.outcome is not None:
+            self._check_days(where, task, self.outcome)
         for code in task.codes:
             system, _, found = code.partition(":")
             if system not in self.vocabularies or found not in self.vocabularies[system].codes:
@@ -250,6 +264,18 @@ class Schema:
             raise DataError(
                 f"{where}: {task.column!r} needs two levels, the event last; found "
                 f"{len(column.levels)}."
+            )
+
+    @staticmethod
+    def _check_days(where: str, task: Task, outcome: Outcome) -> None:
+        """See to it that somebody can be followed from the index to a finite horizon."""
+        followed = f"nobody is followed beyond day {outcome.high:g}, the outcome's high"
+        if not task.index < outcome.high:
+            raise DataError(f"{where} has the index {task.index:g}; {followed}.")
+        if task.kind == "classification" and outcome.high < task.horizon < float("inf"):
+            raise DataError(
+                f"{where} has the horizon {task.horizon:g}; {followed}. Who has no event by then "
+                "would be left out, and all others had it: choose an earlier horizon."
             )
 
     @property
@@ -377,6 +403,8 @@ class Cohort:
     * ``codes``: one row per diagnosis: ``day``, ``system``, ``code``.
     * ``outcome``: one row per patient: ``time`` in days, ``event`` 0 or 1.
 
+    ``notes`` says, a sentence each, whom and what the reader of the records left out.
+
     Build with ``Cohort.of_tables``, which validates.
     """
 
@@ -385,6 +413,7 @@ class Cohort:
     visits: pd.DataFrame
     codes: pd.DataFrame
     outcome: pd.DataFrame
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def of_tables(
@@ -555,18 +584,23 @@ class DataStore:
     def folder(self, name: str) -> Path:
         """Return the folder of a dataset, inside the root unless it is an absolute path.
 
+        A packed folder or database is one file.
+
         Raises:
             DataError: it is not there.
         """
-        if Path(name).is_absolute() and Path(name).is_dir():
+        if Path(name).is_absolute() and Path(name).exists():
             return Path(name)
         if self.root is None:
             raise DataError(
                 f"The dataset needs the folder {name!r}, and no data folder is set. "
                 "Set FEDBENCH_DATA or give --data-dir."
             )
-        if not (folder := self.root / name).is_dir():
-            raise DataError(f"There is no folder {name!r} in {self.root}. See `fedbench data`.")
+        if not (folder := self.root / name).exists():
+            raise DataError(
+                f"There is no folder {name!r} in {self.root}. `fedbench data list` says which "
+                "datasets need files, and from where."
+            )
         return folder
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
@@ -9,13 +10,28 @@ import numpy as np
 import pandas as pd
 
 from fedbench.data import Column, Schema
-from fedbench.tabular import Given, as_levels, as_numbers, names_hospital, zero_padded
+from fedbench.tabular import (
+    Given,
+    as_levels,
+    as_numbers,
+    names_hospital,
+    words_for_nothing,
+    zero_padded,
+)
 
 __all__ = ["doubts", "sentinels"]
 
 OFTEN = 5
 """Rows with a value that is a code for missing although it lies beside others."""
 MOST_SENTINELS = 4
+FOR_NOTHING = frozenset(
+    ["n/a", "#n/a", "none", "nil", "nan", ".", "..", "?", "-", "--", "missing", "not available"]
+)
+"""Levels, in small letters, by which people may say that a value is missing."""
+UNIT = re.compile(r"[<>]?\s*[+-]?\d+(\.\d+)?\s*[a-zA-Z%µ°][\w%µ°/^.*-]*")
+"""129 mmol/l"""
+JOINED = re.compile(r"[A-Za-z]?\d[\w.]*(\s*[;|,+]\s*[A-Za-z]?\d[\w.]*)+")
+"""E11.9;I10"""
 
 
 def doubts(given: Given, schema: Schema) -> Iterator[str]:
@@ -23,6 +39,10 @@ def doubts(given: Given, schema: Schema) -> Iterator[str]:
     if given.padded:
         names = ", ".join(map(repr, given.padded))
         yield f"The header has blanks before or after {names}; they are not part of the names."
+    for name, words in words_for_nothing(given).items():
+        yield (
+            f"{_quoted(words)} in {name!r} is read as a missing value: if it is a level, rename it."
+        )
     coded: defaultdict[float, list[str]] = defaultdict(list)
     for table, columns in (("static", schema.static), ("visits", schema.visits)):
         for name, column in columns.items():
@@ -47,6 +67,7 @@ def _of_column(name: str, values: pd.Series, column: Column) -> Iterator[str]:
         )
     if column.kind == "category":
         yield from _of_words(name, values)
+        yield from _of_forms(name, values)
 
 
 def _coded_missing(name: str, values: pd.Series) -> Iterator[tuple[float, str]]:
@@ -114,6 +135,35 @@ def _of_words(name: str, values: pd.Series) -> Iterator[str]:
         yield f"{name!r}: {padded[0]!r} begins with a zero, so it is text, and no number" + (
             f"; {both[0]!r} and {both[0].lstrip('0')!r} are two levels." if both else "."
         )
+
+
+def _of_forms(name: str, values: pd.Series) -> Iterator[str]:
+    """Say which texts may stand for nothing, for a number, or for several values at once."""
+    texts = pd.Series(values.dropna().unique(), dtype=object).astype(str)
+    if empty := [text for text in texts if text.casefold() in FOR_NOTHING]:
+        yield (
+            f"{name!r} has {_quoted(empty)}, which may stand for a missing value: then empty these "
+            "fields; as it stands, it is a level."
+        )
+    levels = as_levels(pd.Series(texts, dtype=object))
+    for level, spelled in texts.groupby(levels.to_numpy()):
+        if len(spelled) > 1:
+            yield f"{name!r}: {_quoted(sorted(spelled))} are taken for one level, {level!r}."
+    with_unit = [text for text in texts if UNIT.fullmatch(text)]
+    if len(with_unit) > len(texts) / 2:
+        yield (
+            f"{name!r} looks like numbers with a unit ({with_unit[0]!r}): write the number alone, "
+            "and the unit into `unit`."
+        )
+    if joined := [text for text in texts if JOINED.fullmatch(text)]:
+        yield (
+            f"{name!r} has several codes in one field ({joined[0]!r}): as it stands, each "
+            "combination is a level. Put them into codes.csv of a cohort folder, one per row."
+        )
+
+
+def _quoted(words: Sequence[str], most: int = 5) -> str:
+    return ", ".join(map(repr, words[:most])) + (" …" if len(words) > most else "")
 
 
 def _rows(count: int) -> str:

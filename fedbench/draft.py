@@ -19,6 +19,8 @@ __all__ = ["MOST_LEVELS", "Draft", "drafted", "widened"]
 MOST_LEVELS = 50
 """Levels that a category may have; text with more is not compared."""
 
+LONGEST = 80
+"""Characters that the name of a level may have."""
 MOST_HOSPITALS = 1_000
 """The same for a column that by its name is the hospital."""
 
@@ -195,7 +197,7 @@ def _column(name: str, sides: Side, *, synthetic: bool, secret: bool) -> Column 
         return "it is empty in all real records"
     constant = (there == there.iloc[0]).all()
     if constant and not real.isna().any():
-        return f"all real records have {there.iloc[0]!r}"
+        return f"all real records have {there.iloc[0]!r:.80}"
     hospital = names_hospital(name)
     if kind == "text":
         return _category(there, MOST_HOSPITALS if hospital else MOST_LEVELS)
@@ -218,6 +220,11 @@ def _category(there: pd.Series, most: int) -> Column | str:
             "and without points or commas between thousands"
         )
     levels = sorted(as_levels(there).unique())
+    if (longest := max(map(len, levels))) > LONGEST:
+        return (
+            f"it is free text (up to {longest:,} characters), which a public schema must not "
+            "repeat; name its levels in a --schema if it has any"
+        )
     if len(levels) > most or (len(levels) == len(there) and len(levels) > 2):
         dates = pd.to_datetime(there, errors="coerce", format="ISO8601").notna().all()
         advice = "turn dates into days" if dates else "group it, or name its levels in a --schema"

@@ -10,7 +10,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from fedbench.data import Dataset, DataStore
-from fedbench.datasets._reading import FromFolder
+from fedbench.datasets._reading import PACKED, FromFolder
+from fedbench.datasets._stored import SUFFIXES as DATABASES
 from fedbench.errors import DataError, SpecError
 from fedbench.kinds import DATASETS
 
@@ -102,7 +103,7 @@ def _guessed(path: Path) -> str:
     Raises:
         SpecError: none are, or as many of several datasets.
     """
-    if path.is_file():
+    if path.is_file() and not path.name.lower().endswith((*PACKED, *DATABASES)):
         raise SpecError(_needs_schema(path, "is a file"))
     fits = sorted(_fits(path), reverse=True)
     best = [fit.name for fit in fits if fit == fits[0]]
@@ -114,7 +115,8 @@ def _guessed(path: Path) -> str:
         )
     if any(path.glob("static.*")):
         raise SpecError(_needs_schema(path, "is a cohort folder"))
-    there = ", ".join(sorted(inner.name for inner in path.iterdir())[:8]) or "nothing"
+    inside = [path] if path.is_file() else path.iterdir()
+    there = ", ".join(sorted(inner.name for inner in inside)[:8]) or "nothing"
     known = ", ".join(name for name, _ in _from_folders())
     raise SpecError(
         f"{path} holds {there}: of no dataset there is a whole table. Say which it should be, "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import re
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -26,6 +26,7 @@ __all__ = [
     "names_patient",
     "numbered",
     "read",
+    "words_for_nothing",
     "zero_padded",
 ]
 
@@ -173,14 +174,53 @@ def read(path: Path, option: str) -> Given:
         raise DataError(f"{asked}: there is no such file or folder.")
     if not path.is_dir():
         return _given(path, {"static": _table(path, asked)})
-    files = {file.stem: file for file in sorted(path.iterdir()) if file.suffix in FORMATS}
-    if "static" not in files:
-        found = ", ".join(sorted(file.name for file in path.iterdir())[:8]) or "nothing"
+    there = _of_folder(path, asked)
+    return _given(path, {n: _table(file, f"{option} {str(file)!r}") for n, file in there.items()})
+
+
+def _of_folder(path: Path, asked: str) -> Mapping[str, Path]:
+    """Return the file of each table that a cohort folder has.
+
+    Raises:
+        DataError: there is no static table, a table is there twice, or in another form.
+    """
+    files = sorted(path.iterdir())
+    there: dict[str, Path] = {}
+    for name in TABLES:
+        mine = [f for f in files if f.name.casefold().split(".")[0] == name and f.is_file()]
+        if len(mine) > 1:
+            listed = ", ".join(file.name for file in mine)
+            raise DataError(f"{asked}: there are {listed}; expected only one of them.")
+        if mine and mine[0].name not in {f"{name}{ending}" for ending in FORMATS}:
+            raise DataError(
+                f"{asked}: there is {mine[0].name}; expected {name}.csv or {name}.parquet, "
+                "unpacked and in small letters."
+            )
+        if mine:
+            there[name] = mine[0]
+    if "static" not in there:
+        found = ", ".join(file.name for file in files[:8]) or "nothing"
         raise DataError(
             f"{asked}: a cohort folder needs static.csv or static.parquet; found {found}."
         )
-    there = {name: files[name] for name in TABLES if name in files}
-    return _given(path, {n: _table(file, f"{option} {str(file)!r}") for n, file in there.items()})
+    return there
+
+
+def words_for_nothing(given: Given) -> Mapping[str, Sequence[str]]:
+    """Return, by column, the words of CSV files that were read as missing values."""
+    found: dict[str, Sequence[str]] = {}
+    for table in given.tables:
+        path = given.path if given.single else _of_folder(given.path, str(given.path))[table]
+        if path.suffix != ".csv":
+            continue
+        raw = pd.read_csv(
+            path, dtype=str, keep_default_na=False, index_col=False, encoding="utf-8-sig",
+            skipinitialspace=True,
+        )  # fmt: skip
+        for name in raw:
+            if words := [w for w in NOTHING if w and (raw[name] == w).any()]:
+                found[str(name).strip()] = words
+    return found
 
 
 def _given(path: Path, tables: Mapping[str, pd.DataFrame]) -> Given:
@@ -261,7 +301,7 @@ def _table(path: Path, asked: str) -> pd.DataFrame:
         raise DataError(f"{asked}: expected a .csv or .parquet file, or a cohort folder.")
     table = _csv(path, asked) if path.suffix == ".csv" else _parquet(path, asked)
     if not len(table) or not len(table.columns):
-        raise DataError(f"{asked} has no rows; expected one per patient.")
+        raise DataError(f"{asked} has no rows below its header; expected some.")
     return pd.DataFrame({str(name): _plain(table[name], asked) for name in table})
 
 
@@ -307,7 +347,7 @@ def _without_zeros(lines: Iterable[str], asked: str) -> Iterator[str]:
 def _check_head(head: list[str], asked: str) -> None:
     if not any(name.strip() for name in head):
         raise DataError(f"{asked} is empty; expected a line of column names.")
-    for sign, said in ((";", "semicolons"), ("\t", "tabs")):
+    for sign, said in ((";", "semicolons"), ("\t", "tabs"), ("|", "vertical bars")):
         if len(head) == 1 and sign in head[0]:
             raise DataError(f"{asked} is separated by {said}. Save it with commas.")
     head = [name.strip() for name in head]

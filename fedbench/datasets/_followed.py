@@ -7,7 +7,7 @@ Every source (OMOP tables, FHIR bundles) is brought into the same few tables of 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -133,20 +133,49 @@ class Following:
             time=people["time"], event=people["event"].astype(int)
         )
         static = pd.DataFrame({"patient": people["patient"], **self._facts(index)})
-        return Cohort.of_tables(
+        cohort = Cohort.of_tables(
             self.schema, static, self._visits(index), self._codes(index), followed
         )
+        return replace(cohort, notes=self._left_out)
 
     @cached_property
-    def people(self) -> pd.DataFrame:
-        """Everybody who has a day 0: day0, site, what is known of them, time and event."""
-        found = self._index().merge(self.records.ask("SELECT * FROM {persons}"), on="patient")
+    def _steps(self) -> Mapping[str, pd.DataFrame]:
+        """Who is left, step by step, each with what the others lack; the first are all persons."""
+        persons = self.records.ask("SELECT * FROM {persons}")
+        steps = {"": persons}
+        steps[self._without] = found = self._index().merge(persons, on="patient")
         found = found.merge(self._observed(found), on="patient")
+        steps["not under observation on day 0"] = found
         for name in ("died", "lost"):
             found[name] = _days(found[name], found["day0"])
         if self.index != DISCHARGE:  # who is dead already is not there to be followed
             alive = ~(found["died"] <= 0) & ~(found["lost"] <= 0)
             found = found[alive & ~(found["born"] > found["day0"].dt.year)]
+            steps["not alive on day 0"] = found
+        return steps
+
+    @property
+    def _without(self) -> str:
+        if self.index == DISCHARGE:
+            return "without an inpatient stay that ended"
+        return f"without a visit up to {self.index}"
+
+    @property
+    def _left_out(self) -> tuple[str, ...]:
+        counts = [found["patient"].nunique() for found in self._steps.values()]
+        lost = {
+            why: before - after
+            for why, before, after in zip([*self._steps][1:], counts, counts[1:], strict=False)
+        }
+        if not (out := sum(lost.values())):
+            return ()
+        whys = ", ".join(f"{n:,} {why}" for why, n in lost.items() if n)
+        return (f"{out:,} of {counts[0]:,} persons are left out: {whys}.",)
+
+    @cached_property
+    def people(self) -> pd.DataFrame:
+        """Everybody who has a day 0: day0, site, what is known of them, time and event."""
+        *_, found = self._steps.values()
         end = found[["end", "lost"]].min(axis=1).clip(lower=0)
         event = (found["died"] <= end + GRACE) & (found["died"] <= FOLLOW)
         died = found["died"].clip(lower=0)

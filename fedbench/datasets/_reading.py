@@ -107,11 +107,14 @@ class FromFolder(Dataset):
     be absent and then have no rows.
 
     Attributes:
-        folder: its name in the data folder, or an absolute path.
+        folder: its name in the data folder, or an absolute path; of the folder, or of one packed
+            file that holds it.
     """
 
     tables: ClassVar[Mapping[str, Mapping[str, Kind]]]
     optional: ClassVar[frozenset[str]] = frozenset()
+    packed: ClassVar[tuple[str, ...]] = PACKED
+    """How the name of a single file may end that stands for the folder."""
 
     folder: str
 
@@ -128,12 +131,16 @@ class FromFolder(Dataset):
 
     def lacking(self, folder: Path) -> Sequence[str]:
         """Say all that keeps the tables in a folder from being read, a sentence each."""
-        found = []
+        if folder.is_file() and not folder.name.lower().endswith(self.packed):
+            forms = f", or one file of it ({', '.join(self.packed)})" if self.packed else ""
+            return [f"{folder} is a file; expected a folder{forms}."]
+        found: list[str] = []
         for name in self.tables:
             try:
                 self._table(folder, name)
             except DataError as error:
-                found.append(str(error))
+                if str(error) not in found:  # of one damaged file, not of every table in it
+                    found.append(str(error))
         return found
 
     def _table(self, folder: Path, name: str) -> Table:
@@ -322,8 +329,8 @@ def _opener(path: Path) -> Open:
 
 
 def _packed(folder: Path, name: str) -> Iterator[tuple[str, Open]]:
-    """Yield the members called ``name.csv`` of the packed files in a folder."""
-    for path in sorted(folder.iterdir()):
+    """Yield the members called ``name.csv`` of the packed files in a folder, or of one of them."""
+    for path in [folder] if folder.is_file() else sorted(folder.iterdir()):
         if not path.name.lower().endswith(PACKED):
             continue
         try:
@@ -447,7 +454,8 @@ def _broken(origin: str, error: Exception) -> DataError:
     if isinstance(error, DataError):
         return error
     said = " ".join(str(error).split()) or type(error).__name__
-    if isinstance(error, EOFError | zlib.error | lzma.LZMAError):
+    packed = tarfile.TarError | zipfile.BadZipFile | gzip.BadGzipFile
+    if isinstance(error, EOFError | zlib.error | lzma.LZMAError | packed):
         return DataError(f"{origin} is damaged or cut off ({said}). Get the file again.")
     if "straddling" in said or "unexpected end of data" in said:
         return DataError(

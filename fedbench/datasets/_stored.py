@@ -15,7 +15,7 @@ from fedbench.errors import DataError
 if TYPE_CHECKING:
     import duckdb
 
-__all__ = ["stored", "stored_in"]
+__all__ = ["SUFFIXES", "stored", "stored_in"]
 
 SUFFIXES = (".duckdb", ".ddb")
 SQL: Mapping[Kind, str] = {"text": "VARCHAR", "number": "DOUBLE", "whole": "BIGINT"}
@@ -30,12 +30,13 @@ LOCKED: Mapping[str, Any] = {
 
 
 def stored_in(folder: Path) -> Path | None:
-    """Return the one DuckDB file in a folder, if there is one.
+    """Return the one DuckDB file in a folder, if there is one, or the file itself.
 
     Raises:
         DataError: there are several.
     """
-    found = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())
+    there = [folder] if folder.is_file() else folder.iterdir()
+    found = sorted(p for p in there if p.suffix.lower() in SUFFIXES and p.is_file())
     if len(found) > 1:
         listed = ", ".join(path.name for path in found)
         raise DataError(f"{folder}: there are {listed}; expected only one of them.")

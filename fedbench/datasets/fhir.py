@@ -50,9 +50,13 @@ class Fhir(Persons):
     called: ClassVar[str] = "fhir"
     tables: ClassVar[Mapping[str, Mapping[str, Kind]]] = {}
 
+    packed: ClassVar[tuple[str, ...]] = ()
+
     folder: str = "fhir"
 
     def lacking(self, folder: Path) -> Sequence[str]:
+        if folder.is_file():
+            return super().lacking(folder)
         if files(folder):
             return []
         return [f"There is no file {', '.join(SUFFIXES)} in {folder}. Put FHIR R4 bundles there."]

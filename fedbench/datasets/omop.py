@@ -11,8 +11,8 @@ from fedbench.data import DataStore
 from fedbench.datasets._cdm import views_of
 from fedbench.datasets._followed import Records
 from fedbench.datasets._persons import Persons
-from fedbench.datasets._reading import Kind, Table
-from fedbench.datasets._stored import stored, stored_in
+from fedbench.datasets._reading import PACKED, Kind, Table
+from fedbench.datasets._stored import SUFFIXES, stored, stored_in
 
 
 def _read(*columns: str) -> Mapping[str, Kind]:
@@ -105,6 +105,8 @@ class Omop(Persons):
     optional: ClassVar[frozenset[str]] = frozenset(
         ["observation_period", "drug_exposure", "care_site", "concept", "concept_ancestor"]
     )
+
+    packed: ClassVar[tuple[str, ...]] = (*PACKED, *SUFFIXES)
 
     folder: str = "omop"
 

@@ -59,7 +59,9 @@ class Covariate(Partitioner):
         features = {feature.name: feature for feature in cohort.schema.features}
         if self.by not in features:
             known = ", ".join(features)
-            raise SpecError(f"There is no column {self.by!r} to deal by. Known: {known}.")
+            near = [name for name in features if name.startswith(f"{self.by}@")]
+            meant = f" Did you mean {' or '.join(map(repr, near[:3]))}?" if near else ""
+            raise SpecError(f"There is no column {self.by!r} to deal by.{meant} Known: {known}.")
         column = cohort.table[self.by]
         if features[self.by].column.kind == "category":
             codes = column.cat.codes.to_numpy(dtype=np.float64)

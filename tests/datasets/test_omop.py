@@ -498,6 +498,18 @@ def test_real_records_are_counted_right(store: DataStore) -> None:
     assert not any(kept(cohort, rule).broken.any() for rule in cohort.schema.rules)
 
 
+def test_whom_the_reader_leaves_out_is_told(store: DataStore) -> None:
+    cohort = Omop(folder="synthea27nj_omop").load(store)
+    said = "21 of 28 persons are left out: 21 without an inpatient stay that ended."
+    assert cohort.notes == (said,)
+
+
+def test_a_packed_file_stands_for_its_folder(store: DataStore) -> None:
+    (packed,) = store.folder("synthea27nj_omop").glob("*.zip")
+    plain, alone = (Omop(folder=f).load(store) for f in ("synthea27nj_omop", str(packed)))
+    assert alone.fingerprint == plain.fingerprint
+
+
 def test_real_records_on_a_date(store: DataStore) -> None:
     cohort = Omop(folder="synthea27nj_omop", index="2015-01-01").load(store)
     assert (len(cohort), int(cohort.event.sum())) == (23, 1)

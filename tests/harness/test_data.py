@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,11 @@ from fedbench.data import (
     Cohort,
     Column,
     DataStore,
+    Outcome,
     Part,
+    Schema,
+    Task,
+    Window,
     read_cohort,
     write_cohort,
 )
@@ -127,3 +133,34 @@ def test_parts_and_unions_inherit_the_patient_table() -> None:
     for mine, theirs in zip(inherited, fresh, strict=True):
         assert "table" in mine.__dict__
         pd.testing.assert_frame_equal(mine.table, theirs.table)
+
+
+FOLLOWED = Schema(
+    name="made-up", clock="", static={}, outcome=Outcome(label="death", low=0, high=900)
+)
+
+
+@pytest.mark.parametrize(
+    ("index", "horizon", "message"),
+    [
+        (90, 90, r"Task 'death': the horizon is 90; expected a day after the index, 90"),
+        (90, 30, r"the horizon is 30; expected a day after"),
+        (900, math.inf, r"task 'late' has the index 900; nobody is followed beyond day 900"),
+        (0, 9000, r"task 'late' has the horizon 9000; nobody is followed beyond day 900"),
+    ],
+)
+def test_a_task_is_about_days_on_which_patients_are_followed(
+    index: float, horizon: float, message: str
+) -> None:
+    with pytest.raises(DataError, match=message):
+        replace(
+            FOLLOWED,
+            tasks={
+                "late": Task(kind="classification", label="death", index=index, horizon=horizon)
+            },
+        )
+
+
+def test_a_window_has_a_start_before_its_end() -> None:
+    with pytest.raises(DataError, match=r"window 'year' is from 365 to 0; expected a finite"):
+        Window(name="year", start=365, end=0)

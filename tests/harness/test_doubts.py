@@ -214,3 +214,39 @@ def _loaded(path: Path, schema: Path) -> Any:
     found = Table(path=str(path), schema_file=str(schema)).load(DataStore())
     assert isinstance(found.schema, Schema)
     return found
+
+
+def test_words_that_vanish_and_words_that_stay_are_said(infer: Infer) -> None:
+    word = np.resize(["a", "b", "NA", "null", "N/A", "?", "None"], N)
+    draft = infer(word=word)
+    assert "'NA', 'null' in 'word' is read as a missing value" in said(draft, "is read as")
+    note = said(draft, "may stand for a missing value")
+    assert all(repr(each) in note for each in ("N/A", "?", "None"))
+    assert set(draft.schema.static["word"].levels) == {"a", "b", "N/A", "?", "None"}
+
+
+def test_spellings_that_are_merged_are_said(infer: Infer) -> None:
+    draft = infer(group=np.resize(["1", "1.0", "+1", "2"], N))
+    assert "'+1', '1', '1.0' are taken for one level, '1'" in said(draft, "one level")
+
+
+def test_free_text_stays_out_of_the_schema(infer: Infer) -> None:
+    draft = infer(note=np.resize(["short", "x" * 10_000], N), age=np.arange(N) % 50)
+    assert list(draft.schema.static) == ["age"]
+    assert "free text (up to 10,000 characters)" in said(draft, "'note' is left out")
+    assert not any("xxx" in note for note in draft.notes)
+
+
+def test_units_and_joined_codes_are_said(infer: Infer) -> None:
+    draft = infer(
+        sodium=np.resize(["129 mmol/l", "140 mmol/l", "151 mmol/l"], N),
+        codes=np.resize(["E11.9;I10", "I10", "E11.9"], N),
+    )
+    assert "'129 mmol/l'" in said(draft, "numbers with a unit")
+    assert "'E11.9;I10'" in said(draft, "several codes in one field")
+
+
+def test_plain_words_raise_no_doubts(infer: Infer) -> None:
+    draft = infer(sex=np.resize(["female", "male"], N), stage=np.resize(["I", "II", "3a"], N))
+    told = ("missing value", "one level", "with a unit", "several codes")
+    assert not [note for note in draft.notes if any(word in note for word in told)]

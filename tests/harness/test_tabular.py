@@ -225,3 +225,24 @@ def test_a_schema_with_a_mistake_says_where(tmp_path: Path, text: str, problem: 
 def test_a_schema_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="There is no file"):
         read_schema(tmp_path / "gone.toml")
+
+
+@pytest.mark.parametrize("other", ["static.parquet", "Static.CSV", "static.csv.gz"])
+def test_a_cohort_folder_has_every_table_once(tmp_path: Path, other: str) -> None:
+    (tmp_path / "static.csv").write_text("patient,age\na,1\nb,2\n")
+    (tmp_path / other).write_bytes(b"")
+    with pytest.raises(DataError, match=r"there are .*static.* expected only one of them"):
+        read(tmp_path, "--train")
+
+
+@pytest.mark.parametrize("other", ["Static.CSV", "static.csv.gz"])
+def test_a_table_in_another_form_is_named(tmp_path: Path, other: str) -> None:
+    (tmp_path / other).write_text("patient,age\na,1\n")
+    with pytest.raises(DataError, match=rf"there is {other}; expected static.csv or static.parq"):
+        read(tmp_path, "--train")
+
+
+def test_vertical_bars_are_named(tmp_path: Path) -> None:
+    (path := tmp_path / "t.csv").write_text("patient|age\na|1\n")
+    with pytest.raises(DataError, match="separated by vertical bars"):
+        read(path, "--train")

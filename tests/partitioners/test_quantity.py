@@ -38,3 +38,9 @@ def test_settings_must_make_sense(wrong: dict[str, float]) -> None:
 def test_a_minimum_that_shares_cannot_keep_is_refused(opt: Cohort) -> None:
     with pytest.raises(SpecError, match="the best deal left a site with 8"):
         Quantity(shares=(99, 1)).deal(opt, np.random.default_rng(0))
+
+
+def test_as_many_sites_as_shares() -> None:
+    assert len(Quantity(sites=2, shares=(2, 1)).shares) == 2
+    with pytest.raises(SpecError, match=r"sites is 5, and there are 3 shares"):
+        PARTITIONERS.build("quantity", {"sites": 5, "shares": [0.5, 0.3, 0.2]})
