@@ -427,12 +427,11 @@ def infer_(
 
     if out and out.exists():
         raise SpecError(f"--out {str(out)!r} is there already; what you corrected is not replaced.")
-    if out and not out.parent.is_dir():
-        raise SpecError(f"--out {str(out)!r}: there is no folder {str(out.parent)!r}. Make it.")
     if out:
         _writable("--out", out.parent)
     text = infer.written(infer.inferred(table, patient), table)
     if out:
+        out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(text, encoding="utf-8")
         text = f"{out}\n"
     typer.echo(text, nl=False)
