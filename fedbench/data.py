@@ -413,7 +413,7 @@ class Cohort:
     visits: pd.DataFrame
     codes: pd.DataFrame
     outcome: pd.DataFrame
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = field(default=(), kw_only=True)
 
     @classmethod
     def of_tables(
