@@ -225,6 +225,14 @@ class Latdiff(Averaged):
     def prepare(self, writer: Writer, state: State, n: int, rng: Rng) -> None:
         """Draw what else the writer has to know of each of ``n`` patients."""
 
+    def latents(self, state: State, encoder: Encoder, cohort: Cohort) -> Floats:
+        """Return the mean over each patient's visits; 0 where there are none."""
+        when, content, clock = Plan(encoder, self.blocks).padded(cohort, self.longest)
+        found = self._read(self.settled(state), encoder, when, content, clock)
+        there = (when > 0)[..., None]
+        means = (there * found).sum(axis=1) / np.maximum(there.sum(axis=1), 1)
+        return np.asarray(means, dtype=np.float64)
+
     def _read(
         self, message: Message, encoder: Encoder, when: Ints, content: Any, clock: Any
     ) -> Floats:

@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar, cast
 import numpy as np
 import torch
 from annotated_types import Ge, Gt
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -73,6 +74,15 @@ class Tvae(Neural):
         numbers = means + spread * rng.standard_normal(means.shape)
         gone = rng.random(missing.shape) < 1 / (1 + np.exp(-missing))
         return encoder.decode(numbers, gone, drawn(logits, encoder, rng))
+
+    def latents(self, state: State, encoder: Encoder, cohort: Cohort) -> NDArray[np.float64]:
+        """Return the mean of what each patient is compressed to."""
+        model = cast("_Autoencoder", self.loaded(self.phases()[0], state, encoder))
+        records = encoder.encode(cohort)
+        everyone = Batch.of(records, encoder, model.spread.dtype, "cpu")
+        with torch.no_grad():
+            mean, _ = model.encode(everyone)
+        return np.asarray(mean.double().numpy())
 
 
 class _Autoencoder(nn.Module):

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from fedbench import games
 from fedbench.accounting import Accountant, Charge, Spent
@@ -35,6 +36,7 @@ from fedbench.kinds import (
     STRATEGIES,
     cohort_of,
 )
+from fedbench.metric import Latents, Refusal
 from fedbench.overhearing import Overheard, Overhearing
 from fedbench.planting import PLANTED
 from fedbench.plugin import plain
@@ -51,7 +53,7 @@ from fedbench.results import (
     write_json,
     write_parquet,
 )
-from fedbench.scoring import Answer, answers
+from fedbench.scoring import Answer, Aside, answers
 from fedbench.world import World, renamed, uniform
 
 __all__ = [
@@ -68,6 +70,12 @@ __all__ = [
 ]
 
 Note = Callable[[str], None]
+
+_FORGOTTEN = Refusal(
+    reason="The trained model of this cell was not kept, and its records do not tell it. Start a "
+    "new run whose suite has this metric.",
+    status="skipped",
+)
 
 STORED = {
     Knowledge.SYNTHETIC,
@@ -350,7 +358,8 @@ class Cell:
     def rescore(self, *, anew: bool) -> None:
         """Ask a cell that is done from its stored records: everything again, or what is new.
 
-        What an attack heard while the cell was trained is not stored, and its answer is kept. A
+        What an attack heard while the cell was trained is not stored, nor is the model that some
+        metrics ask, and their answers are kept. A
         control judges every attack by how many there are, so a new one has all judged again.
 
         Raises:
@@ -374,7 +383,7 @@ class Cell:
         )
         for kind, choice in self._asked():
             if kind == "metric":
-                again = anew
+                again = anew and not METRICS.find(choice.name).needs_model
             else:
                 again = (anew or new) and ATTACKS.find(choice.name).knows <= STORED
             if again:
@@ -532,6 +541,7 @@ class Cell:
             (kind, c)
             for kind, c in metrics
             if METRICS.find(c.name).family not in ("communication", "compute")
+            and not METRICS.find(c.name).needs_model
         ]
         if self.generator == "uniform":
             return [(k, c) for k, c in scored if METRICS.find(c.name).anchors.floor == "uniform"]
@@ -600,6 +610,7 @@ class Cell:
             model: world.synthetic(cohort.take(cohort.patients[: world.m]))
             for model, cohort in models.items()
         }
+        aside = Aside(ledger, self._latents)
         releases = [self._as_attacked(*item) for item in models.items()]
         for kind, choice in self._asked():
             name = choice.name.rpartition(":")[2].lower()
@@ -610,7 +621,7 @@ class Cell:
             self.work.note(f"{name} on {self.regime}")
             if kind == "metric":
                 metric = METRICS.build(choice.name, choice.settings)
-                found: Iterator[Answer] = answers(world, name, metric, views, ledger)
+                found: Iterator[Answer] = answers(world, name, metric, views, aside)
             else:
                 found = self._attacked(name, choice, releases)
             said = [answer.row() for answer in found]
@@ -619,6 +630,17 @@ class Cell:
                 for r in said
             ]
             write_parquet(file, measures(rows))
+
+    def _latents(self, model: str) -> Latents:
+        """Return what asks a model of this cell where it puts patients."""
+        trained = not self.here.finished
+
+        def latents(cohort: Cohort) -> NDArray[np.float64] | Refusal:
+            if not trained:
+                return _FORGOTTEN
+            return self.work.trainer.latents(self.regime, model, cohort)  # type: ignore[arg-type]
+
+        return latents
 
     def _as_attacked(self, model: str, cohort: Cohort) -> Release:
         """Return as many records as were trained on."""

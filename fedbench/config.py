@@ -78,6 +78,7 @@ SETS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             "augmentation",
             "forecast",
             "fairness",
+            "latent_site",
         ),
     },
     "attacks": {"fast": FAST, "audit": (*FAST, *AUDITED)},

@@ -28,7 +28,7 @@ from fedbench.kinds import ATTACKS, GENERATORS, METRICS
 from fedbench.metric import Metric, Refusal, View
 from fedbench.results import CellDir, RunDir, digest, portable, write_json, write_parquet
 from fedbench.schemas import schema_file
-from fedbench.scoring import Answer, answers
+from fedbench.scoring import Answer, Aside, answers
 from fedbench.tables import document
 from fedbench.tabular import numbered
 from fedbench.world import renamed, uniform
@@ -183,7 +183,7 @@ class _Cell:
         views: Mapping[str, View] = {"": world.synthetic(self._scored(released))}
         for name, metric in mine:
             self.note(f"{name} on {self._called}")
-            found = answers(world, name, metric, views, None)
+            found = answers(world, name, metric, views, Aside())
             yield name, metric, [a for a in found if len(world.sites) > 1 or not a.question.site]
 
     def _scored(self, released: Cohort) -> Cohort:
@@ -198,6 +198,8 @@ class _Cell:
             return False
         if self.generator == "uniform":
             return metric.anchors.floor == "uniform"
+        if metric.needs_model and self.generator != SYNTHETIC:
+            return False
         return metric.needs_synthetic or self.generator == "copy"
 
     def _attacked(

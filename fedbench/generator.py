@@ -140,6 +140,10 @@ class Generator(Plugin):
     ) -> Cohort:
         """Write ``n`` synthetic patients."""
 
+    def latents(self, state: State, encoder: Encoder, cohort: Cohort) -> NDArray[np.float64] | None:
+        """Return the hidden numbers that stand for these patients, ``(n, k)``; None without any."""
+        return None
+
 
 class Statistic(Generator):
     """A generator that is fitted by sums over patients, and so exactly the same either way."""

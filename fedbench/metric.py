@@ -24,16 +24,21 @@ __all__ = [
     "Evidence",
     "Family",
     "Key",
+    "Latents",
     "Measure",
     "Metric",
     "Refusal",
     "View",
     "checked",
+    "no_model",
 ]
 
 Family = Literal["fidelity", "utility", "privacy", "fairness", "communication", "compute"]
 
 T = TypeVar("T")
+
+Latents = Callable[[Cohort], "NDArray[np.float64] | Refusal"]
+"""Where a trained model puts patients, one row of hidden numbers each, or why it cannot."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,6 +138,13 @@ class View:
         return View(self.cohort.take(self.cohort.patients[rows]), self.weights[:, rows])
 
 
+def no_model(cohort: Cohort) -> Refusal:
+    """Say that no model can be asked about these patients."""
+    del cohort
+    reason = "there is no trained model here, only the records that it wrote"
+    return Refusal(reason=reason, status="not applicable")
+
+
 @dataclass(frozen=True)
 class Evidence:
     """All that a metric may look at: one model's records, and one target's patients.
@@ -141,7 +153,8 @@ class Evidence:
     training records. ``encoder`` describes the pooled training records and is the same for
     every cell of a seed, so that all are measured with one ruler. ``synthetic`` belongs to the
     model: what is fitted on it is shared between targets through ``synthetic.shared``.
-    ``ledger`` holds every message of the cell: phase, round, site, way, bytes.
+    ``ledger`` holds every message of the cell: phase, round, site, way, bytes. ``hospitals`` names
+    where each test patient is from, in the order of ``test``; ``latents`` asks the trained model.
     """
 
     schema: Schema
@@ -151,6 +164,8 @@ class Evidence:
     synthetic: View
     site: str = ""
     ledger: pd.DataFrame | None = None
+    hospitals: NDArray[np.object_] | None = None
+    latents: Latents = no_model
 
 
 class Metric(Plugin):
@@ -168,6 +183,8 @@ class Metric(Plugin):
     """Whether it can also be asked of one site's patients."""
     needs_synthetic: ClassVar[bool] = True
     """Whether it looks at synthetic records; if not, it is asked once per dataset and seed."""
+    needs_model: ClassVar[bool] = False
+    """Whether it asks the trained model, which is not kept: asked when a cell is trained, only."""
 
     @abstractmethod
     def measure(self, evidence: Evidence, rng: Rng) -> Sequence[Measure | Refusal]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from flwr.app import RecordDict
+from numpy.typing import NDArray
 
 from fedbench.config import GeneratorChoice, Regime
 from fedbench.data import TABLES, Cohort
@@ -19,6 +20,7 @@ from fedbench.federation.inprocess import Trained, train
 from fedbench.federation.study import Study
 from fedbench.generator import Generator, Statistic
 from fedbench.kinds import GENERATORS
+from fedbench.metric import Refusal
 from fedbench.world import World, renamed
 
 __all__ = ["CHARGES", "Release", "Trainer"]
@@ -104,6 +106,24 @@ class Trainer:
                     charges=_charges(self._locals().values()),
                     judged=_judged(self._locals()),
                 )
+
+    def latents(self, regime: Regime, model: str, cohort: Cohort) -> NDArray[np.float64] | Refusal:
+        """Return where a model of ``regime`` puts these patients, or why it does not."""
+        if regime == "mixture":
+            reason = "a mixture is several models, whose hidden numbers are not the same"
+            return Refusal(reason=reason, status="not applicable")
+        match regime:
+            case "local":
+                trained = self.alone(model)
+            case "federated":
+                trained = self.federated()
+            case "centralized":
+                trained = self.centralized()
+        found = self.generator.latents(trained.state, trained.encoder, cohort)
+        if found is None:
+            reason = f"{self.choice.name} has no hidden numbers that stand for a patient"
+            return Refusal(reason=reason, status="not applicable")
+        return found
 
     def federated(self) -> Trained:
         """Train on all sites together."""

@@ -11,11 +11,21 @@ import numpy as np
 import pandas as pd
 
 from fedbench.errors import ContractError, Refused, Unsupported
-from fedbench.metric import Anchors, Evidence, Measure, Metric, Refusal, View, checked
+from fedbench.metric import (
+    Anchors,
+    Evidence,
+    Latents,
+    Measure,
+    Metric,
+    Refusal,
+    View,
+    checked,
+    no_model,
+)
 from fedbench.seeds import Rng
 from fedbench.world import World
 
-__all__ = ["Answer", "Question", "answers", "pairs", "questions"]
+__all__ = ["Answer", "Aside", "Question", "answers", "pairs", "questions"]
 
 
 @dataclass(frozen=True)
@@ -25,6 +35,14 @@ class Question:
     model: str
     site: str
     target: str
+
+
+@dataclass(frozen=True)
+class Aside:
+    """What a cell has besides records: what crossed, and what its models say, by their names."""
+
+    ledger: pd.DataFrame | None = None
+    latents: Callable[[str], Latents] = lambda _: no_model
 
 
 @dataclass(frozen=True)
@@ -100,7 +118,7 @@ def answers(
     name: str,
     metric: Metric,
     views: Mapping[str, View],
-    ledger: pd.DataFrame | None,
+    aside: Aside,
 ) -> Iterator[Answer]:
     """Ask one metric about all models of a cell."""
     empty = next(iter(views.values()))
@@ -112,7 +130,9 @@ def answers(
             test=world.target(question.site),
             synthetic=views.get(question.model, empty),
             site=question.site,
-            ledger=ledger,
+            ledger=aside.ledger,
+            hospitals=world.hospitals(question.site),
+            latents=aside.latents(question.model),
         )
         rng = world.seeds.child("score", name).rng()
 

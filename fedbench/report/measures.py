@@ -57,6 +57,8 @@ MEASURES: Mapping[str, str] = {
     "fairness.score_gap": "gap between groups in what is foreseen",
     "fairness.parity": "gap between groups in whom a model calls",
     "fairness.odds": "gap between groups in whom a model calls rightly or wrongly",
+    "latent_site": "hospitals told apart by hidden numbers (AUC)",
+    "latent_site.records": "hospitals told apart by records (AUC)",
     "joint.mmd": "maximum mean discrepancy of whole patients",
     "joint.energy": "energy distance of whole patients",
     "support.density": "density where real patients are",

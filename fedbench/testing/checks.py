@@ -106,6 +106,20 @@ def _check_records(generator: Generator, trained: Trained) -> None:
     Cohort.of_tables(one.schema, one.static, one.visits, one.codes, one.outcome)
     assert one.fingerprint == again.fingerprint, "Sampling twice from one stream differs."
     assert one.fingerprint != other.fingerprint, "Sampling ignores its random stream."
+    _check_latents(generator, trained)
+
+
+def _check_latents(generator: Generator, trained: Trained) -> None:
+    """Hidden numbers, where there are any, are finite and a patient's own."""
+    cohort = made_up(40, 5)
+    some = cohort.take(cohort.patients[:9])
+    found, fewer = (generator.latents(trained.state, trained.encoder, c) for c in (cohort, some))
+    if found is None or fewer is None:
+        return
+    assert found.ndim == 2, "Hidden numbers have a row for every patient."
+    assert len(found) == len(cohort), "Hidden numbers have a row for every patient."
+    assert np.isfinite(found).all(), "Hidden numbers are finite."
+    assert np.allclose(found[:9], fewer, atol=1e-4), "Hidden numbers are a patient's own."
 
 
 def check_strategy(strategy: Strategy) -> None:
