@@ -119,6 +119,10 @@ class _GivenWorld(World):
     def splits(self) -> Mapping[str, Split]:
         return self.given
 
+    @property
+    def dealt(self) -> Mapping[str, Split]:
+        return self.given
+
 
 def _split(part: Mapping[str, Cohort], nobody: Cohort) -> Split:
     test = part.get("test", nobody)
