@@ -248,6 +248,14 @@ class Align(Latdiff):
             state = {**self.settled(state), **own, _KINDS: kinds, _SHARED: held.astype(np.float64)}
         return super().sample(state, encoder, n, rng)
 
+    def latents(self, state: State, encoder: Encoder, cohort: Cohort) -> Floats:
+        """Say that the server cannot read visits.
+
+        Raises:
+            Unsupported: always.
+        """
+        raise Unsupported("A hospital reads visits with layers of its own; the server lacks them.")
+
     def prepare(self, writer: Writer, state: State, n: int, rng: Rng) -> None:
         """Draw which systems each patient's hospital uses; what is private is written by none."""
         counts = state[_KINDS] if state[_KINDS].any() else np.eye(len(state[_KINDS]))[-1]

@@ -227,7 +227,7 @@ class Latdiff(Averaged):
 
     def latents(self, state: State, encoder: Encoder, cohort: Cohort) -> Floats:
         """Return the mean over each patient's visits; 0 where there are none."""
-        when, content, clock = Plan(encoder, self.blocks).padded(cohort, self.longest)
+        when, content, clock = self.plan(encoder).padded(cohort, self.longest)
         found = self._read(self.settled(state), encoder, when, content, clock)
         there = (when > 0)[..., None]
         means = (there * found).sum(axis=1) / np.maximum(there.sum(axis=1), 1)

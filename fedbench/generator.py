@@ -141,7 +141,11 @@ class Generator(Plugin):
         """Write ``n`` synthetic patients."""
 
     def latents(self, state: State, encoder: Encoder, cohort: Cohort) -> NDArray[np.float64] | None:
-        """Return the hidden numbers that stand for these patients, ``(n, k)``; None without any."""
+        """Return the hidden numbers that stand for these patients, ``(n, k)``; None without any.
+
+        Raises:
+            Unsupported: the server alone cannot say them.
+        """
         return None
 
 

@@ -59,6 +59,7 @@ MEASURES: Mapping[str, str] = {
     "fairness.odds": "gap between groups in whom a model calls rightly or wrongly",
     "latent_site": "hospitals told apart by hidden numbers (AUC)",
     "latent_site.records": "hospitals told apart by records (AUC)",
+    "adversarial": "patients whose nearest neighbour is of their own kind",
     "joint.mmd": "maximum mean discrepancy of whole patients",
     "joint.energy": "energy distance of whole patients",
     "support.density": "density where real patients are",
