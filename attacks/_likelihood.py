@@ -13,7 +13,7 @@ from fedbench.attacks._training import Floats, Tracing, enough
 from fedbench.data import Cohort
 from fedbench.traces import Traces
 
-__all__ = ["Likelihood"]
+__all__ = ["Likelihood", "Whitening"]
 
 _LEAST = 1000
 """Reference patients without whom nothing is known of how gradients vary together."""
@@ -55,7 +55,7 @@ class Likelihood(Tracing):
         known = np.concatenate([traces.of(block) for block in traces.blocks(usual)])
         mean = known.mean(axis=0, dtype=np.float64).astype(np.float32)
         known -= mean
-        whiten = _Whitening.of(known) if self.covariance == "reference" else _Whitening.none(known)
+        whiten = Whitening.of(known) if self.covariance == "reference" else Whitening.none(known)
         seen = traces.seen - mean
         towards = whiten.inner(seen[None])
         found = []
@@ -68,7 +68,7 @@ class Likelihood(Tracing):
 
 
 @dataclass(frozen=True)
-class _Whitening:
+class Whitening:
     """Inner products under the inverse of a covariance of low rank with a ridge.
 
     With A the centred traces of n patients, (A'A/n + r)^-1 = (1 - A' (n r + A A')^-1 A) / r;
@@ -80,19 +80,22 @@ class _Whitening:
     root: Floats | None
 
     @classmethod
-    def none(cls, known: NDArray[np.float32]) -> _Whitening:
+    def none(cls, known: NDArray[np.float32]) -> Whitening:
         """Take for granted that all parameters vary alike, and alone."""
         spread = float(np.einsum("ij,ij->", known, known, dtype=np.float64)) / known.size
         return cls(known, max(spread, _UNSEEN), None)
 
     @classmethod
-    def of(cls, known: NDArray[np.float32]) -> _Whitening:
-        """Take the covariance of these traces, whose mean is zero."""
+    def of(cls, known: NDArray[np.float32], share: float = _RIDGE) -> Whitening:
+        """Take the covariance of these traces, whose mean is zero.
+
+        ``share`` of the largest variance is the ridge.
+        """
         gram = (known @ known.T).astype(np.float64)
         along = gram.sum(axis=1) + np.diag(gram)
         for _ in range(_TURNS):
             along = gram @ (along / max(float(np.linalg.norm(along)), _UNSEEN))
-        ridge = max(_RIDGE * float(np.linalg.norm(along)) / len(known), _UNSEEN)
+        ridge = max(share * float(np.linalg.norm(along)) / len(known), _UNSEEN)
         gram[np.diag_indices_from(gram)] += len(known) * ridge
         return cls(known, ridge, linalg.cholesky(gram, lower=True))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import numpy as np
 from annotated_types import Ge
@@ -19,7 +19,10 @@ from fedbench.seeds import Rng
 from fedbench.traces import Sums, Traces, cohort_of
 from fedbench.wire import Glimpse, Wire
 
-__all__ = ["Floats", "Tracing", "traces_of"]
+if TYPE_CHECKING:
+    from fedbench.gradients import Along
+
+__all__ = ["Floats", "Tracing", "enough", "traces_of"]
 
 Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
@@ -46,13 +49,19 @@ class Tracing(Wired):
     def guess(self, sight: Sight, challenge: PublicChallenge, rng: Rng) -> Guess:
         targets = cohort_of(sight.schema, challenge.targets)
         usual = self.usual(sight, rng)
+        return Guess(self.along(sight.wire, targets, challenge.sites, usual))
+
+    def along(
+        self, wire: Wire, targets: Cohort, sites: NDArray[np.object_], usual: Cohort
+    ) -> Floats:
+        """Return the scores of patients at these hospitals, summed over rounds."""
         found = np.zeros(len(targets))
-        for site in sorted(set(challenge.sites.tolist())):
-            rows = np.flatnonzero(challenge.sites == site)
+        for site in sorted(set(sites.tolist())):
+            rows = np.flatnonzero(sites == site)
             mine = targets.take(targets.patients[rows])
-            for traces, glimpse in self.heard(sight.wire, site, usual):
+            for traces, glimpse in self.heard(wire, site, usual):
                 found[rows] += self.scores(traces, usual, mine, glimpse.patients)
-        return Guess(found)
+        return found
 
     def usual(self, sight: Sight, rng: Rng) -> Cohort:
         """Return the patients who say what is usual, those of all sites together."""
@@ -76,8 +85,10 @@ class Tracing(Wired):
             raise Unsupported("Neither gradients nor sums over patients crossed in this training.")
 
 
-def traces_of(wire: Wire, glimpse: Glimpse, like: Cohort, draws: int) -> Traces | None:
-    """Return what single patients add to what was seen in a round.
+def traces_of(
+    wire: Wire, glimpse: Glimpse, like: Cohort, draws: int, along: Along = "middle"
+) -> Traces | None:
+    """Return what single patients add to what was seen in a round, see ``Gradients``.
 
     None, if that was neither gradients nor sums over patients.
     """
@@ -88,7 +99,7 @@ def traces_of(wire: Wire, glimpse: Glimpse, like: Cohort, draws: int) -> Traces 
     from fedbench.training import Neural  # noqa: PLC0415
 
     if isinstance(generator, Neural) and glimpse.after and glimpse.steps:
-        return Gradients(wire, generator, glimpse, like, draws)
+        return Gradients(wire, glimpse, like, draws, along)
     return None
 
 

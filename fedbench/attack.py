@@ -29,8 +29,10 @@ __all__ = [
     "Links",
     "Planting",
     "PublicChallenge",
+    "Roster",
     "Sight",
     "Wired",
+    "answers_of",
     "levels_of",
     "plain_columns",
 ]
@@ -54,6 +56,7 @@ class Knowledge(StrEnum):
     PEER = "peer"
     OTHER_COLUMNS = "other columns"
     LABELS = "labels"
+    ROSTER = "roster"
 
 
 WIRED: Mapping[Knowledge, Seen] = {
@@ -85,6 +88,11 @@ class Sight:
     def reference(self) -> Cohort:
         """Other patients of the same hospitals, none of them a target; may be empty."""
         return cast("Cohort", self._get(Knowledge.REFERENCE))
+
+    @property
+    def roster(self) -> Roster:
+        """Lists of patients, one of whom at each hospital is of those whom it trained on."""
+        return cast("Roster", self._get(Knowledge.ROSTER))
 
     @property
     def wire(self) -> Wire:
@@ -135,6 +143,20 @@ class Sight:
 
 
 @dataclass(frozen=True)
+class Roster:
+    """Lists of patients: at each hospital one of those whom it trained on, which is not marked.
+
+    The others are of about as many other patients each. ``lists`` has the number of its list for
+    every target. ``known`` are patients of whom nothing is asked, as they lack the secret;
+    ``known_lists`` has their lists.
+    """
+
+    lists: NDArray[np.int64]
+    known: pd.DataFrame
+    known_lists: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
 class PublicChallenge:
     """What is asked; the truth stays elsewhere.
 
@@ -143,6 +165,8 @@ class PublicChallenge:
     away. In the linkage game it has half of the columns, and ``others`` has the other half, of
     the same patients in another order. ``sites`` is the hospital of every target. In the
     singling-out game nobody is shown, and ``size`` is how many patients there are to point at.
+    ``choices`` is what the secret can be: its levels, or a number from the middle of each range
+    between ``cuts``.
     """
 
     game: Game
@@ -151,6 +175,8 @@ class PublicChallenge:
     secret: str = ""
     others: pd.DataFrame | None = None
     size: int = 0
+    choices: tuple[str | float, ...] = ()
+    cuts: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -183,6 +209,8 @@ class Attack(Plugin):
     game: ClassVar[Game]
     knows: ClassVar[frozenset[Knowledge]]
     version: ClassVar[int]
+    secrets: tuple[str, ...] = ()
+    """Columns that the attribute game asks for; without any, the sensitive categories."""
 
     @property
     def threat(self) -> str:
@@ -192,6 +220,13 @@ class Attack(Plugin):
     @abstractmethod
     def guess(self, sight: Sight, challenge: PublicChallenge, rng: Rng) -> Guess:
         """Answer the challenge."""
+
+    def without(self, sight: Sight, challenge: PublicChallenge, rng: Rng) -> Guess | None:
+        """Return what anybody could have guessed who holds reference patients alone.
+
+        None, if that is guessing from a release of these patients, or nothing at all.
+        """
+        return None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -234,6 +269,15 @@ def levels_of(table: pd.DataFrame, feature: Feature) -> NDArray[np.int64]:
     """Return the number of each patient's level of a category, -1 for missing."""
     found = pd.Categorical(table[feature.name], categories=list(feature.column.levels))
     return found.codes.astype(np.int64)
+
+
+def answers_of(table: pd.DataFrame, secret: Feature, cuts: tuple[float, ...]) -> NDArray[np.int64]:
+    """Return the number of each patient's level, or of her range between cuts, -1 for missing."""
+    if secret.column.kind == "category":
+        return levels_of(table, secret)
+    values = table[secret.name].to_numpy(dtype=np.float64)
+    found = np.searchsorted(cuts, values, side="right")
+    return np.where(np.isfinite(values), found, -1).astype(np.int64)
 
 
 def plain_columns(table: pd.DataFrame, known: Sequence[Feature]) -> NDArray[np.float64]:

@@ -61,15 +61,19 @@ class Arena:
     _blind: dict[tuple[str, ...], Measure | Refusal] = field(default_factory=dict)
     _guesses: dict[tuple[str, ...], Guess | None] = field(default_factory=dict)
 
-    def challenges(self, game: Game, sites: tuple[str, ...]) -> list[Challenge]:
+    def challenges(
+        self, game: Game, sites: tuple[str, ...], secrets: tuple[str, ...] = ()
+    ) -> list[Challenge]:
         """Return the challenges of a game about the patients of these sites.
+
+        ``secrets`` are the columns to ask for, where the game asks for some; without, it chooses.
 
         Raises:
             Unsupported: the game is not played here.
         """
-        key = (game, *sites)
+        key = (game, *sites, "", *secrets)
         if key not in self._dealt:
-            self._dealt[key] = self._deal(game, sites)
+            self._dealt[key] = self._deal(game, sites, secrets)
         return self._dealt[key]
 
     def blind(self, challenge: Challenge, sites: tuple[str, ...]) -> Measure | Refusal | None:
@@ -123,7 +127,9 @@ class Arena:
         part = self.spare or self.world.part("reference")
         return Cohort.union([part[site] for site in sites])
 
-    def _deal(self, game: Game, sites: tuple[str, ...]) -> list[Challenge]:
+    def _deal(
+        self, game: Game, sites: tuple[str, ...], secrets: tuple[str, ...]
+    ) -> list[Challenge]:
         if game not in games.PLAYED:
             known = ", ".join(games.PLAYED)
             raise Unsupported(f"The game {game!r} is not played here; known: {known}.")
@@ -132,7 +138,7 @@ class Arena:
             {site: part[site] for site in sites if site in part} for part in self._sides(game)
         )
         rng = world.seeds.child("challenge", game, *sites).rng()
-        dealt = games.Dealt(world.cohort, members, others, self.secrets, self.claim)
+        dealt = games.Dealt(world.cohort, members, others, self.secrets, self.claim, secrets)
         return games.deal(game, dealt, rng)
 
     def _sides(self, game: Game) -> tuple[Mapping[str, Cohort], Mapping[str, Cohort]]:
@@ -198,7 +204,7 @@ class Siege:
         found: list[Scored] = []
         if isinstance(attack, Wired) and (why := _unheard(attack, release.overheard)):
             return [Scored("", replace(why, part=games.told_as(attack.game).main))]
-        challenges = arena.challenges(attack.game, release.sites)
+        challenges = arena.challenges(attack.game, release.sites, attack.secrets)
         if not challenges:
             reason = games.told_as(attack.game).empty
             return [Scored("", Refusal(reason=reason, status="not applicable"))]
@@ -207,6 +213,7 @@ class Siege:
                 Knowledge.SYNTHETIC: release.records,
                 Knowledge.REFERENCE: arena.reference(release.sites),
                 Knowledge.OTHER_COLUMNS: None,
+                Knowledge.ROSTER: challenge.roster,
                 **_wires(release.overheard),
             }
             sight = games.show(attack, arena.world.schema, held, release.found)

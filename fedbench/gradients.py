@@ -4,36 +4,54 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from fedbench.data import Cohort
+from fedbench.errors import ContractError
 from fedbench.generator import Site
 from fedbench.stepping import Batch
 from fedbench.traces import Floats, Singles, Traces
 from fedbench.training import Neural
 from fedbench.wire import Glimpse, Wire
 
-__all__ = ["Gradients"]
+__all__ = ["Along", "Gradients"]
+
+Along = Literal["middle", "path"]
+"""Where gradients are taken: half way through a round, or all along it."""
+
+_SIMPSON = {0.0: 1 / 6, 0.5: 4 / 6, 1.0: 1 / 6}
 
 
 class Gradients(Traces):
-    """Gradients per patient, half way between the parameters before and after a round.
+    """Gradients per patient between the parameters before and after a round.
 
     ``seen`` is how far they went in one step, in units of the learning rate. Where the optimizer
     scales gradients (Adam), that is undone as it would scale those of ``like``. The noise that a
     generator draws for a patient is not known: her gradient is a mean over ``draws`` of it.
+    ``along`` a path it is also a mean over the straight line from before to after, by Simpson's
+    rule; of a single step it is where that step began.
     """
 
     def __init__(
-        self, wire: Wire, generator: Neural, glimpse: Glimpse, like: Cohort, draws: int
+        self, wire: Wire, glimpse: Glimpse, like: Cohort, draws: int, along: Along = "middle"
     ) -> None:
+        generator = wire.generator
+        if not isinstance(generator, Neural):
+            raise ContractError(f"{type(generator).__name__} is not trained by gradients.")
         self._wire, self._generator, self._glimpse = wire, generator, glimpse
         self._draws = draws
         self._middle, self._end = self._place(0.5), self._place(1.0)
+        self._places = [(1.0, self._middle)]
+        if along == "path" and glimpse.steps <= 1:
+            self._places = [(1.0, self._place(0.0, glimpse.length))]
+        elif along == "path":
+            self._places = [
+                (weight, self._place(share, glimpse.length)) for share, weight in _SIMPSON.items()
+            ]
         names = self._middle.names
         before, after = (
             np.concatenate([np.ravel(side[name]).astype(np.float64) for name in names])
@@ -47,11 +65,12 @@ class Gradients(Traces):
 
     def of(self, cohort: Cohort) -> Singles:
         found = np.zeros((len(cohort), len(self.seen)), dtype=np.float32)
-        gradient = torch.func.grad(self._middle.loss)
         for draw in range(self._draws):
-            each = _over(gradient, self._middle, self._patients(cohort, draw))
-            flat = [each[name].reshape(len(cohort), -1) for name in self._middle.names]
-            found += torch.cat(flat, dim=1).float().nan_to_num_(0.0, 0.0, 0.0).numpy()
+            patients = self._patients(cohort, draw)
+            for weight, place in self._places:
+                each = _over(torch.func.grad(place.loss), place, patients)
+                flat = [each[name].reshape(len(cohort), -1) for name in place.names]
+                found += weight * torch.cat(flat, dim=1).float().nan_to_num_(0.0, 0.0, 0.0).numpy()
         return np.asarray(found / self._draws, dtype=np.float32)
 
     def losses(self, cohort: Cohort) -> Floats:
@@ -69,8 +88,8 @@ class Gradients(Traces):
         mean = found.mean(axis=0)
         return np.asarray(np.sqrt(mean**2 + found.var(axis=0) / batch) + 1e-8)
 
-    def _place(self, share: float) -> _Place:
-        """Return the network after this share of the way."""
+    def _place(self, share: float, length: float = 0.0) -> _Place:
+        """Return the network after this share of the way, which is so much of the training."""
         generator, glimpse = self._generator, self._glimpse
         here = {
             name: ((1 - share) * glimpse.before[name] + share * after).astype(after.dtype)
@@ -86,7 +105,8 @@ class Gradients(Traces):
             for name, parameter in network.named_parameters()
             if name.startswith(mine) and name in here
         }
-        return _Place(_Losses(network, generator, objectives, glimpse.progress), parameters)
+        progress = glimpse.progress + (share - 0.5) * length
+        return _Place(_Losses(network, generator, objectives, progress), parameters)
 
     def _patients(self, cohort: Cohort, draw: int) -> Sequence[Tensor]:
         """Return all there is of the patients, each with noise of the attacker's own."""

@@ -45,7 +45,8 @@ class Glimpse:
     """What one round gave away about the training patients of these ``sites`` together.
 
     ``before`` and ``after`` are parameters, ``sums`` the sums over ``patients`` of them, and
-    ``steps`` how often the optimizer stepped at each site.
+    ``steps`` how often the optimizer stepped at each site. ``progress`` is how much of the
+    training was done half way through the round, and ``length`` its share of the whole.
     """
 
     phase: Phase
@@ -56,6 +57,7 @@ class Glimpse:
     sums: Message
     patients: float
     steps: float
+    length: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -146,4 +148,5 @@ def _together(each: Round, sites: Sequence[str]) -> Glimpse:
         sums=sums,
         patients=patients,
         steps=steps / max(patients, 1e-300),
+        length=1 / each.rounds,
     )

@@ -12,7 +12,15 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import special
 
-from fedbench.attack import Attack, Knowledge, PublicChallenge, Sight, levels_of
+from fedbench.attack import (
+    Attack,
+    Knowledge,
+    PublicChallenge,
+    Roster,
+    Sight,
+    answers_of,
+    levels_of,
+)
 from fedbench.data import Cohort, Feature, Part, Schema
 from fedbench.errors import ContractError
 from fedbench.games.canaries import Claim
@@ -33,16 +41,20 @@ Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 Objects = NDArray[np.object_]
 
+RANGES = 5
+"""Of equally many patients, in one of which a secret number lies."""
+
 
 @dataclass(frozen=True)
 class Challenge:
     """What is asked, and the truth about it.
 
     ``truth`` says who is a member; ``answers`` is the level of the secret in the attribute
-    game; ``pairs`` is the row of ``others`` that belongs to each target in the linkage game;
-    ``records`` and ``homes`` are the patients, none of whom is shown, in the singling-out game;
-    ``claim`` is what was promised about canaries.
-    ``patients`` and ``clusters`` are for the harness alone.
+    game, and ``roster`` the lists on which patients stand; ``pairs`` is the row of ``others``
+    that belongs to each target in the linkage game; ``records`` and ``homes`` are the patients,
+    none of whom is shown, in the singling-out game; ``claim`` is what was promised about
+    canaries. ``patients`` and ``clusters`` are for the
+    harness alone.
     """
 
     public: PublicChallenge
@@ -55,6 +67,7 @@ class Challenge:
     records: pd.DataFrame = field(default_factory=pd.DataFrame)
     homes: Objects = field(default_factory=lambda: np.empty(0, dtype=object))
     claim: Claim = field(default_factory=Claim)
+    roster: Roster | None = None
 
     @property
     def sites(self) -> Objects:
@@ -85,6 +98,7 @@ class Lineup:
     truth: Bools
     clusters: Objects
     twins: int = 0
+    answers: Ints = field(default_factory=lambda: np.empty(0, np.int64))
 
     @classmethod
     def of(
@@ -125,6 +139,7 @@ class Lineup:
             self.truth[rows],
             self.clusters[rows],
             self.twins,
+            self.answers[rows] if len(self.answers) else self.answers,
         )
 
     def without_twins(self) -> Lineup:
@@ -145,7 +160,7 @@ class Lineup:
             mixed.table.index.to_numpy(dtype=object),
             mixed.clusters,
             self.twins,
-            levels_of(mixed.table, secret) if secret else np.empty(0, np.int64),
+            mixed.answers,
         )
 
 
@@ -191,7 +206,8 @@ def attribute_challenges(
     """Ask for these secrets, see ``secrets_of``.
 
     Other windows of the same source are hidden, like all that is described within the secret's
-    levels. Patients without the secret are left out.
+    levels. Patients without the secret are left out. Of a number it is asked in which of
+    ``RANGES`` ranges it lies, which hold equally many of these patients.
     """
     lineup = Lineup.of(schema, members, nonmembers)
     return [_ask_for(lineup, schema, schema.feature(name), rng) for name in secrets]
@@ -199,7 +215,54 @@ def attribute_challenges(
 
 def _ask_for(lineup: Lineup, schema: Schema, secret: Feature, rng: Rng) -> Challenge:
     hide = [other.name for other in schema.features if _tells(other, secret)]
-    return lineup.take(levels_of(lineup.table, secret) >= 0).ask(rng, secret, hide)
+    cuts = _cuts(lineup.table[secret.name]) if secret.column.kind != "category" else ()
+    answers = answers_of(lineup.table, secret, cuts)
+    known = answers >= 0
+    asked = replace(lineup.take(known), answers=answers[known]).ask(rng, secret, hide)
+    choices = _choices(lineup.table[known], secret, answers[known])
+    public = replace(asked.public, choices=choices, cuts=cuts)
+    return replace(asked, public=public, roster=_roster(asked, lineup.take(~known)))
+
+
+def _cuts(values: pd.Series) -> tuple[float, ...]:
+    """Return what parts equally many values, as far as they are not equal."""
+    known = np.sort(values.dropna().to_numpy(dtype=np.float64))
+    places = (np.arange(1, RANGES) * len(known)) // RANGES
+    found = np.unique(known[places]) if len(known) else np.empty(0)
+    return tuple(found[found > known[0]].tolist()) if len(known) else ()
+
+
+def _choices(table: pd.DataFrame, secret: Feature, answers: Ints) -> tuple[str | float, ...]:
+    if secret.column.kind == "category":
+        return tuple(secret.column.levels)
+    values = pd.Series(table[secret.name].to_numpy(dtype=np.float64)).groupby(answers).median()
+    return tuple(values.to_list())
+
+
+def _roster(asked: Challenge, silent: Lineup) -> Roster:
+    """Put the patients of each hospital on lists: members on one, as many others on each other.
+
+    ``silent`` are those who have no answer.
+    """
+    lists = np.empty(len(asked.truth), dtype=np.int64)
+    silent_lists = np.empty(len(silent.truth), dtype=np.int64)
+    begun = 0
+    for site in np.unique(asked.sites.astype(str)):
+        here, there = asked.sites.astype(str) == site, silent.sites.astype(str) == site
+        members, others = (np.flatnonzero(here & side) for side in (asked.truth, ~asked.truth))
+        pieces = _pieces(others, len(members))
+        more = np.array_split(np.flatnonzero(there & ~silent.truth), max(len(pieces), 1))
+        lists[members] = silent_lists[there & silent.truth] = begun
+        for number, (rows, quiet) in enumerate(zip(pieces, more, strict=False), begun + 1):
+            lists[rows] = silent_lists[quiet] = number
+        begun += 1 + len(pieces)
+    return Roster(lists, silent.table.reset_index(drop=True), silent_lists)
+
+
+def _pieces(others: Ints, size: int) -> list[Ints]:
+    """Cut into pieces of so many; a rest of less than half of that joins the last one."""
+    pieces = max(round(len(others) / size), 1) if size else 1
+    return [piece for piece in np.array_split(others, pieces) if len(piece)]
 
 
 def _tells(other: Feature, secret: Feature) -> bool:

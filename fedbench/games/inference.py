@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedbench import stats
-from fedbench.attack import Attack, Guess, Knowledge, Sight
+from fedbench.attack import Attack, Guess, Knowledge, Sight, Wired
 from fedbench.data import Cohort
 from fedbench.games.advantage import Stratum, advantage, share, unheard
 from fedbench.games.dealing import Challenge
@@ -29,7 +29,8 @@ def reference_guess(
 ) -> Guess | None:
     """Let the same attack guess from other patients instead of the release.
 
-    It knows nothing else, so one guess serves every release asked about this challenge.
+    It knows nothing else, so one guess serves every release asked about this challenge. An
+    attack on the training is asked what it would say without that.
 
     Args:
         attack: plays the attribute game.
@@ -39,17 +40,22 @@ def reference_guess(
         seeds: as in ``play_attribute``.
 
     Returns:
-        None without such patients, or for an attack that does not look at a release.
+        None without such patients, or for an attack that can say nothing without what it attacks.
 
     Raises:
         ContractError: the guess is not one finite probability per target and level.
     """
-    if reference is None or not len(reference) or Knowledge.SYNTHETIC not in attack.knows:
+    if reference is None or not len(reference):
         return None
-    posing = Sight(sight.schema, sight.allowed, {Knowledge.SYNTHETIC: reference})
-    guess = attack.guess(posing, challenge.public, seeds.child("guess").rng())
-    levels = len(sight.schema.feature(challenge.public.secret).column.levels)
-    check_guess(attack, guess, (len(challenge.truth), levels))
+    rng = seeds.child("guess").rng()
+    if Knowledge.SYNTHETIC in attack.knows:
+        posing = Sight(sight.schema, sight.allowed, {Knowledge.SYNTHETIC: reference})
+        guess: Guess | None = attack.guess(posing, challenge.public, rng)
+    else:
+        alone = Sight(sight.schema, sight.allowed, {Knowledge.REFERENCE: reference})
+        guess = attack.without(alone, challenge.public, rng)
+    if guess is not None:
+        check_guess(attack, guess, (len(challenge.truth), len(challenge.public.choices)))
     return guess
 
 
@@ -74,14 +80,14 @@ def play_attribute(
         the same hospital with the same answer, which is what leaked: neither sites nor answers
         that happen to be commoner among members count. Beside it ``auc`` (members,
         mean over levels of one against the rest), ``accuracy`` (members), ``control`` (others),
-        ``base`` (always the members' commonest level) and ``reference`` (members).
+        ``base`` (always the members' commonest level) and ``reference`` (members). For an attack
+        on the training, ``gain`` is accuracy minus that of the reference, patient by patient.
 
     Raises:
         ContractError: the guess is not one finite probability per target and level.
     """
     guess = attack.guess(sight, challenge.public, seeds.child("guess").rng())
-    levels = len(sight.schema.feature(challenge.public.secret).column.levels)
-    check_guess(attack, guess, (len(challenge.truth), levels))
+    check_guess(attack, guess, (len(challenge.truth), len(challenge.public.choices)))
     sites = [s for s in sites_of(challenge, seeds.child("bootstrap")) if min(s.n) > 1]
     counts = counts_of(sites, challenge)
     key = Key(secret=challenge.public.secret)
@@ -90,6 +96,8 @@ def play_attribute(
         return guess, [Scored("", Refusal(reason=reason, part="advantage", key=key, facts=counts))]
     rows = _explained([advantage(strata, counts), *_accuracies(guess, challenge, other)])
     found = [*rows, _secret_auc(guess, challenge, sites)]
+    if isinstance(attack, Wired) and other is not None:
+        found.append(_gain(guess, other, challenge))
     return guess, [Scored("", replace(row, key=key)) for row in found]
 
 
@@ -139,6 +147,20 @@ def _secret_auc(guess: Guess, challenge: Challenge, sites: Sequence[Site]) -> Me
         replicates=stats.recentre(value, replicates),
         least=0.0,
         most=1.0,
+    )
+
+
+def _gain(guess: Guess, other: Guess, challenge: Challenge) -> Measure:
+    """How much more often members are guessed right than from other patients alone."""
+    ours, theirs = (_right(each, challenge)[challenge.truth] for each in (guess, other))
+    found = stats.paired(ours, theirs)
+    return Measure(
+        value=found.interval.value,
+        low=found.interval.low,
+        high=found.interval.high,
+        n=len(ours),
+        part="gain",
+        facts={"p_value": found.p_value},
     )
 
 

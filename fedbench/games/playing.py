@@ -8,6 +8,7 @@ from typing import Protocol
 
 from fedbench.attack import Attack, Game, Guess, Sight
 from fedbench.data import Cohort
+from fedbench.errors import Unsupported
 from fedbench.games.canaries import Claim
 from fedbench.games.dealing import (
     Challenge,
@@ -35,7 +36,8 @@ class Dealt:
 
     ``members`` were trained on and ``others`` not, each by hospital. ``everybody`` is the whole
     cohort, from which is chosen what is asked, so that every cell is asked the same; ``secrets``
-    is how many are asked for at most. ``claim`` is what is promised about members.
+    is how many are asked for at most, unless ``named`` says which. ``claim`` is what is promised
+    about members.
     """
 
     everybody: Cohort
@@ -43,6 +45,7 @@ class Dealt:
     others: Mapping[str, Cohort]
     secrets: int = 2
     claim: Claim = field(default_factory=Claim)
+    named: tuple[str, ...] = ()
 
 
 class Beside(Protocol):
@@ -56,7 +59,14 @@ class Beside(Protocol):
 
 
 def deal(game: Game, dealt: Dealt, rng: Rng) -> list[Challenge]:
-    """Return the challenges of a game; none, where there is nothing to ask."""
+    """Return the challenges of a game; none, where there is nothing to ask.
+
+    Raises:
+        Unsupported: a column is named that there is not.
+    """
+    known = {feature.name for feature in dealt.everybody.schema.features}
+    if unknown := sorted(set(dealt.named) - known):
+        raise Unsupported(f"There is no column {unknown[0]!r} to ask for; `secrets` names it.")
     return _DEAL[game](dealt, rng)
 
 
@@ -72,7 +82,7 @@ def _membership(dealt: Dealt, rng: Rng) -> list[Challenge]:
 
 
 def _attribute(dealt: Dealt, rng: Rng) -> list[Challenge]:
-    secrets = secrets_of(dealt.everybody, dealt.secrets)
+    secrets = dealt.named or secrets_of(dealt.everybody, dealt.secrets)
     return attribute_challenges(dealt.everybody.schema, dealt.members, dealt.others, rng, secrets)
 
 

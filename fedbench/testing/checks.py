@@ -216,11 +216,11 @@ def check_attack(attack: Attack) -> None:
     if isinstance(attack, Wired):
         held |= {what: _wire().seen_as(seen) for what, seen in WIRED.items()}
         held[Knowledge.REFERENCE] = _many()
-    sight = games.show(attack, schema, held)
     rng = SEEDS.child("challenge").rng()
     challenges = games.deal(attack.game, games.Dealt(made_up(120, 0), members, others), rng)
     assert challenges, "There is something to ask."
     for challenge in challenges:
+        sight = games.show(attack, schema, {**held, Knowledge.ROSTER: challenge.roster})
         guess, again = (_scores(attack, sight, challenge.public) for _ in range(2))
         if len(challenge.public.targets):
             assert len(guess) == len(challenge.public.targets), "One answer per target."

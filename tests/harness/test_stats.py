@@ -444,3 +444,29 @@ def test_newcombe_gives_the_published_example() -> None:
     assert (found.low, found.high) == pytest.approx((0.1705, 0.8090), abs=1e-4)
     assert math.isnan(stats.newcombe(0, 0, 1, 2).value)
     assert math.isnan(stats.clopper_pearson(0, 0).value)
+
+
+def test_paired_differences_hold_what_they_are_about() -> None:
+    rng, found = np.random.default_rng(0), []
+    for _ in range(1_000):
+        hard = rng.random(200)  # what is hard for one method is hard for the other
+        first, second = (hard + rng.normal(0, 0.2, 200) < limit for limit in (0.8, 0.7))
+        found.append(stats.paired(first, second))
+    rng = np.random.default_rng(1)
+    hard = rng.random(1_000_000)
+    first, second = (hard + rng.normal(0, 0.2, hard.size) < limit for limit in (0.8, 0.7))
+    truth = float(first.mean() - second.mean())
+    assert 0.93 <= coverage(truth, [each.interval for each in found]) <= 0.98
+
+
+def test_a_paired_difference_by_hand() -> None:
+    # Newcombe 1998, table II: 36 both, 12 the first alone, 2 the second alone, none of 0.
+    first = np.repeat([True, True, False, False], [36, 12, 2, 0])
+    second = np.repeat([True, False, True, False], [36, 12, 2, 0])
+    found = stats.paired(first, second)
+    assert found.interval.value == pytest.approx(0.2)
+    assert (found.interval.low, found.interval.high) == pytest.approx((0.0569, 0.3404), abs=1e-3)
+    assert found.p_value == pytest.approx(
+        scipy_stats.binomtest(12, 14, alternative="greater").pvalue
+    )
+    assert stats.paired(second, second).p_value == 1
