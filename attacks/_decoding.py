@@ -11,6 +11,7 @@ from scipy import linalg
 __all__ = ["Equations", "decoded"]
 
 Floats = NDArray[np.float64]
+
 _TURNS = 300
 _NOISES = np.logspace(-9, 4, 66)
 """Variances of what nobody's answer explains that are tried, as shares of what is to explain."""
@@ -84,7 +85,7 @@ def _noise(values: Floats, turned: Floats, square: float, count: int) -> float:
     there = values > values.max(initial=0.0) * 1e-10
     lengths, along = values[there], turned[there]
     tried = _NOISES * square / count
-    log_likelihood = [
+    log_likelihood: list[float] = [
         -(count - len(lengths)) * np.log(v)
         - np.log(lengths + v).sum()
         - (square - (along**2 / (lengths + v)).sum()) / v
@@ -122,4 +123,4 @@ def _onto_simplex(weights: Floats) -> Floats:
     falling = -np.sort(-weights, axis=1)
     cuts = (np.cumsum(falling, axis=1) - 1) / np.arange(1, weights.shape[1] + 1)
     last = (falling > cuts).sum(axis=1) - 1
-    return np.maximum(weights - cuts[np.arange(len(weights)), last][:, None], 0)
+    return np.asarray(np.maximum(weights - cuts[np.arange(len(weights)), last][:, None], 0))

@@ -114,7 +114,7 @@ def test_ranges_of_a_number_are_told_better_for_those_who_were_trained_on(
 
 
 def test_one_gradient_of_one_patient_tells_her_secret(people: People, reference: Cohort) -> None:
-    found = []
+    found: list[bool] = []
     for number in range(4):
         everyone = people(40, 20 + number, "n")
         known = everyone.patients[everyone.table["ward"].notna().to_numpy()]

@@ -447,7 +447,8 @@ def test_newcombe_gives_the_published_example() -> None:
 
 
 def test_paired_differences_hold_what_they_are_about() -> None:
-    rng, found = np.random.default_rng(0), []
+    found: list[stats.Paired] = []
+    rng = np.random.default_rng(0)
     for _ in range(1_000):
         hard = rng.random(200)  # what is hard for one method is hard for the other
         first, second = (hard + rng.normal(0, 0.2, 200) < limit for limit in (0.8, 0.7))
