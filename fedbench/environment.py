@@ -45,6 +45,7 @@ TRAINING = [
     "federation/client",
     "federation/door",
     "federation/inprocess",
+    "federation/planning",
     "federation/server",
     "federation/sites",
     "federation/stopping",

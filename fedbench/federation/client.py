@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import fedbench.federation  # noqa: F401  isort: skip  (switches telemetry off before flwr)
 
-from collections.abc import Iterator, MutableMapping, Sequence
+from collections.abc import Iterator, MutableMapping
 from copy import copy
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache, partial
+from functools import cached_property, lru_cache
 from hashlib import sha256
 from typing import Any
 
@@ -21,25 +21,22 @@ from flwr.clientapp import ClientApp
 from flwr.clientapp.typing import ClientAppCallable
 from numpy.typing import NDArray
 
-from fedbench.accounting import Charge
 from fedbench.codec import Codec
 from fedbench.data import Cohort
 from fedbench.encoding import summarize
 from fedbench.errors import ContractError, FedbenchError, Overspent, SpecError, Unsupported
 from fedbench.federation.door import array_of, arrays_in, pack, packed, part
+from fedbench.federation.planning import ENCODER, Planning
 from fedbench.federation.sites import SiteSource, source_of
-from fedbench.federation.stopping import LOSS, Parted, Stopping, validation
+from fedbench.federation.stopping import LOSS, Parted, validation
 from fedbench.federation.study import Study, contradiction
 from fedbench.generator import Generator, Local, Phase, Site
 from fedbench.kinds import CODECS, GENERATORS, STRATEGIES
-from fedbench.privacy import Budget, Hospital, Noised, Stake, Unlimited, Whole, agreed, planned
+from fedbench.privacy import Budget, Hospital, Noised, Unlimited, Whole
 from fedbench.strategy import Message as Arrays
 from fedbench.strategy import Strategy, Update
 
-__all__ = ["ENCODER", "client"]
-
-ENCODER = "encoder"
-"""The phase in which the sites agree on an encoder."""
+__all__ = ["client"]
 
 _PATIENTS = "(patients)"
 """Stands beside the features: how many patients there are."""
@@ -140,15 +137,14 @@ class Desk:
         return copy(_strategy(self.asked))
 
     @cached_property
-    def stopping(self) -> Stopping | None:
-        """When training stops; None too where the generator has no rounds to choose from."""
-        watched = self.study.stopping and any(map(self.generator.judges, self.generator.phases()))
-        return self.study.stopping if watched else None
+    def planning(self) -> Planning:
+        """What this site will release."""
+        return Planning(self.study, self.generator)
 
     @cached_property
     def parted(self) -> Parted:
         """This site's training records: to learn from, and to judge by."""
-        if self.stopping:
+        if self.planning.stopping:
             return self.source.parted(self.site, self.study)
         everyone = self.source.train(self.site, self.study)
         return Parted(everyone, everyone.take(everyone.patients[:0]))
@@ -218,23 +214,16 @@ class Desk:
 
     def budget(self, phase: str, round: int, own: int) -> Budget:
         """Return what this site, with ``own`` patients, may say in one message."""
-        promise, phases = self.study.promise, self.generator.phases()
+        promise, planning = self.study.promise, self.planning
         if promise is None:
             return Unlimited()
-        plan: tuple[Charge, ...] = (agreed(promise, ENCODER, alone=not phases),)
+        plan = planning.first(promise)
         whole = isinstance(promise, Hospital)
         patients = promise.size if isinstance(promise, Hospital) else 0
         if phase != ENCODER:
-            patients = self.said(judging=False)
-            stakes = self.stakes(patients, whole=whole)
-            plan = planned(promise, ENCODER, stakes)
-            names = [stake.phase for stake in stakes]
-            if phase in self.judgements:
-                patients, after = self.said(judging=True), names.index(phase) + 1
-            else:
-                after = names.index(phase)
-            # A phase and what judges it are planned one after the other, and alternate.
-            plan = tuple(sorted(plan[: 2 + after], key=lambda charge: charge.what == phase))
+            told = float(part(self.context.state, "said", MetricRecord)["patients"])  # type: ignore[arg-type]
+            patients = planning.counted(told, judging=phase in planning.judgements)
+            plan = planning.until(promise, phase, told)
         together = promise.noise == "distributed"
         found = Noised(
             promise=promise,
@@ -248,35 +237,6 @@ class Desk:
             part=len(self.study.sites) ** -0.5 if together else 1.0,
         )
         return Whole(**vars(found), own=own) if whole else found
-
-    @cached_property
-    def judgements(self) -> Sequence[str]:
-        """The names under which phases are judged."""
-        if not self.stopping:
-            return ()
-        phases = self.generator.phases()
-        return [validation(each.name) for each in phases if self.generator.judges(each)]
-
-    def said(self, *, judging: bool) -> int:
-        """Return how many patients this site said it has, of one part or the other."""
-        told = float(part(self.context.state, "said", MetricRecord)["patients"])  # type: ignore[arg-type]
-        if not self.stopping or isinstance(self.study.promise, Hospital):
-            return int(told)
-        share = self.stopping.share
-        return max(1, round(told * (share if judging else 1 - share)))
-
-    def stakes(self, patients: int, *, whole: bool) -> tuple[Stake, ...]:
-        """Return what will be released, phase by phase; judging a phase comes before it."""
-        # A hospital as a whole is noised once a round, whatever it does with its patients.
-        stake = partial(Generator.stake, self.generator) if whole else self.generator.stake
-        found: list[Stake] = []
-        for each in self.generator.phases():
-            mine = stake(each, patients, self.study.rounds, self.study.steps_of)
-            if self.stopping and validation(each.name) in self.judgements:
-                found += self.stopping.stakes(mine, each.rounds or self.study.rounds)
-            else:
-                found.append(mine)
-        return tuple(found)
 
     def private(self, found: Update, budget: Noised) -> Update:
         """Return what was released in place of what was counted.
@@ -343,7 +303,8 @@ class Desk:
         """Add up what a model's losses are on the patients who are held back."""
         heading = part(content, "call", ConfigRecord)
         phase, round = Phase(str(heading["phase"])), int(heading["round"])  # type: ignore[arg-type]
-        if self.stopping is None or validation(phase.name) not in self.judgements:
+        name = validation(phase.name)
+        if not (stopping := self.planning.stopping) or name not in self.planning.judgements:
             raise SpecError(f"The study holds no patients back to judge the phase {phase.name!r}.")
         site = self.place(self.parted.held)
         streams = self.study.seeds.child("validation")  # in every round the same draws
@@ -353,8 +314,8 @@ class Desk:
         losses = np.zeros(0)
         if len(site.records):
             losses = self.generator.judge(phase, heard, site, local)
-        budget = self.budget(validation(phase.name), round, len(losses))
-        bound = self.stopping.clip * len(site.cohort.schema.features)
+        budget = self.budget(name, round, len(losses))
+        bound = stopping.clip * len(site.cohort.schema.features)
         if isinstance(budget, Noised):
             # What is no number is the worst there is.
             losses = np.clip(np.nan_to_num(losses, nan=bound), -bound, bound)

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from fedbench.codec import Codec
 from fedbench.errors import Unsupported
-from fedbench.federation.client import ENCODER
 from fedbench.federation.door import arrays_in, part, unpack
+from fedbench.federation.planning import ENCODER
 from fedbench.generator import Phase
 from fedbench.strategy import Update
 from fedbench.wire import Round, chosen

@@ -22,8 +22,8 @@ from fedbench.accounting import Accountant, Charge
 from fedbench.data import Schema
 from fedbench.encoding import Encoder, settled
 from fedbench.errors import FedbenchError, SpecError
-from fedbench.federation.client import ENCODER
 from fedbench.federation.door import Ledger, call, part, record_of, unpack
+from fedbench.federation.planning import ENCODER
 from fedbench.federation.sites import dealt
 from fedbench.federation.stopping import LOSS, Watch, columns, validation
 from fedbench.federation.study import Study
