@@ -116,7 +116,10 @@ def foreseen(extract: Extract, learnt_from: pd.DataFrame) -> float:
         text = table[names].astype(object)
         return text.where(text.notna(), "missing").astype(str).join(table[numbers].astype(float))
 
-    model.fit(plain(learnt_from), learnt_from[ANSWER].astype(str) == "yes")
+    event = learnt_from[ANSWER].astype(str) == "yes"
+    if event.nunique() == 1:
+        return 0.5  # nobody is readmitted, or everybody: nothing can be learnt
+    model.fit(plain(learnt_from), event)
     chances = model.predict_proba(plain(extract.test))[:, 1]
     return float(roc_auc_score(extract.test[ANSWER] == "yes", chances))
 
