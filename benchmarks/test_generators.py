@@ -117,7 +117,7 @@ def foreseen(extract: Extract, learnt_from: pd.DataFrame) -> float:
         return text.where(text.notna(), "missing").astype(str).join(table[numbers].astype(float))
 
     event = learnt_from[ANSWER].astype(str) == "yes"
-    if event.nunique() == 1:
+    if event.all() or not event.any():
         return 0.5  # nobody is readmitted, or everybody: nothing can be learnt
     model.fit(plain(learnt_from), event)
     chances = model.predict_proba(plain(extract.test))[:, 1]
