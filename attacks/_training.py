@@ -22,46 +22,23 @@ from fedbench.wire import Glimpse, Wire
 if TYPE_CHECKING:
     from fedbench.gradients import Along
 
-__all__ = ["Floats", "Tracing", "enough", "traces_of"]
+__all__ = ["Floats", "Listening", "Tracing", "enough", "traces_of"]
 
 Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tracing(Wired):
-    """An attack that scores each target by her trace in what crossed, summed over rounds.
+class Listening(Wired):
+    """An attack that knows what single patients add to what crossed.
 
     Attributes:
         reference: Other patients, at most, who say what is usual.
         draws: Over how much noise of a generator a patient's gradient is averaged.
     """
 
-    game: ClassVar[Game] = "membership"
-
     reference: Annotated[int, Ge(2)] = 1500
     draws: Annotated[int, Ge(1)] = 4
-
-    @abstractmethod
-    def scores(self, traces: Traces, usual: Cohort, targets: Cohort, patients: float) -> Floats:
-        """Return how much one round looks as if each target were among its ``patients``."""
-
-    def guess(self, sight: Sight, challenge: PublicChallenge, rng: Rng) -> Guess:
-        targets = cohort_of(sight.schema, challenge.targets)
-        usual = self.usual(sight, rng)
-        return Guess(self.along(sight.wire, targets, challenge.sites, usual))
-
-    def along(
-        self, wire: Wire, targets: Cohort, sites: NDArray[np.object_], usual: Cohort
-    ) -> Floats:
-        """Return the scores of patients at these hospitals, summed over rounds."""
-        found = np.zeros(len(targets))
-        for site in sorted(set(sites.tolist())):
-            rows = np.flatnonzero(sites == site)
-            mine = targets.take(targets.patients[rows])
-            for traces, glimpse in self.heard(wire, site, usual):
-                found[rows] += self.scores(traces, usual, mine, glimpse.patients)
-        return found
 
     def usual(self, sight: Sight, rng: Rng) -> Cohort:
         """Return the patients who say what is usual, those of all sites together."""
@@ -83,6 +60,34 @@ class Tracing(Wired):
                 yield traces, glimpse
         if silent:
             raise Unsupported("Neither gradients nor sums over patients crossed in this training.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tracing(Listening):
+    """An attack that scores each target by her trace in what crossed, summed over rounds."""
+
+    game: ClassVar[Game] = "membership"
+
+    @abstractmethod
+    def scores(self, traces: Traces, usual: Cohort, targets: Cohort, patients: float) -> Floats:
+        """Return how much one round looks as if each target were among its ``patients``."""
+
+    def guess(self, sight: Sight, challenge: PublicChallenge, rng: Rng) -> Guess:
+        targets = cohort_of(sight.schema, challenge.targets)
+        usual = self.usual(sight, rng)
+        return Guess(self.along(sight.wire, targets, challenge.sites, usual))
+
+    def along(
+        self, wire: Wire, targets: Cohort, sites: NDArray[np.object_], usual: Cohort
+    ) -> Floats:
+        """Return the scores of patients at these hospitals, summed over rounds."""
+        found = np.zeros(len(targets))
+        for site in sorted(set(sites.tolist())):
+            rows = np.flatnonzero(sites == site)
+            mine = targets.take(targets.patients[rows])
+            for traces, glimpse in self.heard(wire, site, usual):
+                found[rows] += self.scores(traces, usual, mine, glimpse.patients)
+        return found
 
 
 def traces_of(

@@ -166,7 +166,8 @@ class PublicChallenge:
     the same patients in another order. ``sites`` is the hospital of every target. In the
     singling-out game nobody is shown, and ``size`` is how many patients there are to point at.
     ``choices`` is what the secret can be: its levels, or a number from the middle of each range
-    between ``cuts``.
+    between ``cuts``. In the source game it is the hospitals, and ``sites`` says nothing; in the
+    property game too, and ``targets`` has a row per property, with its ``column`` and ``level``.
     """
 
     game: Game
@@ -184,7 +185,9 @@ class Guess:
     """An attacker's answer.
 
     ``scores``: membership: one number per target, higher means surer that it is a member;
-    attribute: one probability per target and level of the secret, shape ``(n, levels)``.
+    attribute: one probability per target and level of the secret, shape ``(n, levels)``; source:
+    a number per target and hospital, the highest is the answer; property: the share of each
+    property (in the order of ``targets``) at each hospital.
     """
 
     scores: NDArray[np.float64]

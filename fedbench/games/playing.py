@@ -20,8 +20,10 @@ from fedbench.games.inference import play_attribute
 from fedbench.games.linkage import halves_of, linkage_challenges, play_linkage
 from fedbench.games.membership import play_membership
 from fedbench.games.planted import play_planted
+from fedbench.games.property import play_property, properties_of, property_challenges
 from fedbench.games.scoring import Scored
 from fedbench.games.singling import play_singling, singling_challenges
+from fedbench.games.source import play_source, source_challenges
 from fedbench.metric import Measure, Refusal
 from fedbench.seeds import Rng, Seeds
 
@@ -102,6 +104,15 @@ def _planted(dealt: Dealt, rng: Rng) -> list[Challenge]:
     return [replace(found, claim=dealt.claim) for found in _membership(dealt, rng)]
 
 
+def _source(dealt: Dealt, rng: Rng) -> list[Challenge]:
+    return source_challenges(dealt.everybody.schema, dealt.members, dealt.others, rng)
+
+
+def _property(dealt: Dealt, rng: Rng) -> list[Challenge]:
+    asked = properties_of(dealt.everybody)
+    return property_challenges(dealt.everybody.schema, dealt.members, dealt.others, rng, asked)
+
+
 def _play_membership(
     attack: Attack, sight: Sight, challenge: Challenge, seeds: Seeds, beside: Beside
 ) -> Played:
@@ -137,11 +148,27 @@ def _play_planted(
     return play_planted(attack, sight, challenge, seeds)
 
 
+def _play_source(
+    attack: Attack, sight: Sight, challenge: Challenge, seeds: Seeds, beside: Beside
+) -> Played:
+    del beside  # the others are its control
+    return play_source(attack, sight, challenge, seeds)
+
+
+def _play_property(
+    attack: Attack, sight: Sight, challenge: Challenge, seeds: Seeds, beside: Beside
+) -> Played:
+    del beside  # what other patients say is the attack's own to tell
+    return play_property(attack, sight, challenge, seeds)
+
+
 _DEAL: Mapping[Game, Callable[[Dealt, Rng], list[Challenge]]] = {
     "membership": _membership,
     "attribute": _attribute,
     "linkage": _linkage,
     "singling-out": _singling,
+    "source": _source,
+    "property": _property,
     "planted": _planted,
 }
 _PLAY: Mapping[Game, Callable[[Attack, Sight, Challenge, Seeds, Beside], Played]] = {
@@ -149,6 +176,8 @@ _PLAY: Mapping[Game, Callable[[Attack, Sight, Challenge, Seeds, Beside], Played]
     "attribute": _play_attribute,
     "linkage": _play_linkage,
     "singling-out": _play_singling,
+    "source": _play_source,
+    "property": _play_property,
     "planted": _play_planted,
 }
 PLAYED: tuple[Game, ...] = tuple(_DEAL)

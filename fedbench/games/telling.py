@@ -114,6 +114,57 @@ SINGLING = Telling(
         "control": "descriptions that single out one of equally many others",
     },
 )
+SOURCE = Telling(
+    question="at which hospital they were",
+    empty="There is only one hospital to be from.",
+    easier="At which hospital a patient was is easier to tell for training patients than for "
+    "others (attack {}).",
+    level="At which hospital a patient was is not shown to be easier to tell for training patients "
+    "than for others (attack {}).",
+    unsaid="Whether it can be told at which hospital a patient was cannot be said, see below "
+    "(attack {}).",
+    found="At which hospital a patient was is told more often for training patients than for "
+    "others (attack {})",
+    unfound="At which hospital a patient was is not shown to be told more often for training "
+    "patients than for others (attack {})",
+    whether="whether it can be told at which hospital a patient was (attack {})",
+    passed="in telling hospitals apart ({})",
+    none_passed="in telling hospitals apart not both were passed",
+    verdict="At which hospital a patient was is told more often for training patients than for "
+    "others (attack {})",
+    parts={
+        "advantage": "hospital told more often for training patients than for others",
+        "accuracy": "hospital told for training patients",
+        "control": "hospital told for other patients",
+        "base": "hospital told by chance",
+    },
+)
+PROPERTY = Telling(
+    question="how common something is among those of a hospital",
+    empty="There is no column whose shares could be asked for.",
+    easier="How common something is among a hospital's training patients is given away (attack "
+    "{}).",
+    level="How common something is among a hospital's training patients is not shown to be given "
+    "away (attack {}).",
+    unsaid="Whether it is given away how common something is at a hospital cannot be said, see "
+    "below (attack {}).",
+    found="Shares of a hospital's training patients are told better than those of others (attack "
+    "{})",
+    unfound="Shares of a hospital's training patients are not shown to be told better than those "
+    "of others (attack {})",
+    whether="whether it is given away how common something is at a hospital (attack {})",
+    passed="in telling how common something is ({})",
+    none_passed="in telling how common something is not both were passed",
+    verdict="Shares of a hospital's training patients are told better than those of others "
+    "(attack {})",
+    parts={
+        "advantage": "nearer to shares of training patients than of others",
+        "error": "error about shares of training patients",
+        "control": "error about shares of other patients",
+        "reference": "error of the shares of other patients, without the training",
+        "gain": "nearer to shares of training patients than without the training",
+    },
+)
 AUDIT = Telling(main="epsilon", empty="No canaries were planted here.")
 """Audits with canaries, which are told apart from attacks: they are about cells of their own."""
 
@@ -125,6 +176,8 @@ TOLD: Mapping[Game, Telling] = {
     "attribute": ATTRIBUTE,
     "linkage": LINKAGE,
     "singling-out": SINGLING,
+    "source": SOURCE,
+    "property": PROPERTY,
 }
 """The games that are played, in the order in which they are told."""
 

@@ -213,6 +213,9 @@ def check_attack(attack: Attack) -> None:
         Knowledge.REFERENCE: made_up(60, 3),
         Knowledge.OTHER_COLUMNS: None,
     }
+    if attack.game == "source":  # which of several hospitals
+        members["south"] = _renamed(made_up(60, 4), "s")
+        others["south"] = _renamed(made_up(60, 5), "t")
     if isinstance(attack, Wired):
         held |= {what: _wire().seen_as(seen) for what, seen in WIRED.items()}
         held[Knowledge.REFERENCE] = _many()
@@ -263,10 +266,10 @@ def _scores(attack: Attack, sight: Sight, challenge: PublicChallenge) -> NDArray
     return guess.scores
 
 
-def _renamed(cohort: Cohort) -> Cohort:
+def _renamed(cohort: Cohort, by: str = "q") -> Cohort:
     """The same invented patients under other names, so that nobody is dealt twice."""
     tables = {
-        name: table.assign(patient="q" + table["patient"].astype(str))
+        name: table.assign(patient=by + table["patient"].astype(str))
         for name in ("static", "visits", "codes", "outcome")
         if len(table := getattr(cohort, name))
     }

@@ -1,0 +1,167 @@
+"""Does the training tell how common something is at a hospital?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import special
+
+from fedbench.attack import Attack, Guess, PublicChallenge, Sight, levels_of
+from fedbench.data import Cohort, Schema
+from fedbench.games.dealing import Challenge, Lineup
+from fedbench.games.scoring import Scored, check_guess
+from fedbench.metric import Measure, Refusal
+from fedbench.seeds import Rng, Seeds
+
+__all__ = ["PROPERTIES", "play_property", "properties_of", "property_challenges"]
+
+PROPERTIES = 8
+"""Asked of every hospital, at most."""
+
+FEWEST = 3
+"""Hospitals without whom nothing is known of how errors vary between them."""
+
+Floats = NDArray[np.float64]
+
+
+def properties_of(cohort: Cohort) -> pd.DataFrame:
+    """Return levels of columns whose shares are nearest to one half, one per column."""
+    found = []
+    for feature in cohort.schema.features:
+        if feature.column.kind == "category":
+            levels = levels_of(cohort.table, feature)
+            shares = np.bincount(levels[levels >= 0], minlength=len(feature.column.levels))
+            shares = shares / max(len(levels), 1)
+            best = int(np.abs(shares - 0.5).argmin())
+            if 0 < shares[best] < 1:
+                found.append((abs(shares[best] - 0.5), feature.name, feature.column.levels[best]))
+    chosen = sorted(found)[:PROPERTIES]
+    return pd.DataFrame([each[1:] for each in chosen], columns=["column", "level"])
+
+
+def property_challenges(
+    schema: Schema,
+    members: Mapping[str, Cohort],
+    nonmembers: Mapping[str, Cohort],
+    rng: Rng,
+    properties: pd.DataFrame,
+) -> list[Challenge]:
+    """Ask which share of each hospital's training patients has these properties.
+
+    Nobody is shown. Without anything to ask for there is no challenge.
+    """
+    if properties.empty:
+        return []
+    whole = Lineup.everybody(schema, members, nonmembers).ask(rng)
+    names = tuple(np.unique(whole.sites.astype(str)).tolist())
+    hidden = np.full(len(properties), "", dtype=object)
+    public = PublicChallenge("property", properties, hidden, choices=names)
+    return [replace(whole, public=public, records=whole.public.targets, homes=whole.sites)]
+
+
+def play_property(
+    attack: Attack, sight: Sight, challenge: Challenge, seeds: Seeds
+) -> tuple[Guess, list[Scored]]:
+    """Let an attack say how common properties are among training patients of each hospital.
+
+    Args:
+        attack: plays the property game.
+        sight: see ``show``.
+        challenge: see ``property_challenges``.
+        seeds: as in ``play_membership``.
+
+    Returns:
+        The guess and its rows. ``advantage``: how much nearer it is to the shares of training
+        patients than to those of as many others of the same hospitals, of whom nothing was sent.
+        Beside it the mean absolute ``error``, that about others (``control``) and, for an attack
+        that can guess ``without`` what it attacks, that of this guess (``reference``) and what is
+        gained on it (``gain``). Properties are averaged within hospitals, and limits are Student's
+        over hospitals.
+
+    Raises:
+        ContractError: the guess is not one finite share per property and hospital.
+    """
+    rng = seeds.child("guess")
+    guess = attack.guess(sight, challenge.public, rng.rng())
+    names, asked = challenge.public.choices, challenge.public.targets
+    check_guess(attack, guess, (len(asked), len(names)))
+    counts = {
+        "n_members": int(challenge.truth.sum()),
+        "n_nonmembers": int((~challenge.truth).sum()),
+        "twins_removed": 0,
+    }
+    if len(names) < FEWEST:
+        reason = f"There are {len(names)} hospitals; {FEWEST} are needed to see how errors vary."
+        return guess, [Scored("", Refusal(reason=reason, part="advantage", facts=counts))]
+    mine, others = _shares(sight.schema, challenge)
+    if not np.isfinite([mine, others]).all():
+        reason = "A hospital has no training patients or no others in whom the property is known."
+        return guess, [Scored("", Refusal(reason=reason, part="advantage", facts=counts))]
+    error, control = (np.abs(guess.scores - truth).mean(axis=0) for truth in (mine, others))
+    row = _over_sites(control - error, "advantage")
+    beside = [_over_sites(error, "error"), _over_sites(control, "control")]
+    if (plain := attack.without(sight, challenge.public, rng.rng())) is not None:
+        usual = np.abs(plain.scores - mine).mean(axis=0)
+        beside += [_over_sites(usual, "reference"), _over_sites(usual - error, "gain")]
+    row = replace(row, facts={**counts, **row.facts, "verdict": _words(row, beside)})
+    return guess, [Scored("", each) for each in (row, *beside)]
+
+
+def _shares(schema: Schema, challenge: Challenge) -> tuple[Floats, Floats]:
+    """Return the share of members with each property, and of as many others, by hospital."""
+    asked, names = challenge.public.targets, challenge.public.choices
+    found = np.full((2, len(asked), len(names)), np.nan)
+    homes = challenge.homes.astype(str)
+    for at, site in enumerate(names):
+        here = [
+            np.flatnonzero((homes == site) & side) for side in (challenge.truth, ~challenge.truth)
+        ]
+        size = min(map(len, here))
+        for number, (column, level) in enumerate(asked.itertuples(index=False)):
+            feature = schema.feature(column)
+            has = levels_of(challenge.records, feature)
+            wanted = feature.column.levels.index(level)
+            for side, rows in enumerate(here):
+                known = has[rows[: size or None] if side else rows]
+                known = known[known >= 0]
+                if len(known):
+                    found[side, number, at] = (known == wanted).mean()
+    return found[0], found[1]
+
+
+def _over_sites(each: Floats, part: str) -> Measure:
+    """Return the mean over hospitals with Student's limits; a test, where it is a difference."""
+    n, value = len(each), float(each.mean())
+    error = max(float(each.std(ddof=1)) / np.sqrt(n), 1e-12)
+    reach = float(special.stdtrit(n - 1, 0.975)) * error
+    tested = part in ("advantage", "gain")
+    facts: dict[str, float] = {"p_value": float(special.stdtr(n - 1, -value / error))}
+    if part == "advantage":
+        more = float(special.stdtrit(n - 1, 0.95) + special.stdtrit(n - 1, 0.8))
+        facts["detectable"] = more * error
+    low = max(value - reach, -1.0 if tested else 0.0)
+    high = min(value + reach, 1.0)
+    return Measure(value=value, low=low, high=high, n=n, part=part, facts=facts if tested else {})
+
+
+def _words(found: Measure, beside: Sequence[Measure]) -> str:
+    told = {row.part: row.value for row in beside}
+    if found.low > 0:
+        words = (
+            f"shares of a hospital's training patients are given away: nearer by "
+            f"{100 * found.value:.1f} points ({100 * found.low:.1f} to {100 * found.high:.1f})"
+        )
+    else:
+        detectable = 100 * found.facts["detectable"]
+        words = f"not detectable; {detectable:.1f} points nearer would have been"
+    plain = (
+        f", without the training by {100 * told['reference']:.1f}" if "reference" in told else ""
+    )
+    return (
+        f"{words}; wrong by {100 * told['error']:.1f} points about training patients, by "
+        f"{100 * told['control']:.1f} about others{plain}"
+    )
