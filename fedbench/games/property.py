@@ -34,8 +34,8 @@ def properties_of(cohort: Cohort) -> pd.DataFrame:
     for feature in cohort.schema.features:
         if feature.column.kind == "category":
             levels = levels_of(cohort.table, feature)
-            shares = np.bincount(levels[levels >= 0], minlength=len(feature.column.levels))
-            shares = shares / max(len(levels), 1)
+            times = np.bincount(levels[levels >= 0], minlength=len(feature.column.levels))
+            shares = times / max(len(levels), 1)
             best = int(np.abs(shares - 0.5).argmin())
             if 0 < shares[best] < 1:
                 found.append((abs(shares[best] - 0.5), feature.name, feature.column.levels[best]))
