@@ -54,6 +54,7 @@ from fedbench.results import (
     write_parquet,
 )
 from fedbench.scoring import Answer, Aside, answers
+from fedbench.seeds import Rng
 from fedbench.world import World, renamed, uniform
 
 __all__ = [
@@ -569,10 +570,7 @@ class Cell:
         world = self.work.world
         seeds = world.seeds.child("control", self._control_name)
         if self._control_name == "copy":
-            # In random order, so that a prefix is a fair sample.
-            order = seeds.rng().permutation(len(world.train))
-            names = np.array([f"c{i:0{len(str(len(order)))}d}" for i in order], dtype=object)
-            return renamed(world.train, names)
+            return _shuffled(world.train, seeds.rng())
         if self._control_name == "real":
             return Cohort.union(list(self.work.arena.null.release.values()))
         return uniform(world.encoder, world.m, seeds.rng())
@@ -610,7 +608,7 @@ class Cell:
             model: world.synthetic(cohort.take(cohort.patients[: world.m]))
             for model, cohort in models.items()
         }
-        aside = Aside(ledger, self._latents)
+        aside = Aside(ledger, self._latents, world.beside(self._alone(models)))
         releases = [self._as_attacked(*item) for item in models.items()]
         for kind, choice in self._asked():
             name = choice.name.rpartition(":")[2].lower()
@@ -641,6 +639,16 @@ class Cell:
             return self.work.trainer.latents(self.regime, model, cohort)  # type: ignore[arg-type]
 
         return latents
+
+    def _alone(self, models: Mapping[str, Cohort]) -> Mapping[str, Cohort]:
+        """Return what is of one hospital each: its model's records, of a copy the real ones."""
+        if self._control_name != "copy" or self.regime != "control":
+            return {site: cohort for site, cohort in models.items() if site}
+        seeds = self.work.world.seeds.child("control", "alone")
+        return {
+            site: _shuffled(cohort, seeds.child(site).rng())
+            for site, cohort in self.work.world.part("train").items()
+        }
 
     def _as_attacked(self, model: str, cohort: Cohort) -> Release:
         """Return as many records as were trained on."""
@@ -690,6 +698,13 @@ def claimed(scenario: Scenario) -> games.Claim:
 
 class _NotApplicable(Exception):
     """The generator does not handle a part of this cohort."""
+
+
+def _shuffled(cohort: Cohort, rng: Rng) -> Cohort:
+    """Return the same records under other names, in random order: a prefix is a fair sample."""
+    order = rng.permutation(len(cohort))
+    names = np.array([f"c{i:0{len(str(len(order)))}d}" for i in order], dtype=object)
+    return renamed(cohort, names)
 
 
 def spent(charges: pd.DataFrame, scenario: Scenario) -> dict[str, Spent]:

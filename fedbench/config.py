@@ -79,6 +79,8 @@ SETS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             "forecast",
             "fairness",
             "latent_site",
+            "size_bias",
+            "compatibility",
         ),
     },
     "attacks": {"fast": FAST, "audit": (*FAST, *AUDITED)},

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from fedbench.data import Cohort
 from fedbench.environment import describe
 from fedbench.given import REPLICATES, SEED, SYNTHETIC, Case
 from fedbench.kinds import ATTACKS, GENERATORS, METRICS
-from fedbench.metric import Metric, Refusal, View
+from fedbench.metric import Metric, Refusal
 from fedbench.results import CellDir, RunDir, digest, portable, write_json, write_parquet
 from fedbench.schemas import schema_file
 from fedbench.scoring import Answer, Aside, answers
@@ -180,10 +180,11 @@ class _Cell:
         metrics = [(name, METRICS.build(name)) for name in self.asked.metrics]
         if not (mine := [(name, m) for name, m in metrics if self._is_asked(m)]):
             return
-        views: Mapping[str, View] = {"": world.synthetic(self._scored(released))}
+        views = {"": world.synthetic(self._scored(released))}
+        aside = Aside(beside=world.beside({}))
         for name, metric in mine:
             self.note(f"{name} on {self._called}")
-            found = answers(world, name, metric, views, Aside())
+            found = answers(world, name, metric, views, aside)
             yield name, metric, [a for a in found if len(world.sites) > 1 or not a.question.site]
 
     def _scored(self, released: Cohort) -> Cohort:

@@ -23,6 +23,7 @@ __all__ = [
     "Anchors",
     "Evidence",
     "Family",
+    "Hospital",
     "Key",
     "Latents",
     "Measure",
@@ -146,8 +147,24 @@ def no_model(cohort: Cohort) -> Refusal:
 
 
 @dataclass(frozen=True)
+class Hospital:
+    """One site beside the others: its test patients, and with how many it trained.
+
+    ``written`` are as many records as its share of everybody's training patients, from a model
+    that knows this site alone; None where one model was learnt from all of them.
+    """
+
+    test: View
+    trained: int
+    written: View | None = None
+
+
+@dataclass(frozen=True)
 class Evidence:
     """All that a metric may look at: one model's records, and one target's patients.
+
+    ``model`` is whose model wrote, ``site`` whose patients they are held against; both are empty
+    where it is everybody.
 
     ``test`` are the real patients of the target (one site, or everybody); ``train`` are all
     training records. ``encoder`` describes the pooled training records and is the same for
@@ -155,6 +172,7 @@ class Evidence:
     model: what is fitted on it is shared between targets through ``synthetic.shared``.
     ``ledger`` holds every message of the cell: phase, round, site, way, bytes. ``hospitals`` names
     where each test patient is from, in the order of ``test``; ``latents`` asks the trained model.
+    ``beside`` are all sites by name, whoever the target is; empty where nobody knows of any.
     """
 
     schema: Schema
@@ -163,9 +181,11 @@ class Evidence:
     test: View
     synthetic: View
     site: str = ""
+    model: str = ""
     ledger: pd.DataFrame | None = None
     hospitals: NDArray[np.object_] | None = None
     latents: Latents = no_model
+    beside: Mapping[str, Hospital] = field(default_factory=dict)
 
 
 class Metric(Plugin):

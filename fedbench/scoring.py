@@ -14,6 +14,7 @@ from fedbench.errors import ContractError, Refused, Unsupported
 from fedbench.metric import (
     Anchors,
     Evidence,
+    Hospital,
     Latents,
     Measure,
     Metric,
@@ -39,10 +40,11 @@ class Question:
 
 @dataclass(frozen=True)
 class Aside:
-    """What a cell has besides records: what crossed, and what its models say, by their names."""
+    """What a cell has besides records: what crossed, what its models say, and its hospitals."""
 
     ledger: pd.DataFrame | None = None
     latents: Callable[[str], Latents] = lambda _: no_model
+    beside: Mapping[str, Hospital] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -130,9 +132,11 @@ def answers(
             test=world.target(question.site),
             synthetic=views.get(question.model, empty),
             site=question.site,
+            model=question.model,
             ledger=aside.ledger,
             hospitals=world.hospitals(question.site),
             latents=aside.latents(question.model),
+            beside=aside.beside,
         )
         rng = world.seeds.child("score", name).rng()
 

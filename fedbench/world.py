@@ -18,7 +18,7 @@ from fedbench.encoding import Encoder, summarize
 from fedbench.errors import ContractError, FedbenchError, SpecError
 from fedbench.heterogeneity import Index, indices
 from fedbench.kinds import PARTITIONERS
-from fedbench.metric import View
+from fedbench.metric import Hospital, View
 from fedbench.partition import PARTS, Partition, Partitioner, Parts, Place, Split, split_site, units
 from fedbench.planting import Canaries, sown
 from fedbench.seeds import Seeds
@@ -231,6 +231,24 @@ class World:
             for name, split in self.splits.items()
         ]
         return np.asarray(pd.concat(known).reindex(patients).to_numpy(dtype=object))
+
+    def beside(self, written: Mapping[str, Cohort]) -> Mapping[str, Hospital]:
+        """Return all sites side by side, with their shares of what each alone has written.
+
+        Args:
+            written: records by site, of those who have a model of their own.
+        """
+        trained = {site: len(split.train) for site, split in self.splits.items()}
+        shares = {site: -(-self.m * count // len(self.train)) for site, count in trained.items()}
+        return {
+            site: Hospital(self.target(site), count, self._share(written.get(site), shares[site]))
+            for site, count in trained.items()
+        }
+
+    def _share(self, written: Cohort | None, count: int) -> View | None:
+        if written is None:
+            return None
+        return self.synthetic(written.take(written.patients[: min(count, self.m)]))
 
     @cached_property
     def trained_on(self) -> View:

@@ -22,6 +22,7 @@ __all__ = [
     "PARTS",
     "Question",
     "asked_weights",
+    "together",
     "unscorable",
     "weakness",
     "weighted_brier_skill",
@@ -64,15 +65,19 @@ class Question:
 
     def answers(self, learner: View, evidence: Evidence) -> Sequence[Measure | Refusal]:
         """Learn from ``learner``, once for all targets, and score the target's patients."""
-        problem = self.posed(evidence.test)
+        return self.asked(evidence.test, lambda: self.learnt(learner))
+
+    def asked(self, test: View, learnt: Callable[[], Model | Unfit]) -> Sequence[Measure | Refusal]:
+        """Score these patients by a model, which is only learnt if they can be asked about."""
+        problem = self.posed(test)
         if reason := unscorable(problem, self.task):
             return self._refuse(f"{reason} of this target", "refused")
         if not problem.predictors.shape[1]:
             return self._refuse("these records have no such predictors", "not applicable")
-        model = self.learnt(learner)
+        model = learnt()
         if isinstance(model, Unfit):
             return self._refuse(model.reason, "refused")
-        return list(self._scored(model, problem, asked_weights(evidence.test, problem)))
+        return list(self._scored(model, problem, asked_weights(test, problem)))
 
     @property
     def _label(self) -> str:
@@ -189,6 +194,17 @@ def asked_weights(view: View, problem: Problem) -> Weights:
     """Return the weights of those who take part, ``(1 + B, n)``."""
     rows = pd.Index(view.cohort.patients).get_indexer(pd.Index(problem.patients))
     return np.asarray(draws(view)[:, rows])
+
+
+def together(known: Sequence[Problem]) -> Problem:
+    """Return the patients of all."""
+    return Problem(
+        np.concatenate([each.patients for each in known]),
+        pd.concat([each.predictors for each in known]),
+        np.concatenate([each.time for each in known]),
+        np.concatenate([each.event for each in known]),
+        np.concatenate([each.value for each in known]),
+    )
 
 
 def unscorable(problem: Problem, task: Task) -> str:

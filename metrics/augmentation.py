@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 import numpy as np
-import pandas as pd
 from annotated_types import Ge, Gt
 from numpy.typing import NDArray
 
@@ -16,6 +15,7 @@ from fedbench.metric import Anchors, Evidence, Family, Measure, Metric, Refusal
 from fedbench.metrics._answers import (
     Question,
     asked_weights,
+    together,
     unscorable,
     weakness,
     weighted_r2,
@@ -121,11 +121,4 @@ def _some(known: Problem, rows: NDArray[np.int64]) -> Problem:
 
 
 def _both(first: Problem, second: Problem) -> Problem:
-    """Return the patients of both."""
-    return Problem(
-        np.concatenate([first.patients, second.patients]),
-        pd.concat([first.predictors, second.predictors]),
-        np.concatenate([first.time, second.time]),
-        np.concatenate([first.event, second.event]),
-        np.concatenate([first.value, second.value]),
-    )
+    return together([first, second])

@@ -72,5 +72,9 @@ MEASURES: Mapping[str, str] = {
     "augmentation.auroc": "AUROC gained by a small hospital",
     "augmentation.c_index": "C-index gained by a small hospital",
     "augmentation.r2": "R² gained by a small hospital",
+    "size_bias": "how much better large hospitals are drawn than small ones",
+    "compatibility.without.auroc": "AUROC at a hospital that no generator has seen",
+    "compatibility.without.c_index": "C-index at a hospital that no generator has seen",
+    "compatibility.without.r2": "R² at a hospital that no generator has seen",
     "forecast": "next values foreseen (R²)",
 }
