@@ -3,117 +3,140 @@
 One diagnosis in ten has a known counterpart. What is done about it: nothing (``apart``); the known
 ones are mapped (``known``); every other one gets the known one of its kind besides, as codes do
 that fall back to their category (``category``); adapters are brought together (``align``); and, as
-what could be reached, all are mapped (``whole``). Patients are simulated, and a laboratory value
-alone says little. ``VOCABULARIES`` names the seeds (0,1,2).
+what could be reached, all are mapped (``whole``). Patients are simulated, with one laboratory
+value. Models that foresee the event are trained on synthetic records and tested on as many other
+patients as there are. ``VOCABULARIES`` names the seeds (0,1,2).
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from scipy import stats
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
 
-from fedbench.config import suite_of
-from fedbench.data import DataStore
+from fedbench.crosswalk import Crosswalk
+from fedbench.data import Cohort, DataStore
 from fedbench.datasets.simulated import Simulated
-from fedbench.runner import run
+from fedbench.federation.inprocess import train
+from fedbench.federation.study import Choice, Study
+from fedbench.kinds import GENERATORS
+from fedbench.seeds import Seeds
 
 SEEDS = [int(seed) for seed in os.environ.get("VOCABULARIES", "0,1,2").split(",")]
-EVERY, KNOWN = 40, 4
-WORLD: Mapping[str, Any] = {"patients": 1200, "labs": 1, "codes": EVERY, "visits": 5.0}
-MINE, THEIRS = Simulated(**WORLD).names("icd10"), Simulated(**WORLD).names("icd9")
-THERE = {"source": "simulated-icd10", "target": "simulated-icd9", "level": "code"}
-BACK = {"source": "simulated-icd9", "target": "simulated-icd10", "level": "code"}
-ANCHORS = [
-    [f"simulated-icd10:{a}", f"simulated-icd9:{b}"]
-    for a, b in zip(MINE[:KNOWN], THEIRS[:KNOWN], strict=True)
-]
-SHORT = {"passes": 20, "time_passes": 30, "learning_rate": 5e-3}
-GENERATORS: Mapping[str, Mapping[str, Any]] = {
-    "tvae": {"name": "tvae"},
-    "latdiff": {"name": "latdiff", **SHORT},
-    "align": {"name": "align", "anchors": ANCHORS, **SHORT},
-    "align-apart": {"name": "align", "label": "align-apart", "anchor": 0.0, "pull": 0.0, **SHORT},
-}
+EVERY, KNOWN, PATIENTS, WRITTEN = 40, 4, 600, 2000
+SYSTEMS = ("icd10", "icd9")
+SHORT = {"passes": 16, "time_passes": 16, "learning_rate": 5e-3}
 
 
-def written(path: Path, targets: Sequence[str], sources: Sequence[str]) -> str:
-    pairs = zip(sources, targets, strict=True)
-    path.write_text("source,target\n" + "".join(f"{a},{b}\n" for a, b in pairs))
-    return str(path)
+class Arm(NamedTuple):
+    """What is done about the two systems, and what is trained with which settings."""
+
+    mapped: str
+    generator: str
+    settings: Mapping[str, Any]
+    label: str = ""
 
 
-def scenarios(folder: Path) -> Mapping[str, Mapping[str, Any]]:
-    """Return how hospitals write diagnoses, by what is done about it."""
-    there = {"name": "coding", "map": written(folder / "there.csv", THEIRS, MINE), **THERE}
-    apart = {**there, "within": {"name": "natural"}}
+def anchors() -> list[list[str]]:
+    names = [Simulated(codes=EVERY, systems=SYSTEMS).names(system) for system in SYSTEMS]
+    sides = [[f"simulated-{s}:{c}" for c in n] for s, n in zip(SYSTEMS, names, strict=True)]
+    return [list(pair) for pair in zip(*sides, strict=True)][:KNOWN]
+
+
+NOTHING = {"anchor": 0.0, "pull": 0.0}
+ARMS = (
+    Arm("apart", "latdiff", SHORT),
+    Arm("apart", "align", {**SHORT, "anchors": anchors()}),
+    Arm("apart", "align", {**SHORT, **NOTHING}, "align, without anchors and pull"),
+    Arm("known", "latdiff", SHORT),
+    Arm("category", "latdiff", SHORT),
+    Arm("whole", "latdiff", SHORT),
+    *(Arm(mapped, "tvae", {"passes": 60}) for mapped in ("apart", "known", "category", "whole")),
+)
+
+
+def records(seed: int) -> tuple[Simulated, Cohort]:
+    # Patients of one truth, of whom half are kept back for the test.
+    asked = Simulated(
+        patients=2 * PATIENTS, labs=1, codes=EVERY, visits=5.0, systems=SYSTEMS, seed=seed
+    )
+    return asked, asked.load(DataStore())
+
+
+def maps(asked: Simulated) -> Mapping[str, Crosswalk | None]:
+    """Return what brings the second system to the first."""
+    mine, theirs = (list(asked.names(system)) for system in SYSTEMS)
     # A diagnosis belongs to one of four diseases in turn, and so do the first four.
-    kind = [MINE[i % KNOWN] for i in range(EVERY)]
-    maps = {
-        "known": (MINE[:KNOWN], THEIRS[:KNOWN]),
-        "category": (kind, THEIRS),
-        "whole": (MINE, THEIRS),
-    }
-    back = {
-        name: {"name": "coding", "map": written(folder / f"{name}.csv", *pairs), **BACK}
-        for name, pairs in maps.items()
-    }
-    return {"apart": apart, **{name: {**each, "within": apart} for name, each in back.items()}}
-
-
-def tables(
-    folder: Path, seeds: Sequence[int], dealt: Sequence[str], generators: Sequence[str]
-) -> Mapping[str, Any]:
-    """Return a suite."""
-    every = scenarios(folder)
-    return {
-        "suite": {
-            "name": "vocabularies", "seeds": list(seeds), "regimes": ["federated"],
-            "records": 2000, "metrics": ["utility", "associations"], "attacks": [],
-            "device": "cpu",
-        },
-        "datasets": [{"name": "simulated", **WORLD, "parts": {"train": 0.5, "control": "test"}}],
-        "scenarios": [{"name": n, "partition": every[n], "rounds": 6} for n in dealt],
-        "generators": [GENERATORS[name] for name in generators],
-    }  # fmt: skip
-
-
-def of(results: pd.DataFrame) -> pd.DataFrame:
-    """Return a row per seed and a column per scenario, generator and number."""
-    rows = results[(results["status"] == "done") & (results["target"] == "pooled")]
-    rows = rows[rows["column"].fillna("").eq("") & rows["site"].fillna("").eq("")]
-    rows = rows[rows["name"].isin(["utility.auroc", "associations"])]
-    return rows.pivot_table(index="seed", columns=["name", "scenario", "label"], values="value")
-
-
-def told(found: pd.DataFrame, name: str) -> Sequence[str]:
-    """Return what each does, and its difference from plain latdiff in two systems, by seed."""
-    base, lines = found[name, "apart", "latdiff"], []
-    for scenario, label in found[name].columns:
-        mine = found[name, scenario, label]
-        apart = mine - base
-        half = stats.t.ppf(0.975, len(apart) - 1) * apart.std(ddof=1) / np.sqrt(len(apart))
-        lines.append(
-            f"{name}, {scenario}, {label}: {mine.mean():.3f}, less latdiff apart "
-            f"{apart.mean():.3f} ({apart.mean() - half:.3f} to {apart.mean() + half:.3f})"
+    kind = [mine[i % KNOWN] for i in range(EVERY)]
+    pairs = {"known": (theirs[:KNOWN], mine[:KNOWN]), "category": (theirs, kind)}
+    pairs["whole"] = (theirs, mine)
+    found = {
+        name: Crosswalk(
+            "simulated-icd9",
+            "simulated-icd10",
+            pd.DataFrame({"source": source, "target": target, "part": ""}, dtype="string"),
         )
-    return lines
+        for name, (source, target) in pairs.items()
+    }
+    return {"apart": None, **found}
 
 
-def test_two_vocabularies(tmp_path: Path, say: Callable[[str], None]) -> None:
-    asked = [(["apart"], [*GENERATORS]), (["known", "category", "whole"], ["tvae", "latdiff"])]
-    found = []
-    for dealt, generators in asked:
-        suite = suite_of(tables(tmp_path, SEEDS, dealt, generators), "vocabularies")
-        here = run(
-            suite, out=tmp_path, resume=None, jobs=1, store=DataStore(), observe=lambda _: None
-        )
-        found.append(of(here.results()))
-    for name in ("utility.auroc", "associations"):
-        for line in told(pd.concat(found, axis=1), name):
-            say(line)
+def asked_of(cohort: Cohort) -> tuple[np.ndarray, np.ndarray]:
+    """Return what is known on the index day, and who has the event within a year."""
+    table = cohort.table
+    known = [name for name in table if str(name).endswith("@before") or name in ("age", "sex")]
+    columns = pd.get_dummies(table[known], dtype=float).fillna(0.0)
+    event = (cohort.outcome["event"] == 1) & (cohort.outcome["time"] <= 365)
+    return columns.to_numpy(), event.to_numpy()
+
+
+def foreseen(synthetic: Cohort, test: Cohort) -> float:
+    (rows, event), (others, happened) = asked_of(synthetic), asked_of(test)
+    spread = rows.std(axis=0) + 1e-9
+    model = LogisticRegression(C=0.1, max_iter=1000).fit(rows / spread, event)
+    return float(roc_auc_score(happened, model.predict_proba(others / spread)[:, 1]))
+
+
+def reached(arm: Arm, seed: int) -> tuple[float, float]:
+    """Return the AUROC of models trained on synthetic, and on the real, records."""
+    asked, cohort = records(seed)
+    crosswalk = maps(asked)[arm.mapped]
+    if crosswalk:
+        cohort, _ = crosswalk.applied(cohort)
+    learned, test = cohort.take(cohort.patients[::2]), cohort.take(cohort.patients[1::2])
+    at = learned.static["hospital"]
+    sites = {str(name): learned.take(learned.patients[at == name]) for name in at.unique()}
+    study = Study(
+        generator=Choice(arm.generator, arm.settings), strategy=Choice("fedavg"),
+        sites=tuple(sorted(sites)), rounds=4, seed=seed,
+    )  # fmt: skip
+    fitted = train(study, sites)
+    generator = GENERATORS.build(arm.generator, arm.settings)
+    rng = Seeds(seed).child("vocabularies").rng()
+    written = generator.sample(fitted.state, fitted.encoder, WRITTEN, rng)
+    return foreseen(written, test), foreseen(learned, test)
+
+
+def told(arm: Arm, found: Sequence[float], base: Sequence[float], real: Sequence[float]) -> str:
+    apart = np.array(found) - np.array(base)
+    half = float(stats.t.ppf(0.975, len(apart) - 1)) * apart.std(ddof=1) / np.sqrt(len(apart))
+    return (
+        f"{arm.mapped}, {arm.label or arm.generator}: AUROC {np.mean(found):.3f} (real records "
+        f"{np.mean(real):.3f}), less latdiff apart {apart.mean():.3f} "
+        f"({apart.mean() - half:.3f} to {apart.mean() + half:.3f})"
+    )
+
+
+def test_two_vocabularies(say: Callable[[str], None]) -> None:
+    base: list[float] = []
+    for arm in ARMS:
+        found, real = zip(*(reached(arm, seed) for seed in SEEDS), strict=True)
+        base = base or list(found)
+        say(told(arm, found, base, real))
+        assert min(real) > 0.6

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from fedbench.baselines.align import Align
+from fedbench.baselines.latdiff import Latdiff
 from fedbench.data import Cohort, Vocabulary
 from fedbench.errors import SpecError
 from fedbench.generator import Local, Site
@@ -30,7 +31,12 @@ ANCHORS = (("icd:A", "local:a"), ("icd:B", "local:b"))
 @pytest.fixture(scope="module")
 def sites(planted: Callable[[int], Cohort]) -> Mapping[str, Cohort]:
     """Four hospitals; two of them write A, B and C as a, b and c of another system."""
-    whole = planted(160)
+    mixed = _mixed(planted(160))
+    return {name: mixed.take(mixed.patients[i::4]) for i, name in enumerate("wxyz")}
+
+
+def _mixed(whole: Cohort) -> Cohort:
+    """Every second patient has codes of another system."""
     other = Vocabulary(codes={"a": "first", "b": "follows a", "c": "alone"})
     schema = replace(whole.schema, vocabularies={**whole.schema.vocabularies, "local": other})
     codes = whole.codes.assign(
@@ -39,8 +45,7 @@ def sites(planted: Callable[[int], Cohort]) -> Mapping[str, Cohort]:
             ~_second(rows["patient"]), rows["code"].str.lower()
         ),
     )  # fmt: skip
-    mixed = Cohort.of_tables(schema, whole.static, whole.visits, codes, whole.outcome)
-    return {name: mixed.take(mixed.patients[i::4]) for i, name in enumerate("wxyz")}
+    return Cohort.of_tables(schema, whole.static, whole.visits, codes, whole.outcome)
 
 
 def _second(patients: Any) -> Any:
@@ -179,3 +184,37 @@ def test_patients_cost_the_same_alone_and_together(
         some = slice(i, i + 1)
         alone = model.losses(network, everyone.take(some), draws[some])["loss"]
         assert alone.item() == pytest.approx(every[i].item(), abs=1e-9)
+
+
+@pytest.fixture(scope="module")
+def few(planted: Callable[[int], Cohort]) -> Mapping[str, Cohort]:
+    """Two hospitals of 80 patients each, and two of 14 that write in another system."""
+    mixed = _mixed(planted(320))
+    icd, local = (mixed.patients[start::2] for start in (0, 1))
+    cuts = {"w": icd[:80], "y": icd[80:160], "x": local[:14], "z": local[14:28]}
+    return {name: mixed.take(patients) for name, patients in cuts.items()}
+
+
+def followed(generator: Latdiff, sites: Mapping[str, Cohort], trained: Callable[..., Any]) -> float:
+    """How often b is there after a visit with a, in the system that 28 patients have."""
+    run = trained(generator, sites, 3)
+    steps = generator.sample(run.state, run.encoder, 2000, np.random.default_rng(1)).sequences
+    has, names = steps.multi_hot(slice(None)), list(steps.vocabulary)
+    first, second = (has[:, names.index(("local", code))] for code in "ab")
+    same = steps.owner[1:] == steps.owner[:-1]
+    assert first[:-1][same].sum() > 30
+    return float(second[1:][same & first[:-1]].mean())
+
+
+def test_what_one_system_tells_serves_another_through_anchors(
+    trained: Callable[..., Any], few: Mapping[str, Cohort]
+) -> None:
+    size: Mapping[str, Any] = {
+        "passes": 30, "time_passes": 8, "batch": 32, "learning_rate": 5e-3, "hidden": 32,
+        "rank": 16, "wide": 16, "layers": 1, "latent": 6,
+    }  # fmt: skip
+    anchored = followed(Align(anchors=ANCHORS, adapter=8, **size), few, trained)
+    alone = followed(Align(anchor=0, pull=0, adapter=8, **size), few, trained)
+    plain = followed(Latdiff(**size), few, trained)
+    assert anchored > alone + 0.1
+    assert anchored > plain + 0.1
