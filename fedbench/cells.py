@@ -36,7 +36,7 @@ from fedbench.kinds import (
     STRATEGIES,
     cohort_of,
 )
-from fedbench.metric import Latents, Refusal
+from fedbench.metric import Latents, Refusal, View
 from fedbench.overhearing import Overheard, Overhearing
 from fedbench.planting import PLANTED
 from fedbench.plugin import plain
@@ -390,7 +390,7 @@ class Cell:
             if again:
                 score_id = self.score_id(kind, choice)
                 (self.here.path / "measures" / f"{score_id}.parquet").unlink(missing_ok=True)
-        self._score(release.records, release.ledger)
+        self._score(release)
         self.here.finish({**facts, "status": "done", "reason": ""})
 
     def died(self, code: int) -> None:
@@ -426,7 +426,7 @@ class Cell:
             timings["training"] = time.monotonic() - started
             if not self.here.finished:
                 self._write(release)
-            self._score(release.records, release.ledger)
+            self._score(release)
             status, reason = "done", ""
         except _NotApplicable as found:
             status, reason = "not applicable", str(found)
@@ -558,6 +558,7 @@ class Cell:
                 read_parquet(self.here.path / "ledger.parquet"),
                 charges=self._stored("charges"),
                 judged=self._stored("judged"),
+                before=self._read("before").get("") if self._has_before else None,
             )
         self.work.note(f"training {self.regime}")
         return self.work.trainer.release(self.regime)  # type: ignore[arg-type]
@@ -580,12 +581,9 @@ class Cell:
         write_parquet(folder / "partition.parquet", self.work.world.table())
         if self.regime == "control":
             return  # real records are not written as synthetic ones
-        for name in TABLES:
-            records = release.records.items()
-            tables = [getattr(c, name).assign(model=model) for model, c in records]
-            if any(len(table) for table in tables):
-                table = pd.concat(tables, ignore_index=True)
-                write_parquet(folder / "synthetic" / f"{name}.parquet", table)
+        _write_records(folder / "synthetic", release.records)
+        if release.before is not None:
+            _write_records(folder / "before", {"": release.before})
         assert release.ledger is not None  # noqa: S101  (only controls have none)
         write_parquet(folder / "ledger.parquet", release.ledger)
         write_parquet(folder / "history.parquet", release.history)
@@ -593,22 +591,25 @@ class Cell:
             if len(table := getattr(release, name)):
                 write_parquet(folder / f"{name}.parquet", table)
 
-    def _read(self) -> dict[str, Cohort]:
+    @property
+    def _has_before(self) -> bool:
+        return (self.here.path / "before" / "static.parquet").is_file()
+
+    def _read(self, folder: str = "synthetic") -> dict[str, Cohort]:
         """Return the records of a finished cell."""
-        return written(self.here.path / "synthetic", self.work.world.schema)
+        return written(self.here.path / folder, self.work.world.schema)
 
     def _stored(self, name: str) -> pd.DataFrame:
         """Return a table of a finished cell that not every cell has."""
         file = self.here.path / f"{name}.parquet"
         return read_parquet(file) if file.is_file() else pd.DataFrame()
 
-    def _score(self, models: Mapping[str, Cohort], ledger: pd.DataFrame | None) -> None:
-        world = self.work.world
-        views = {
-            model: world.synthetic(cohort.take(cohort.patients[: world.m]))
-            for model, cohort in models.items()
-        }
-        aside = Aside(ledger, self._latents, world.beside(self._alone(models)))
+    def _score(self, release: Published) -> None:
+        world, models = self.work.world, release.records
+        views = {model: self._shown(cohort) for model, cohort in models.items()}
+        before = None if release.before is None else self._shown(release.before)
+        beside = world.beside(self._alone(models))
+        aside = Aside(release.ledger, self._latents, beside, before)
         releases = [self._as_attacked(*item) for item in models.items()]
         for kind, choice in self._asked():
             name = choice.name.rpartition(":")[2].lower()
@@ -639,6 +640,10 @@ class Cell:
             return self.work.trainer.latents(self.regime, model, cohort)  # type: ignore[arg-type]
 
         return latents
+
+    def _shown(self, cohort: Cohort) -> View:
+        world = self.work.world
+        return world.synthetic(cohort.take(cohort.patients[: world.m]))
 
     def _alone(self, models: Mapping[str, Cohort]) -> Mapping[str, Cohort]:
         """Return what is of one hospital each: its model's records, of a copy the real ones."""
@@ -740,6 +745,13 @@ def stopped(judged: pd.DataFrame) -> list[dict[str, Any]]:
 
 def _plainly(one: Spent) -> dict[str, float]:
     return {"epsilon": one.epsilon, "epsilon_rdp": one.epsilon_rdp}
+
+
+def _write_records(folder: Path, models: Mapping[str, Cohort]) -> None:
+    for name in TABLES:
+        tables = [getattr(c, name).assign(model=model) for model, c in models.items()]
+        if any(len(table) for table in tables):
+            write_parquet(folder / f"{name}.parquet", pd.concat(tables, ignore_index=True))
 
 
 def written(folder: Path, schema: Schema) -> dict[str, Cohort]:

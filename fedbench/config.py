@@ -81,6 +81,7 @@ SETS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             "latent_site",
             "size_bias",
             "compatibility",
+            "forgetting",
         ),
     },
     "attacks": {"fast": FAST, "audit": (*FAST, *AUDITED)},

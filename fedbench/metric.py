@@ -173,6 +173,7 @@ class Evidence:
     ``ledger`` holds every message of the cell: phase, round, site, way, bytes. ``hospitals`` names
     where each test patient is from, in the order of ``test``; ``latents`` asks the trained model.
     ``beside`` are all sites by name, whoever the target is; empty where nobody knows of any.
+    ``before`` is what was written before the last one joined, where they came one after another.
     """
 
     schema: Schema
@@ -186,6 +187,7 @@ class Evidence:
     hospitals: NDArray[np.object_] | None = None
     latents: Latents = no_model
     beside: Mapping[str, Hospital] = field(default_factory=dict)
+    before: View | None = None
 
 
 class Metric(Plugin):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from io import BytesIO
 from typing import Any
 
@@ -41,7 +41,8 @@ class Release:
     ``site``, ``name``, ``value``). ``charges`` are those of the privacy accountants (columns
     ``site``, ``what``, ``noise``, ``rate``, ``steps``); a training on pooled records is charged to
     all sites alike. ``judged`` says which rounds were kept (columns ``model``, ``phase``,
-    ``rounds``, ``loss``, ``patients``, ``noise``, ``kept``).
+    ``rounds``, ``loss``, ``patients``, ``noise``, ``kept``). ``before`` is what was written before
+    the last hospital joined, where they came one after another.
     """
 
     records: Mapping[str, Cohort]
@@ -50,6 +51,7 @@ class Release:
     remarks: pd.DataFrame = field(default_factory=pd.DataFrame)
     charges: pd.DataFrame = field(default_factory=pd.DataFrame)
     judged: pd.DataFrame = field(default_factory=pd.DataFrame)
+    before: Cohort | None = None
 
 
 @dataclass
@@ -79,6 +81,7 @@ class Trainer:
                     pd.DataFrame(together.remarks),
                     charges=_charges([together]),
                     judged=_judged({"": together}),
+                    before=self._before(together),
                 )
             case "centralized":
                 pooled = self.centralized()
@@ -176,6 +179,15 @@ class Trainer:
             stopping=scenario.stopping,
             start=scenario.start,
         )
+
+    def _before(self, trained: Trained) -> Cohort | None:
+        """Write with the model that the last hospital has not joined yet, by the same draws.
+
+        A generator fitted by sums has those of all hospitals from its first round on.
+        """
+        if not trained.before or isinstance(self.generator, Statistic):
+            return None
+        return self._sampled("before", replace(trained, state=trained.before))
 
     def _sampled(self, name: str, trained: Trained) -> Cohort:
         """Draw once, enough for every use."""

@@ -45,6 +45,7 @@ class Aside:
     ledger: pd.DataFrame | None = None
     latents: Callable[[str], Latents] = lambda _: no_model
     beside: Mapping[str, Hospital] = field(default_factory=dict)
+    before: View | None = None
 
 
 @dataclass(frozen=True)
@@ -137,6 +138,7 @@ def answers(
             hospitals=world.hospitals(question.site),
             latents=aside.latents(question.model),
             beside=aside.beside,
+            before=aside.before,
         )
         rng = world.seeds.child("score", name).rng()
 

@@ -106,6 +106,13 @@ class Strategy(Plugin):
         """Return what there is to say about the sites, given the same."""
         return ()
 
+    def last_joins(self, sites: int, rounds: int) -> int | None:
+        """Return the round with which the last of so many sites joins, counted from 0.
+
+        None where nobody joins after the others, or those who came first come once more.
+        """
+        return None
+
     def broadcast(self, server: Message) -> Message:
         """Return extra arrays that go to the sites with the model."""
         return {}

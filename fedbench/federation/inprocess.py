@@ -98,12 +98,14 @@ class Trained:
     """What a federation leaves: encoder, model, who said how much when, what was noticed.
 
     ``accountants`` has those of the sites, which without differential privacy are none; ``judged``
-    what patients who were held back made of it, round by round.
+    what patients who were held back made of it, round by round. ``before`` is the model before the
+    last site joined, empty where all were there from the start.
     """
 
     schema: Schema
     encoder: Encoder
     state: State
+    before: State
     ledger: Mapping[str, list[Any]]
     history: Mapping[str, list[Any]]
     remarks: Mapping[str, list[Any]]
@@ -136,6 +138,7 @@ def train(
         schema=source.schema,
         encoder=Encoder(source.schema, arrays_of(state.array_records["encoder"])),
         state=arrays_of(state.array_records["state"]),
+        before=arrays_of(state.array_records["before"]),
         ledger=dict(state.config_records["ledger"]),  # type: ignore[arg-type]
         history=dict(state.config_records["history"]),  # type: ignore[arg-type]
         remarks=dict(state.config_records["remarks"]),  # type: ignore[arg-type]

@@ -57,6 +57,7 @@ def main(grid: Grid, context: Context) -> None:
     federation.conduct()
     context.state["encoder"] = record_of(federation.encoder.counts)
     context.state["state"] = record_of(federation.state)
+    context.state["before"] = record_of(federation.before)
     context.state["ledger"] = ConfigRecord(federation.ledger.columns())
     context.state["history"] = ConfigRecord(federation.history)
     context.state["remarks"] = ConfigRecord(federation.remarks())
@@ -80,6 +81,7 @@ class Federation:
     roster: dict[str, int] = field(default_factory=dict)
     informed: set[str] = field(default_factory=set)
     state: State = field(default_factory=dict)
+    before: State = field(default_factory=dict)
     charges: dict[str, list[Charge]] = field(default_factory=dict)
     remembered: Arrays = field(default_factory=dict)
     counts: Mapping[str, Update] = field(default_factory=dict)
@@ -117,6 +119,17 @@ class Federation:
         if self.study.stopping and self.generator.judges(phase):
             return Watch(self.study.stopping, phase.name, self.judged)
         return None
+
+    def joining(self, rounds: int) -> int | None:
+        """Return the round with which the last site joins, if what was before can be told.
+
+        Not where a phase came before, in which it took part, nor where some rounds lack sites or
+        are taken back.
+        """
+        study = self.study
+        if len(self.generator.phases()) > 1 or study.participation < 1 or study.stopping:
+            return None
+        return self.strategy.last_joins(len(study.sites), rounds)
 
     def enrol(self) -> None:
         """Ask every node for its name until all declared sites are there."""
@@ -227,6 +240,8 @@ class Rounds(FlowerStrategy):
         fed, round = self.federation, server_round - 1
         if self.over:
             return []
+        if round == fed.joining(self.rounds):
+            fed.before = fed.state
         model = fed.generator.message(self.phase, fed.state, round)
         content = RecordDict({"call": call(self.phase.name, round, self.rounds)})
         if model:

@@ -34,6 +34,11 @@ class Turns(Strategy):
     each: Annotated[int, Ge(1)] = 5
     stay: bool = False
 
+    def last_joins(self, sites: int, rounds: int) -> int | None:
+        joins = (sites - 1) * self.each
+        again = not self.stay and rounds > sites * self.each
+        return joins if 0 < joins < rounds and not again else None
+
     def combine(
         self, state: Message, updates: Mapping[str, Update], server: Message, rng: Rng
     ) -> tuple[Combined, Message]:
