@@ -12,7 +12,7 @@ from fedbench.config import DatasetChoice, GeneratorChoice, Scenario, Suite, rea
 from fedbench.data import DataStore
 from fedbench.federation.study import Choice
 from fedbench.rescoring import rescore
-from fedbench.results import RunDir
+from fedbench.results import CellDir, RunDir
 from fedbench.runner import run
 
 TINY = Path(__file__).parents[1] / "golden" / "tiny.toml"
@@ -86,3 +86,58 @@ def test_what_only_a_trained_model_tells_is_kept(done: RunDir, suite: Suite) -> 
     late = mine[(mine["label"] == "tvae") & (mine["regime"] != "mixture")]
     assert set(late["status"]) == {"skipped"}
     assert late["reason"].str.contains("was not kept").all()
+
+
+TURNS = {"each": 2}
+
+
+@pytest.fixture(scope="module")
+def arriving(suite: Suite) -> Suite:
+    def scenario(name: str, rounds: int, strategy: Choice, participation: float = 1.0) -> Scenario:
+        return Scenario(
+            name=name,
+            partition=Choice("natural"),
+            strategy=strategy,
+            rounds=rounds,
+            participation=participation,
+        )
+
+    tvae, _ = suite.generators
+    return replace(
+        suite,
+        regimes=("federated",),
+        scenarios=(
+            scenario("turns", 6, Choice("turns", TURNS)),
+            scenario("never", 4, Choice("turns", TURNS)),
+            scenario("some", 6, Choice("turns", TURNS), 0.5),
+            scenario("all", 2, Choice("fedavg")),
+        ),
+        generators=(
+            GeneratorChoice(name="tvae", settings={**tvae.settings, "passes": 60}),
+            GeneratorChoice(name="copula"),
+        ),
+        metrics=(Choice("marginals"), Choice("forgetting")),
+    )
+
+
+def test_who_came_first_is_forgotten_where_hospitals_arrive(
+    arriving: Suite, tmp_path: Path
+) -> None:
+    done = go(arriving, tmp_path)
+    rows = done.results()
+    mine = rows[rows["name"].fillna("").str.startswith("forgetting")]
+    mine = mine[(mine["column"] == "") & (mine["target"] == "pooled")]
+    turns = (mine["scenario"] == "turns") & (mine["label"] == "tvae")
+    (low,) = mine.loc[turns & (mine["name"] == "forgetting"), "low"]
+    assert low > 0
+    others = mine[~turns]
+    assert len(others)
+    assert set(others["status"]) == {"not applicable"}
+    kept = {cell.path.name.rpartition("-")[0] for cell in done.cells() if _earlier(cell)}
+    assert kept == {"simulated-turns-tvae-federated-s0"}
+    again = rescore(done, metrics=(), attacks=(), jobs=1, store=DataStore(), observe=lambda _: None)
+    assert (again.anew, again.changed) == (True, 0)
+
+
+def _earlier(cell: CellDir) -> bool:
+    return (cell.path / "before").is_dir()
