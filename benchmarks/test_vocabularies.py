@@ -87,20 +87,29 @@ def maps(asked: Simulated) -> Mapping[str, Crosswalk | None]:
     return {"apart": None, **found}
 
 
-def asked_of(cohort: Cohort) -> tuple[np.ndarray, np.ndarray]:
-    """Return what is known on the index day, and who has the event within a year."""
+def known(cohort: Cohort) -> pd.DataFrame:
+    """Return what is known on the index day, a column per number and level."""
     table = cohort.table
-    known = [name for name in table if str(name).endswith("@before") or name in ("age", "sex")]
-    columns = pd.get_dummies(table[known], dtype=float).fillna(0.0)
+    names = [name for name in table if str(name).endswith("@before") or name in ("age", "sex")]
+    return pd.get_dummies(table[names], dtype=float).fillna(0.0)
+
+
+def happened(cohort: Cohort) -> np.ndarray:
+    """Return who has the event within a year."""
     event = (cohort.outcome["event"] == 1) & (cohort.outcome["time"] <= 365)
-    return columns.to_numpy(), event.to_numpy()
+    return event.to_numpy()
 
 
-def foreseen(synthetic: Cohort, test: Cohort) -> float:
-    (rows, event), (others, happened) = asked_of(synthetic), asked_of(test)
-    spread = rows.std(axis=0) + 1e-9
-    model = LogisticRegression(C=0.1, max_iter=1000).fit(rows / spread, event)
-    return float(roc_auc_score(happened, model.predict_proba(others / spread)[:, 1]))
+def foreseen(learned: Cohort, test: Cohort) -> float:
+    rows = known(learned)
+    # Of a level that nobody has here or there is no column.
+    others = known(test).reindex(columns=rows.columns, fill_value=0.0)
+    spread = rows.to_numpy().std(axis=0)
+    spread[spread == 0] = 1.0  # a level that nobody has, or everybody
+    model = LogisticRegression(C=0.1, max_iter=1000)
+    model.fit(rows.to_numpy() / spread, happened(learned))
+    chances = model.predict_proba(others.to_numpy() / spread)[:, 1]
+    return float(roc_auc_score(happened(test), chances))
 
 
 def reached(arm: Arm, seed: int) -> tuple[float, float]:
