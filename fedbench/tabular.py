@@ -349,7 +349,8 @@ def _check_head(head: list[str], asked: str) -> None:
         raise DataError(f"{asked} is empty; expected a line of column names.")
     for sign, said in ((";", "semicolons"), ("\t", "tabs"), ("|", "vertical bars")):
         if len(head) == 1 and sign in head[0]:
-            raise DataError(f"{asked} is separated by {said}. Save it with commas.")
+            more = ", and numbers with a decimal point" if sign == ";" else ""
+            raise DataError(f"{asked} is separated by {said}. Save it with commas{more}.")
     head = [name.strip() for name in head]
     if twice := sorted({name for name in head if head.count(name) > 1}):
         raise DataError(f"{asked} has several columns called {twice[0]!r}; expected one.")
@@ -380,8 +381,9 @@ def _plain(values: pd.Series, asked: str) -> pd.Series:
         odd := plain[plain.map(lambda value: isinstance(value, list | dict | bytes | np.ndarray))]
     ):
         raise DataError(
-            f"{asked} row {odd.index[0] + 1}: {values.name!r} holds {odd.iloc[0]!r:.40}; expected "
-            "one number or text per field."
+            f"{asked} row {odd.index[0] + 1}: {values.name!r} holds several values in one field or "
+            "raw bytes; expected one number or text. Leave the column out, or give each value a "
+            "column, or a row of visits or codes in a cohort folder."
         )
     text = plain.where(plain.notna(), None)
     text = (text if is_text else text.map(str, na_action="ignore")).str.strip()

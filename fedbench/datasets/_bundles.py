@@ -71,8 +71,11 @@ class Resource:
         """Return this if it is a list of objects; nothing is an empty list."""
         if found is None:
             return []
-        if not isinstance(found, list) or not all(isinstance(item, Mapping) for item in found):
+        if not isinstance(found, list):
             self.wrong(f"{name!r} is {_shown(found)}; expected a list of objects.")
+        for place, item in enumerate(found):
+            if not isinstance(item, Mapping):
+                self.wrong(f"'{name}[{place}]' is {_shown(item)}; expected an object.")
         return cast("list[Mapping[str, Any]]", found)
 
     def text(self, *path: str) -> str:
