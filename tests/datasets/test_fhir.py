@@ -296,7 +296,7 @@ ANN, VISIT, CONDITION, GLUCOSE = 0, 5, 11, 16
         (_changed(VISIT, period={"start": "2020-13"}), "'period.start' is '2020-13'"),
         (_changed(CONDITION, code={"coding": {"code": "1"}}), "'code.coding' is an object"),
         (_changed(GLUCOSE, valueQuantity={"value": "5.5"}), "its value is '5.5'"),
-        (_changed(GLUCOSE, component=[1]), r"'component\[0\]' is 1; expected an object"),
+        (_changed(GLUCOSE, component=[1]), "'component[0]' is 1; expected an object"),
         (_changed(GLUCOSE, resourceType=None), "has no resourceType"),
     ],
 )  # fmt: skip
