@@ -7,6 +7,7 @@ their sum is the encoder. No record, quantile or list of values leaves a site.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,7 +19,7 @@ from scipy.special import ndtr, ndtri
 
 from fedbench.data import Cohort, Feature, Part, Schema, cohort_from_table
 
-__all__ = ["BINS", "Encoder", "Records", "edges", "settled", "summarize"]
+__all__ = ["BINS", "Encoder", "Records", "edges", "indicators", "settled", "summarize"]
 
 BINS = 64
 """Bins of a numeric column on its public range, without those of the bounds themselves."""
@@ -104,21 +105,37 @@ def summarize(cohort: Cohort) -> Mapping[str, Floats]:
     }
 
 
+def indicators(cohort: Cohort) -> Mapping[str, NDArray[np.float32]]:
+    """Return what each patient adds to the counts of ``summarize``; the first axis is patients."""
+    found = {}
+    for feature in cohort.schema.features:
+        applies, place, shape = _placed(cohort, feature)
+        flat = np.zeros((len(cohort), math.prod(shape)), dtype=np.float32)
+        flat[np.flatnonzero(applies), place] = 1.0
+        found[feature.name] = flat.reshape(len(cohort), *shape)
+    return found
+
+
 def _counted(cohort: Cohort, feature: Feature) -> Ints:
+    _, place, shape = _placed(cohort, feature)
+    return np.bincount(place, minlength=math.prod(shape)).reshape(shape)
+
+
+def _placed(cohort: Cohort, feature: Feature) -> tuple[Bools, Ints, tuple[int, ...]]:
+    """Return to whom a feature applies, where in its counts they are, and their shape."""
     table = cohort.table
     applies = _applies(table, feature)
     if feature.column.kind == "category":
-        codes = table[feature.name].cat.codes.to_numpy()[applies]
+        codes = table[feature.name].cat.codes.to_numpy()[applies].astype(np.int64)
         size = len(feature.column.levels)
-        return np.bincount(np.where(codes < 0, size, codes), minlength=size + 1)
+        return applies, np.where(codes < 0, size, codes), (size + 1,)
     rows = _rows(table, feature)[applies]
     values = table[feature.name].to_numpy(dtype=float)[applies]
     cuts = edges(feature)
     bins = len(cuts) - 1
     place = np.where(np.isnan(values), bins, _bin(values, cuts))
-    height = _height(cohort.schema, feature)
-    flat = np.bincount(rows * (bins + 1) + place, minlength=height * (bins + 1))
-    return flat.reshape(height, bins + 1)
+    shape = (_height(cohort.schema, feature), bins + 1)
+    return applies, rows * (bins + 1) + place, shape
 
 
 def settled(schema: Schema, counts: Mapping[str, Floats], patients: float) -> dict[str, Floats]:

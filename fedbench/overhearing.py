@@ -61,8 +61,9 @@ class Overhearing(Trainer):
         """Return what crossed during the federated training; None if nobody listened."""
         if "federated" not in self._listeners:
             return None
-        rounds = self._listeners["federated"].rounds()
-        return Wire(self.generator, self._trained["federated"].encoder, rounds)
+        listener, trained = self._listeners["federated"], self._trained["federated"]
+        rounds, agreed = listener.rounds(), listener.agreed
+        return Wire(self.generator, trained.encoder, rounds, agreed=agreed)
 
     def _train(self, name: str, cohorts: Mapping[str, Cohort]) -> Trained:
         if name != "federated" or name in self._trained or not self.listen:

@@ -152,7 +152,8 @@ class Rehearsal:
         except (Unsupported, Refused) as reason:
             return Overheard(None, Refusal(reason=str(reason)))
         generator = GENERATORS.build(self.choice.name, settings)
-        return Overheard(Wire(generator, encoder, listener.rounds()), Refusal(reason=""))
+        wire = Wire(generator, encoder, listener.rounds(), agreed=listener.agreed)
+        return Overheard(wire, Refusal(reason=""))
 
 
 def _exact(choice: GeneratorChoice) -> Mapping[str, object]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from fedbench.config import Suite, suite_of
 from fedbench.data import DataStore
 from fedbench.errors import RunError, SpecError
-from fedbench.results import RunDir, write_json
+from fedbench.results import CONTRADICTED, RunDir, write_json
 from fedbench.workers import Event, Observer, Task, heeding_ctrl_c, work
 
 if TYPE_CHECKING:
@@ -187,7 +187,9 @@ def failures(run: RunDir) -> list[str]:
 
 
 def _failure(row: Mapping[Hashable, Any]) -> str:
-    where = [row["dataset"], row["label"], row["regime"], f"seed {row['seed']}", row["name"]]
+    # A broken promise is about the whole cell, whose numbers are kept.
+    name = "" if str(row["reason"]).startswith(CONTRADICTED) else row["name"]
+    where = [row["dataset"], row["label"], row["regime"], f"seed {row['seed']}", name]
     last = str(row["reason"]).strip().splitlines()[-1]
     return f"{' · '.join(str(word) for word in where if word)}: {last}"
 

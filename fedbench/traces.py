@@ -10,11 +10,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fedbench.data import Cohort, Schema, cohort_from_table
+from fedbench.encoding import indicators
 from fedbench.errors import Unsupported
 from fedbench.generator import Statistic, shortened
 from fedbench.wire import Glimpse, Wire
 
-__all__ = ["Sums", "Traces", "cohort_of"]
+__all__ = ["Counts", "Sums", "Traces", "cohort_of"]
 
 Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
@@ -66,6 +67,20 @@ class Sums(Traces):
             found = shortened(found, self._bound)
         flat = [np.reshape(found[name], (len(cohort), -1)) for name in self._names]
         return np.concatenate(flat, axis=1).astype(np.float32)
+
+
+class Counts(Traces):
+    """In which bin of each column a patient is: what hospitals count to agree an encoder."""
+
+    def __init__(self, glimpse: Glimpse) -> None:
+        self._names = sorted(glimpse.sums)
+        flat = [np.ravel(glimpse.sums[name]) for name in self._names]
+        self.seen = (np.concatenate(flat) / glimpse.patients).astype(np.float32)
+
+    def of(self, cohort: Cohort) -> Singles:
+        found = indicators(cohort)
+        flat = [found[name].reshape(len(cohort), -1) for name in self._names]
+        return np.concatenate(flat, axis=1)
 
 
 def cohort_of(schema: Schema, targets: pd.DataFrame) -> Cohort:

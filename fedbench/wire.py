@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -71,6 +71,8 @@ class Wire:
     encoder: Encoder
     rounds: Sequence[Round]
     seen: Seen = "updates"
+    agreed: Mapping[str, Update] = field(default_factory=dict)
+    """The counts that every site sent to agree on the encoder, before the first round."""
 
     def seen_as(self, seen: Seen) -> Wire:
         """Return the same training as another party saw it."""
@@ -98,6 +100,17 @@ class Wire:
             who = "Another hospital" if self.seen == "peer" else "The server"
             raise Unsupported(f"{who} saw nothing here that depends on the patients of {site!r}.")
         return found
+
+    def agreement(self, site: str) -> Glimpse:
+        """Return what the server saw of the counts that agreed the encoder.
+
+        Raises:
+            Unsupported: they are not known, or another party is asked.
+        """
+        if site not in self.agreed or self.seen == "peer":
+            raise Unsupported(f"The counts of {site!r} that agreed the encoder are not known here.")
+        sites = [site] if self.seen == "updates" else list(self.agreed)
+        return _together(Round(Phase("encoder"), 0, 1, {}, self.agreed), sites)
 
     def _glimpse(self, each: Round, site: str) -> Glimpse | None:
         if site not in each.heard:

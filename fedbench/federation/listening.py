@@ -34,6 +34,7 @@ class Listener:
         most: rounds of each phase, one entry per attack; see ``chosen``.
         codec: unpacks parameters, as the server does.
         sites: names in the order of the nodes, which are numbered from ``first``.
+        agreed: the counts of every site that agreed the encoder.
     """
 
     most: Sequence[int]
@@ -45,6 +46,7 @@ class Listener:
     _heading: tuple[str, int, int] = ("", 0, 0)
     _lengths: dict[str, int] = field(default_factory=dict)
     _kept: int = 0
+    agreed: dict[str, Update] = field(default_factory=dict, init=False)
 
     def __call__(self, message: Message) -> None:
         """Take note of a message if it belongs to a chosen round.
@@ -67,8 +69,10 @@ class Listener:
                 self._told[phase, place] = self._weighed(dict(told))
         elif "facts" in content:
             phase, place, _ = self._heading
-            if place in self._asked():
-                site = self.sites[message.metadata.src_node_id - self.first]
+            site = self.sites[message.metadata.src_node_id - self.first]
+            if phase == ENCODER:
+                self.agreed[site] = unpack(content, self.codec)
+            elif place in self._asked():
                 update = unpack(content, self.codec)
                 self._weighed({**update.parameters, **update.sums})
                 self._heard.setdefault((phase, place), {})[site] = update

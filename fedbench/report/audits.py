@@ -16,6 +16,13 @@ Json = dict[str, Any]
 
 TITLE = "Was the promise kept? Audits with canaries"
 
+_CONTROLS = {
+    "copy": "a copy of the training records",
+    "real": "an independent release",
+    "step": "exact steps",
+    "strangers": "exact steps without canaries",
+}
+
 _SEEN = {"synthetic": "released records", "updates": "what hospitals send"}
 
 _HEADS = (
@@ -126,10 +133,11 @@ def _shown(row: Json) -> list[str]:
 
 
 def _check(row: Json) -> str:
-    attack, control = str(row["name"]).partition(".")[0], _short(row["label"])
-    who = "a copy of the training records" if control == "copy" else "an independent release"
+    attack, label = str(row["name"]).partition(".")[0], _short(row["label"])
+    who = _CONTROLS.get(row["group"] or label, label)
+    of = f" of {label}" if row["group"] else ""
     outcome = "passed" if row["value"] == 1.0 else "failed"
-    return f"{outcome}: {attack}, {who}, seed {int(row['seed'])}: {row['verdict']}"
+    return f"{outcome}: {attack}, {who}{of}, seed {int(row['seed'])}: {row['verdict']}"
 
 
 def _short(label: str) -> str:
