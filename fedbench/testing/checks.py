@@ -254,7 +254,8 @@ def _wire() -> Wire:
     )
     listener = Listener([2], CODECS.build("identity"), names, SERVER_ID + 1)
     trained = train(study, sites, tap=listener)
-    return Wire(GENERATORS.build("tvae", settings), trained.encoder, listener.rounds())
+    built = GENERATORS.build("tvae", settings)
+    return Wire(built, trained.encoder, listener.rounds(), agreed=listener.agreed)
 
 
 def _scores(attack: Attack, sight: Sight, challenge: PublicChallenge) -> NDArray[np.float64]:
