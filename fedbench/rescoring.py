@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from fedbench import report
-from fedbench.cells import Cell, Job, Note, Work, jobs_of, load
+from fedbench.cells import Cell, Job, Note, Work, jobs_of, label_of, load
 from fedbench.collect import collect
 from fedbench.config import Suite, suite_of
 from fedbench.data import DataStore
@@ -128,13 +128,16 @@ def _trained(run: RunDir, suite: Suite, rows: pd.DataFrame) -> Trained:
     for job in jobs_of(suite):
         for label, regime in job.cells(suite):
             place = (job.dataset.called, job.scenario.name, label, regime, job.seed)
-            if place not in known:
+            # A cell that nothing was asked about has no row, but a folder.
+            folders = run.path.glob(f"cells/{label_of(job, label, regime)}-*/cell.json")
+            found = known.get(place) or next((f.parent.name.split("-")[-1] for f in folders), "")
+            if not found:
                 said = " · ".join(str(part) for part in place)
                 raise RunError(
                     f"{said} is in suite.toml, and was not trained. Nothing is trained by "
                     f"`fedbench score`; finish the run with `fedbench run --resume {run.path}`."
                 )
-            trained.setdefault(job.label, {})[label, regime] = known[place]
+            trained.setdefault(job.label, {})[label, regime] = found
     return trained
 
 

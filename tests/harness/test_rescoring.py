@@ -103,6 +103,17 @@ def test_what_is_scored_later_is_what_would_have_been_scored(
     assert (done.path / "suite.toml").read_text() == (first.path / "suite.toml").read_text()
 
 
+def test_a_control_that_nothing_was_asked_about_can_be_asked_later(
+    suite: Suite, done: RunDir, again: Again
+) -> None:
+    fewer = replace(suite, metrics=(Choice("marginals"),), attacks=())
+    (done.path / "suite.toml").write_text(fewer.to_toml())
+    again()
+    assert not (done.results()["label"] == "real").any()
+    again(attacks=("attribute",))
+    assert (done.results()["label"] == "real").any()
+
+
 def test_a_longer_list_in_its_suite_is_enough(suite: Suite, done: RunDir, again: Again) -> None:
     longer = replace(suite, metrics=(*suite.metrics, Choice("associations")))
     (done.path / "suite.toml").write_text(longer.to_toml())
