@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from fedbench.data import Cohort
-from fedbench.federation.inprocess import SERVER_ID, Trained, train
+from fedbench.federation.inprocess import Trained, train
 from fedbench.federation.listening import Listener
-from fedbench.kinds import CODECS
 from fedbench.metric import Refusal
 from fedbench.regimes import Trainer
 from fedbench.wire import Wire
@@ -61,16 +60,13 @@ class Overhearing(Trainer):
         """Return what crossed during the federated training; None if nobody listened."""
         if "federated" not in self._listeners:
             return None
-        listener, trained = self._listeners["federated"], self._trained["federated"]
-        rounds, agreed = listener.rounds(), listener.agreed
-        return Wire(self.generator, trained.encoder, rounds, agreed=agreed)
+        study, encoder = self._study(self.world.sites), self._trained["federated"].encoder
+        return self._listeners["federated"].wire(study, encoder)
 
     def _train(self, name: str, cohorts: Mapping[str, Cohort]) -> Trained:
         if name != "federated" or name in self._trained or not self.listen:
             return super()._train(name, cohorts)
         study = self._study(tuple(cohorts))
-        codec = CODECS.build(study.codec.name, study.codec.settings)
-        listener = Listener(self.listen, codec, study.sites, SERVER_ID + 1)
-        self._listeners[name] = listener
+        self._listeners[name] = listener = Listener.to(study, self.listen)
         self._trained[name] = train(study, cohorts, tap=listener)
         return self._trained[name]

@@ -14,16 +14,14 @@ from fedbench.attacking import Arena, Release, Siege, as_check
 from fedbench.config import GeneratorChoice
 from fedbench.data import Cohort
 from fedbench.errors import Refused, Unsupported
-from fedbench.federation.inprocess import SERVER_ID, train
-from fedbench.federation.listening import Listener
+from fedbench.federation.listening import listened
 from fedbench.federation.study import Choice, Study
 from fedbench.games import Scored
-from fedbench.kinds import CODECS, GENERATORS
+from fedbench.kinds import GENERATORS
 from fedbench.metric import Refusal
 from fedbench.overhearing import Overheard
 from fedbench.scoring import Answer
 from fedbench.seeds import Seeds
-from fedbench.wire import Wire
 from fedbench.world import World
 
 __all__ = ["Rehearsal"]
@@ -136,9 +134,8 @@ class Rehearsal:
         return self._heard[key]
 
     def _trained(self, cohorts: Cohorts) -> Overheard:
-        settings = _exact(self.choice)
         study = Study(
-            generator=Choice(self.choice.name, settings),
+            generator=Choice(self.choice.name, _exact(self.choice)),
             strategy=Choice("fedavg"),
             sites=tuple(cohorts),
             rounds=ROUNDS,
@@ -146,14 +143,10 @@ class Rehearsal:
             path=(self.world.dataset.name, self.choice.label, "rehearsal"),
             device=self.device,
         )
-        listener = Listener(self.listen, CODECS.build("identity"), study.sites, SERVER_ID + 1)
         try:
-            encoder = train(study, cohorts, tap=listener).encoder
+            return Overheard(listened(study, cohorts, self.listen), Refusal(reason=""))
         except (Unsupported, Refused) as reason:
             return Overheard(None, Refusal(reason=str(reason)))
-        generator = GENERATORS.build(self.choice.name, settings)
-        wire = Wire(generator, encoder, listener.rounds(), agreed=listener.agreed)
-        return Overheard(wire, Refusal(reason=""))
 
 
 def _exact(choice: GeneratorChoice) -> Mapping[str, object]:

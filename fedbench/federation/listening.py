@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,14 +10,19 @@ from flwr.app import ConfigRecord, Message
 from numpy.typing import NDArray
 
 from fedbench.codec import Codec
+from fedbench.data import Cohort
+from fedbench.encoding import Encoder
 from fedbench.errors import Unsupported
 from fedbench.federation.door import arrays_in, part, unpack
+from fedbench.federation.inprocess import SERVER_ID, train
 from fedbench.federation.planning import ENCODER
+from fedbench.federation.study import Study
 from fedbench.generator import Phase
+from fedbench.kinds import CODECS, GENERATORS
 from fedbench.strategy import Update
-from fedbench.wire import Round, chosen
+from fedbench.wire import Round, Wire, chosen
 
-__all__ = ["MOST", "Listener"]
+__all__ = ["MOST", "Listener", "listened"]
 
 MOST = 2**30
 """Bytes of messages that are kept in memory at most."""
@@ -47,6 +52,17 @@ class Listener:
     _lengths: dict[str, int] = field(default_factory=dict)
     _kept: int = 0
     agreed: dict[str, Update] = field(default_factory=dict, init=False)
+
+    @classmethod
+    def to(cls, study: Study, most: Sequence[int]) -> Listener:
+        """Return a listener to a training in this process."""
+        codec = CODECS.build(study.codec.name, study.codec.settings)
+        return cls(most, codec, study.sites, SERVER_ID + 1)
+
+    def wire(self, study: Study, encoder: Encoder) -> Wire:
+        """Return what crossed, as attacks are given it."""
+        generator = GENERATORS.build(study.generator.name, study.generator.settings)
+        return Wire(generator, encoder, self.rounds(), agreed=self.agreed)
 
     def __call__(self, message: Message) -> None:
         """Take note of a message if it belongs to a chosen round.
@@ -99,3 +115,15 @@ class Listener:
                 "Give them fewer rounds (`rounds`)."
             )
         return arrays
+
+
+def listened(study: Study, cohorts: Mapping[str, Cohort], most: Sequence[int]) -> Wire:
+    """Train, and return what crossed.
+
+    Args:
+        study: what is asked of the sites.
+        cohorts: their training records.
+        most: rounds of each phase that are kept, one entry per attack.
+    """
+    listener = Listener.to(study, most)
+    return listener.wire(study, train(study, cohorts, tap=listener).encoder)

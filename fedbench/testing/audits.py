@@ -17,11 +17,10 @@ import numpy as np
 from fedbench import games
 from fedbench.attack import Knowledge, Planting
 from fedbench.data import Cohort, DataStore
-from fedbench.federation.inprocess import SERVER_ID, train
-from fedbench.federation.listening import Listener
+from fedbench.federation.listening import listened
 from fedbench.federation.study import Choice, Study
 from fedbench.games.canaries import Audit, audit
-from fedbench.kinds import ATTACKS, CODECS, GENERATORS, cohort_of
+from fedbench.kinds import ATTACKS, cohort_of
 from fedbench.planting import sown
 from fedbench.seeds import Seeds
 from fedbench.wire import Wire
@@ -105,10 +104,7 @@ class Trial:
             seed=seed,
             privacy=Choice("patient", promise),
         )
-        listener = Listener([1], CODECS.build("identity"), study.sites, SERVER_ID + 1)
-        trained = train(study, cohorts, tap=listener)
-        built = GENERATORS.build(study.generator.name, study.generator.settings)
-        return Wire(built, trained.encoder, listener.rounds())
+        return listened(study, cohorts, [1])
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ from fedbench.codec import Codec
 from fedbench.data import Cohort, Dataset, DataStore, Schema
 from fedbench.encoding import Encoder, summarize
 from fedbench.errors import ContractError, Unsupported
-from fedbench.federation.inprocess import SERVER_ID, Trained, identify, train
-from fedbench.federation.listening import Listener
+from fedbench.federation.inprocess import Trained, identify, train
+from fedbench.federation.listening import listened
 from fedbench.federation.study import Choice, Study
 from fedbench.generator import Generator
 from fedbench.metric import Evidence, Measure, Metric, Refusal, View, checked
@@ -240,8 +240,6 @@ def _many() -> Cohort:
 @lru_cache(maxsize=1)
 def _wire() -> Wire:
     """Listen to a small training."""
-    from fedbench.kinds import CODECS, GENERATORS  # noqa: PLC0415
-
     sites = {"north": made_up(120, 0), "south": _renamed(made_up(60, 4))}
     settings = {"hidden": 8, "latent": 2, "passes": 2}
     names = tuple(sorted(sites))
@@ -252,10 +250,7 @@ def _wire() -> Wire:
         rounds=2,
         seed=0,
     )
-    listener = Listener([2], CODECS.build("identity"), names, SERVER_ID + 1)
-    trained = train(study, sites, tap=listener)
-    built = GENERATORS.build("tvae", settings)
-    return Wire(built, trained.encoder, listener.rounds(), agreed=listener.agreed)
+    return listened(study, sites, [2])
 
 
 def _scores(attack: Attack, sight: Sight, challenge: PublicChallenge) -> NDArray[np.float64]:

@@ -16,11 +16,9 @@ from fedbench.attacks.decode import Decode
 from fedbench.attacks.matching import Matching
 from fedbench.data import Cohort
 from fedbench.errors import Refused
-from fedbench.federation.inprocess import SERVER_ID, train
-from fedbench.federation.listening import Listener
+from fedbench.federation.listening import listened
 from fedbench.federation.study import Choice, Study
 from fedbench.games import Challenge
-from fedbench.kinds import CODECS, GENERATORS
 from fedbench.seeds import Seeds
 from fedbench.wire import Wire
 
@@ -30,12 +28,9 @@ SGD |= {"optimizer": "sgd", "learning_rate": 0.01}
 People = Callable[..., Cohort]
 
 
-def listened(cohorts: Mapping[str, Cohort], generator: Choice) -> Wire:
+def crossed(cohorts: Mapping[str, Cohort], generator: Choice) -> Wire:
     study = Study(generator=generator, strategy=Choice("fedavg"), sites=SITES, rounds=2, seed=0)
-    listener = Listener([2], CODECS.build("identity"), SITES, SERVER_ID + 1)
-    trained = train(study, cohorts, tap=listener)
-    built = GENERATORS.build(generator.name, generator.settings)
-    return Wire(built, trained.encoder, listener.rounds())
+    return listened(study, cohorts, [2])
 
 
 def noised(wire: Wire) -> Wire:
@@ -87,7 +82,7 @@ def others(people: People) -> dict[str, Cohort]:
 
 @pytest.fixture(scope="module")
 def sums(members: dict[str, Cohort]) -> Wire:
-    return listened(members, Choice("copula"))
+    return crossed(members, Choice("copula"))
 
 
 def test_exact_sums_tell_every_secret(
@@ -109,7 +104,7 @@ def test_ranges_of_a_number_are_told_better_for_those_who_were_trained_on(
     challenge = asked(members, others, "lab0")
     assert len(challenge.public.choices) == 5
     assert np.bincount(challenge.answers).min() > 0.15 * len(challenge.answers)
-    found = right(Decode(), listened(members, Choice("copula")), reference, challenge)
+    found = right(Decode(), crossed(members, Choice("copula")), reference, challenge)
     assert found[challenge.truth].mean() > found[~challenge.truth].mean() + 0.1
 
 
@@ -120,7 +115,7 @@ def test_one_gradient_of_one_patient_tells_her_secret(people: People, reference:
         known = everyone.patients[everyone.table["ward"].notna().to_numpy()]
         members = {site: everyone.take(known[[at]]) for at, site in enumerate(SITES)}
         challenge = asked(members, {"north": everyone.take(known[2:3])}, "ward")
-        wire = listened(members, Choice("tvae", SGD))
+        wire = crossed(members, Choice("tvae", SGD))
         mine = right(Decode(draws=4), wire, reference, challenge)
         found += mine[challenge.truth].tolist()
     assert all(found)

@@ -13,11 +13,9 @@ from fedbench.attacks.sketch import Sketch
 from fedbench.data import Cohort
 from fedbench.encoding import indicators, summarize
 from fedbench.errors import Unsupported
-from fedbench.federation.inprocess import SERVER_ID, train
-from fedbench.federation.listening import Listener
+from fedbench.federation.listening import listened
 from fedbench.federation.study import Choice, Study
 from fedbench.games import Challenge
-from fedbench.kinds import CODECS, GENERATORS
 from fedbench.seeds import Seeds
 from fedbench.wire import Seen, Wire
 
@@ -34,10 +32,7 @@ def agreed(cohorts: dict[str, Cohort], privacy: Choice) -> Wire:
         seed=0,
         privacy=privacy,
     )
-    listener = Listener([1], CODECS.build("identity"), SITES, SERVER_ID + 1)
-    trained = train(study, cohorts, tap=listener)
-    built = GENERATORS.build("independent")
-    return Wire(built, trained.encoder, listener.rounds(), agreed=listener.agreed)
+    return listened(study, cohorts, [1])
 
 
 def area(wire: Wire, reference: Cohort, challenge: Challenge) -> float:

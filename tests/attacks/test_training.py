@@ -19,12 +19,10 @@ from fedbench.attacks.loss import Loss
 from fedbench.attacks.peer import Peer
 from fedbench.data import Cohort
 from fedbench.errors import ContractError, Refused, Unsupported
-from fedbench.federation.inprocess import SERVER_ID, train
-from fedbench.federation.listening import Listener
+from fedbench.federation.listening import listened
 from fedbench.federation.study import Choice, Study
 from fedbench.games import Challenge
 from fedbench.generator import Statistic
-from fedbench.kinds import CODECS, GENERATORS
 from fedbench.seeds import Seeds
 from fedbench.traces import Sums
 from fedbench.wire import Wire
@@ -34,7 +32,7 @@ QUICK: dict[str, Any] = {"draws": 1, "rounds": 2}
 People = Callable[..., Cohort]
 
 
-def listened(
+def crossed(
     cohorts: Mapping[str, Cohort],
     generator: Choice,
     rounds: int = 3,
@@ -48,10 +46,7 @@ def listened(
         seed=0,
         privacy=privacy,
     )
-    listener = Listener([2], CODECS.build("identity"), SITES, SERVER_ID + 1)
-    trained = train(study, cohorts, tap=listener)
-    built = GENERATORS.build(generator.name, generator.settings)
-    return Wire(built, trained.encoder, listener.rounds())
+    return listened(study, cohorts, [2])
 
 
 def sees(attack: Tracing, wire: Wire, reference: Cohort) -> Sight:
@@ -92,7 +87,7 @@ def challenge(people: People, members: dict[str, Cohort]) -> Challenge:
 
 @pytest.fixture(scope="module")
 def sums(members: dict[str, Cohort]) -> Wire:
-    return listened(members, Choice("copula"))
+    return crossed(members, Choice("copula"))
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +100,7 @@ def steps(members: dict[str, Cohort]) -> Wire:
         "least_steps": 1,
     }
     settings |= {"optimizer": "sgd", "learning_rate": 0.01}
-    return listened(members, Choice("tvae", settings))
+    return crossed(members, Choice("tvae", settings))
 
 
 def test_sums_of_few_patients_give_them_away(
@@ -134,7 +129,7 @@ def test_what_a_critic_learned_gives_patients_away(
 ) -> None:
     settings: dict[str, Any] = {"hidden": 16, "latent": 4, "batch": 0, "passes": 3}
     settings |= {"least_steps": 1, "optimizer": "sgd", "learning_rate": 0.01}
-    wire = listened(members, Choice("ctgan", settings))
+    wire = crossed(members, Choice("ctgan", settings))
     (first, *_) = wire.glimpses("north", 1)
     assert any(name.startswith("writer.") for name in first.after)  # which no record trains
     assert area(Gradient(**QUICK), wire, reference, challenge) > 0.6
@@ -167,13 +162,13 @@ def test_traces_are_as_short_as_privacy_makes_them(
     members: dict[str, Cohort], reference: Cohort
 ) -> None:
     promise = Choice("patient", {"epsilon": 5.0, "delta": 1e-3})
-    wire = listened(members, Choice("copula"), privacy=promise)
+    wire = crossed(members, Choice("copula"), privacy=promise)
     (glimpse,) = wire.glimpses("north", 1)
     assert isinstance(wire.generator, Statistic)
     bound = wire.generator.bound(glimpse.phase, wire.encoder)
     lengths = np.linalg.norm(Sums(wire, wire.generator, glimpse).of(reference), axis=1)
     assert lengths.max() == pytest.approx(bound, rel=1e-4)
-    (bare,) = (open := listened(members, Choice("copula"))).glimpses("north", 1)
+    (bare,) = (open := crossed(members, Choice("copula"))).glimpses("north", 1)
     assert np.linalg.norm(Sums(open, wire.generator, bare).of(reference), axis=1).max() > bound
 
 
