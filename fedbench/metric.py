@@ -170,10 +170,10 @@ class Evidence:
     training records. ``encoder`` describes the pooled training records and is the same for
     every cell of a seed, so that all are measured with one ruler. ``synthetic`` belongs to the
     model: what is fitted on it is shared between targets through ``synthetic.shared``.
-    ``ledger`` holds every message of the cell: phase, round, site, way, bytes. ``hospitals`` names
-    where each test patient is from, in the order of ``test``; ``latents`` asks the trained model.
-    ``beside`` are all sites by name, whoever the target is; empty where nobody knows of any.
-    ``before`` is what was written before the last one joined, where they came one after another.
+    ``ledger`` holds every message of the cell: phase, round, site, way, bytes. ``latents`` asks
+    the trained model. ``beside`` are all sites by name, whoever the target is; empty where nobody
+    knows of any. ``before`` is what was written before the last one joined, where they came one
+    after another.
     """
 
     schema: Schema
@@ -184,7 +184,6 @@ class Evidence:
     site: str = ""
     model: str = ""
     ledger: pd.DataFrame | None = None
-    hospitals: NDArray[np.object_] | None = None
     latents: Latents = no_model
     beside: Mapping[str, Hospital] = field(default_factory=dict)
     before: View | None = None

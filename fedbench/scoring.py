@@ -135,7 +135,6 @@ def answers(
             site=question.site,
             model=question.model,
             ledger=aside.ledger,
-            hospitals=world.hospitals(question.site),
             latents=aside.latents(question.model),
             beside=aside.beside,
             before=aside.before,

@@ -223,15 +223,6 @@ class World:
             self._views[site] = self.everyone.at(mine)
         return self._views[site]
 
-    def hospitals(self, site: str) -> NDArray[np.object_]:
-        """Return where each test patient of a target is from, in the order of the target."""
-        patients = self.target(site).cohort.patients
-        known = [
-            pd.Series(name, index=pd.Index(split.test.patients), dtype=object)
-            for name, split in self.splits.items()
-        ]
-        return np.asarray(pd.concat(known).reindex(patients).to_numpy(dtype=object))
-
     def beside(self, written: Mapping[str, Cohort]) -> Mapping[str, Hospital]:
         """Return all sites side by side, with their shares of what each alone has written.
 

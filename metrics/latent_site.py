@@ -63,11 +63,12 @@ class LatentSite(Metric):
         latents = evidence.latents(evidence.test.cohort)
         if isinstance(latents, Refusal):
             return [latents]
-        if evidence.hospitals is None:
+        if not evidence.beside:
             reason = "it is not known from which hospital these patients are"
             return [Refusal(reason=reason, status="not applicable")]
-        rows = self._rows(evidence.hospitals, rng)
-        sites, place = np.unique(evidence.hospitals[rows].astype(str), return_inverse=True)
+        hospitals = _homes(evidence)
+        rows = self._rows(hospitals, rng)
+        sites, place = np.unique(hospitals[rows].astype(str), return_inverse=True)
         if len(sites) < 2:
             reason = f"{len(sites)} hospitals have at least {FEW} test patients; this needs 2"
             return [Refusal(reason=reason)]
@@ -113,6 +114,16 @@ class LatentSite(Metric):
         for k, name in enumerate(crowd.names):
             mine = int((crowd.site == k).sum())
             yield _measure(rows[k], mine, part, Key(column=name), {})
+
+
+def _homes(evidence: Evidence) -> NDArray[np.object_]:
+    """Return where each test patient is from, in their order."""
+    known = [each.test.cohort.patients for each in evidence.beside.values()]
+    sites = np.repeat(np.array([*evidence.beside], dtype=object), [len(each) for each in known])
+    patients = np.concatenate(known)
+    order = np.argsort(patients)
+    place = np.searchsorted(patients, evidence.test.cohort.patients, sorter=order)
+    return np.asarray(sites[order[place]])
 
 
 @dataclass(frozen=True)

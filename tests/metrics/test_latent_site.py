@@ -11,7 +11,7 @@ from sklearn.linear_model import Ridge
 from sklearn.metrics import roc_auc_score
 
 from fedbench.data import Cohort
-from fedbench.metric import Evidence, Measure, Refusal
+from fedbench.metric import Evidence, Hospital, Measure, Refusal
 from fedbench.metrics.latent_site import LatentSite, _Course, _Crowd
 
 Draw = Callable[[int, int], Cohort]
@@ -23,7 +23,11 @@ def asked(
     judge: Judge, cohort: Cohort, hospitals: Floats, latents: Floats, seed: int = 0
 ) -> Evidence:
     evidence = judge(cohort, cohort, seed=seed)
-    return replace(evidence, hospitals=hospitals.astype(object), latents=lambda _: latents)
+    beside = {
+        str(site): Hospital(evidence.test.at(hospitals == site), trained=100)
+        for site in np.unique(hospitals)
+    }
+    return replace(evidence, beside=beside, latents=lambda _: latents)
 
 
 def found(evidence: Evidence, seed: int = 0) -> dict[tuple[str, str], Measure]:
@@ -110,7 +114,7 @@ def test_what_cannot_be_asked_has_reasons(draw: Draw, judge: Judge) -> None:
     (answer,) = LatentSite().measure(evidence, rng)
     assert isinstance(answer, Refusal)
     assert answer.reason == "1 hospitals have at least 20 test patients; this needs 2"
-    nothing = replace(evidence, hospitals=None)
+    nothing = replace(evidence, beside={})
     (answer,) = LatentSite().measure(nothing, rng)
     assert isinstance(answer, Refusal)
     assert answer.status == "not applicable"
