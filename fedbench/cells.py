@@ -360,8 +360,8 @@ class Cell:
         """Ask a cell that is done from its stored records: everything again, or what is new.
 
         What an attack heard while the cell was trained is not stored, nor is the model that some
-        metrics ask, and their answers are kept. A
-        control judges every attack by how many there are, so a new one has all judged again.
+        metrics ask, and their answers are kept. A control judges every attack by how many there
+        are, so a new one has all judged again.
 
         Raises:
             RunError: its patients are dealt otherwise today.

@@ -60,6 +60,9 @@ class Beside(Protocol):
         """Return what the attack guesses from other patients, see ``reference_guess``."""
 
 
+Play = Callable[[Attack, Sight, Challenge, Seeds, Beside], Played]
+
+
 def deal(game: Game, dealt: Dealt, rng: Rng) -> list[Challenge]:
     """Return the challenges of a game; none, where there is nothing to ask.
 
@@ -127,39 +130,16 @@ def _play_attribute(
     return play_attribute(attack, sight, challenge, beside.reference(), seeds)
 
 
-def _play_linkage(
-    attack: Attack, sight: Sight, challenge: Challenge, seeds: Seeds, beside: Beside
-) -> Played:
-    del beside  # nothing but the release links anything
-    return play_linkage(attack, sight, challenge, seeds)
+def _alone(play: Callable[[Attack, Sight, Challenge, Seeds], Played]) -> Play:
+    """Return a game in which nothing but what is attacked says anything."""
 
+    def played(
+        attack: Attack, sight: Sight, challenge: Challenge, seeds: Seeds, beside: Beside
+    ) -> Played:
+        del beside
+        return play(attack, sight, challenge, seeds)
 
-def _play_singling(
-    attack: Attack, sight: Sight, challenge: Challenge, seeds: Seeds, beside: Beside
-) -> Played:
-    del beside  # the others are its control
-    return play_singling(attack, sight, challenge, seeds)
-
-
-def _play_planted(
-    attack: Attack, sight: Sight, challenge: Challenge, seeds: Seeds, beside: Beside
-) -> Played:
-    del beside  # coins were tossed for canaries, so that they are no different from each other
-    return play_planted(attack, sight, challenge, seeds)
-
-
-def _play_source(
-    attack: Attack, sight: Sight, challenge: Challenge, seeds: Seeds, beside: Beside
-) -> Played:
-    del beside  # the others are its control
-    return play_source(attack, sight, challenge, seeds)
-
-
-def _play_property(
-    attack: Attack, sight: Sight, challenge: Challenge, seeds: Seeds, beside: Beside
-) -> Played:
-    del beside  # what other patients say is the attack's own to tell
-    return play_property(attack, sight, challenge, seeds)
+    return played
 
 
 _DEAL: Mapping[Game, Callable[[Dealt, Rng], list[Challenge]]] = {
@@ -171,14 +151,14 @@ _DEAL: Mapping[Game, Callable[[Dealt, Rng], list[Challenge]]] = {
     "property": _property,
     "planted": _planted,
 }
-_PLAY: Mapping[Game, Callable[[Attack, Sight, Challenge, Seeds, Beside], Played]] = {
+_PLAY: Mapping[Game, Play] = {
     "membership": _play_membership,
     "attribute": _play_attribute,
-    "linkage": _play_linkage,
-    "singling-out": _play_singling,
-    "source": _play_source,
-    "property": _play_property,
-    "planted": _play_planted,
+    "linkage": _alone(play_linkage),
+    "singling-out": _alone(play_singling),
+    "source": _alone(play_source),
+    "property": _alone(play_property),
+    "planted": _alone(play_planted),
 }
 PLAYED: tuple[Game, ...] = tuple(_DEAL)
 """The games that there are."""
