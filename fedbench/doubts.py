@@ -15,7 +15,6 @@ from fedbench.tabular import (
     as_levels,
     as_numbers,
     names_hospital,
-    words_for_nothing,
     zero_padded,
 )
 
@@ -39,7 +38,7 @@ def doubts(given: Given, schema: Schema) -> Iterator[str]:
     if given.padded:
         names = ", ".join(map(repr, given.padded))
         yield f"The header has blanks before or after {names}; they are not part of the names."
-    for name, words in words_for_nothing(given).items():
+    for name, words in given.vanished.items():
         yield (
             f"{_quoted(words)} in {name!r} is read as a missing value: if it is a level, rename it."
         )

@@ -26,7 +26,6 @@ __all__ = [
     "names_patient",
     "numbered",
     "read",
-    "words_for_nothing",
     "zero_padded",
 ]
 
@@ -78,12 +77,13 @@ class Given:
     """Tables from outside, by name: ``static`` alone for a single file.
 
     Columns hold ``float64`` or text, ``None`` where missing. ``padded`` are the names that stood
-    between blanks.
+    between blanks; ``vanished`` are the words that were read as missing, by column.
     """
 
     path: Path
     tables: Mapping[str, pd.DataFrame] = field(repr=False)
     padded: tuple[str, ...] = ()
+    vanished: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
     def single(self) -> bool:
@@ -172,10 +172,9 @@ def read(path: Path, option: str) -> Given:
     asked = f"{option} {str(path)!r}"
     if not path.exists():
         raise DataError(f"{asked}: there is no such file or folder.")
-    if not path.is_dir():
-        return _given(path, {"static": _table(path, asked)})
-    there = _of_folder(path, asked)
-    return _given(path, {n: _table(file, f"{option} {str(file)!r}") for n, file in there.items()})
+    files = _of_folder(path, asked) if path.is_dir() else {"static": path}
+    found = {name: _table(file, f"{option} {str(file)!r}") for name, file in files.items()}
+    return _given(path, found)
 
 
 def _of_folder(path: Path, asked: str) -> Mapping[str, Path]:
@@ -206,32 +205,17 @@ def _of_folder(path: Path, asked: str) -> Mapping[str, Path]:
     return there
 
 
-def words_for_nothing(given: Given) -> Mapping[str, Sequence[str]]:
-    """Return, by column, the words of CSV files that were read as missing values."""
-    found: dict[str, Sequence[str]] = {}
-    for table in given.tables:
-        path = given.path if given.single else _of_folder(given.path, str(given.path))[table]
-        if path.suffix != ".csv":
-            continue
-        raw = pd.read_csv(
-            path, dtype=str, keep_default_na=False, index_col=False, encoding="utf-8-sig",
-            skipinitialspace=True,
-        )  # fmt: skip
-        for name in raw:
-            if words := [w for w in NOTHING if w and (raw[name] == w).any()]:
-                found[str(name).strip()] = words
-    return found
-
-
-def _given(path: Path, tables: Mapping[str, pd.DataFrame]) -> Given:
+def _given(path: Path, read: Mapping[str, _Table]) -> Given:
     """Return the tables, no blanks around the names of their columns."""
-    names = [str(name) for table in tables.values() for name in table]
+    names = [str(name) for table in read.values() for name in table.rows]
     padded = tuple(name.strip() for name in names if name != name.strip())
-    for table in tables.values():
-        plain = [str(name).strip() for name in table]
+    for table in read.values():
+        plain = [str(name).strip() for name in table.rows]
         if twice := next((name for name in padded if plain.count(name) > 1), None):
             raise DataError(f"{path.name} has several columns called {twice!r}; expected one.")
-    return Given(path, {n: table.rename(columns=str.strip) for n, table in tables.items()}, padded)
+    vanished = {n.strip(): words for table in read.values() for n, words in table.vanished.items()}
+    rows = {name: table.rows.rename(columns=str.strip) for name, table in read.items()}
+    return Given(path, rows, padded, vanished)
 
 
 def numbered(what: str, n: int) -> list[str]:
@@ -291,7 +275,15 @@ def _fitted(static: pd.DataFrame, schema: Schema) -> pd.DataFrame:
     return static.assign(**found)
 
 
-def _table(path: Path, asked: str) -> pd.DataFrame:
+@dataclass(frozen=True)
+class _Table:
+    """What a file holds, and by column the words that were read as missing."""
+
+    rows: pd.DataFrame
+    vanished: Mapping[str, Sequence[str]]
+
+
+def _table(path: Path, asked: str) -> _Table:
     if path.suffix in PICKLES:
         raise DataError(
             f"{asked} is a pickle file, which can run any program when it is read; fedbench reads "
@@ -299,20 +291,31 @@ def _table(path: Path, asked: str) -> pd.DataFrame:
         )
     if path.suffix not in FORMATS:
         raise DataError(f"{asked}: expected a .csv or .parquet file, or a cohort folder.")
-    table = _csv(path, asked) if path.suffix == ".csv" else _parquet(path, asked)
+    vanished: dict[str, Sequence[str]] = {}
+    if path.suffix == ".csv":
+        text = _csv(path, asked)
+        gone = text.isin(NOTHING)
+        for name in text.columns[gone.any()]:
+            if words := sorted({*text.loc[gone[name], name]} - {""}):
+                vanished[str(name)] = words
+        table = text.mask(gone)
+    else:
+        table = _parquet(path, asked)
     if not len(table) or not len(table.columns):
         raise DataError(f"{asked} has no rows below its header; expected some.")
-    return pd.DataFrame({str(name): _plain(table[name], asked) for name in table})
+    rows = pd.DataFrame({str(name): _plain(table[name], asked) for name in table})
+    return _Table(rows, vanished)
 
 
 def _csv(path: Path, asked: str) -> pd.DataFrame:
+    """Return all fields as they are written."""
     try:
         _check_rows(path, asked)
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)
             return pd.read_csv(
-                path, dtype=str, keep_default_na=False, na_values=list(NOTHING),
-                index_col=False, encoding="utf-8-sig", skipinitialspace=True,
+                path, dtype=str, na_filter=False, index_col=False, encoding="utf-8-sig",
+                skipinitialspace=True,
             )  # fmt: skip
     except UnicodeDecodeError:
         raise DataError(f"{asked} is no UTF-8 text. Save it as CSV in UTF-8.") from None
