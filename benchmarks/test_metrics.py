@@ -120,7 +120,7 @@ def test_many_are_compared_sooner_than_by_numpy_and_in_little_memory(duel: Any) 
     np.testing.assert_allclose(found, plain(targets, released), atol=1e-5)
     our, their = between - start, time.process_time() - between
     tracemalloc.start()
-    ours(some, released)
+    ours(targets, released)
     memory = tracemalloc.get_traced_memory()[1] / 2**20
     tracemalloc.stop()
     duel.say(
