@@ -335,7 +335,14 @@ def get(
     advice = download.by_hand(name, dataset, store)
     if not dataset.downloads:
         raise SpecError(f"{name} cannot be fetched from here. {advice}")
-    if due := download.due(dataset.downloads, store):
+    due = download.due(dataset.downloads, store)
+    if due and (folder := download.complete(dataset, store)):
+        typer.echo(
+            f"{folder} has all that {name} needs, in another form: nothing is fetched. For the "
+            "publisher's own files, give another --data-dir."
+        )
+        return
+    if due:
         _accepted(download.terms(name, dataset, [download.place(store, one) for one in due]), yes)
     try:
         with download.watching(sys.stderr) as observe:

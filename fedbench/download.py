@@ -15,9 +15,10 @@ from typing import Any, TextIO
 from urllib.parse import urlsplit
 
 from fedbench.data import Dataset, DataStore, Download
+from fedbench.datasets._reading import FromFolder
 from fedbench.errors import ContractError, DataError, SpecError
 
-__all__ = ["Fetcher", "Observer", "by_hand", "due", "place", "terms", "watching"]
+__all__ = ["Fetcher", "Observer", "by_hand", "complete", "due", "place", "terms", "watching"]
 
 Observer = Callable[[str, int, int | None], None]
 """Told a file's name, how many bytes of it are here, and how many there are, if that is known."""
@@ -150,6 +151,17 @@ def due(downloads: Sequence[Download], store: DataStore) -> Sequence[Download]:
                 "Move it away."
             )
     return found
+
+
+def complete(dataset: Dataset, store: DataStore) -> Path | None:
+    """Return the folder that has all a dataset needs, in whatever form; none if it does not."""
+    if not isinstance(dataset, FromFolder):
+        return None
+    try:
+        folder = store.folder(dataset.folder)
+    except DataError:
+        return None
+    return None if dataset.lacking(folder) else folder
 
 
 def place(store: DataStore, wanted: Download) -> Path:

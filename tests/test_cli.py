@@ -17,6 +17,7 @@ from rich.console import Console
 
 from fedbench import cli
 from fedbench.config import bundled
+from fedbench.datasets.eicu_demo import EicuDemo
 from fedbench.errors import ContractError, RunError
 from fedbench.kinds import KINDS
 from fedbench.progress import MOST_LINES, SILENCE, Bars, Lines
@@ -267,6 +268,8 @@ def test_without_a_network_the_way_by_hand_is_told(
         "diabetes130": ("dataset/296", "dataset_diabetes.zip as uci_diabetes130/"),
         "mimic3": ("mimiciii-demo/1.4/PATIENTS.csv", "PATIENTS.csv as mimic3_demo/"),
         "mimic4": ("mimic-iv-demo/2.2/icu/icustays.csv.gz", "as mimic4_demo_partial/icu/"),
+        "p12": ("challenge-2012/1.0.0/set-b.tar.gz", "Outcomes-b.txt as physionet2012/"),
+        "eicu_demo": ("eicu-crd-demo/eicu-collaborative", "demo-2.0.1.zip as eicu_demo/"),
     }
     for name, words in files.items():
         said = fedbench("data", "get", name, "--yes", "--data-dir", "new")
@@ -284,9 +287,23 @@ def test_what_is_not_offered_is_told_at_once(fedbench: Command) -> None:
     said = fedbench("data", "get", "table")
     assert (said.status, said.out) == (2, "")
     assert "table cannot be fetched from here. Its files are yours to bring" in said.err
-    said = fedbench("data", "get", "p12", "--data-dir", "new")
-    for words in ("challenge-2012", "Outcomes-a.txt", "set-a and set-b", "'physionet2012'"):
+    said = fedbench("data", "get", "eicu", "--data-dir", "new")
+    for words in ("cannot be fetched", "content/eicu-crd/2.0", "the tables patient, hospital"):
         assert words in said.err
+
+
+def test_what_is_here_in_another_form_is_not_fetched(fedbench: Command) -> None:
+    folder = Path("data/eicu_demo")
+    folder.mkdir(parents=True)
+    for name, columns in EicuDemo.tables.items():
+        (folder / f"{name}.csv").write_text(",".join(columns) + "\n")
+    said = fedbench("data", "get", "eicu_demo", "--data-dir", "data")
+    assert (said.status, said.err) == (0, "")
+    assert "data/eicu_demo has all that eicu_demo needs, in another form: nothing" in said.out
+    (folder / "patient.csv").unlink()
+    said = fedbench("data", "get", "eicu_demo", "--data-dir", "data")
+    assert said.status == 2
+    assert "demo-2.0.1.zip" in said.err
 
 
 # A folder of one's own

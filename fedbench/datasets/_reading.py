@@ -52,9 +52,9 @@ MEMORY = "2GB"
 
 BROKEN = (
     OSError, EOFError, ValueError, RuntimeError, NotImplementedError, zlib.error, lzma.LZMAError,
-    tarfile.TarError, zipfile.BadZipFile, csv.Error,
+    tarfile.TarError, zipfile.BadZipFile, csv.Error, pa.ArrowException,
 )  # fmt: skip
-"""What reading a damaged file raises; pyarrow's own errors are among them."""
+"""What reading a damaged file raises."""
 
 Open = Callable[[], AbstractContextManager[IO[bytes]]]
 
@@ -157,8 +157,8 @@ def table(
 ) -> Table:
     """Return a table called ``name`` in this folder, its subfolders or a packed file in it.
 
-    It is ``NAME.csv``, ``.csv.gz`` or ``.parquet``, or a ``.csv`` packed in a zip or tar file;
-    names of files and columns may be in either case. A field that reads as one of ``missing``
+    It is ``NAME.csv``, ``.csv.gz`` or ``.parquet``, or one of the first two packed in a zip or tar
+    file; names of files and columns may be in either case. A field that reads as one of ``missing``
     is empty. An ``optional`` table that is not there has no rows.
 
     Raises:
@@ -321,6 +321,10 @@ def _files(folder: Path, name: str) -> Iterator[tuple[str, Open]]:
             yield str(path), _opener(path)
 
 
+def _plain(file: IO[bytes], name: str) -> IO[bytes]:
+    return cast("IO[bytes]", gzip.open(file)) if name.lower().endswith(".gz") else file
+
+
 def _opener(path: Path) -> Open:
     def open_() -> AbstractContextManager[IO[bytes]]:
         return cast("IO[bytes]", (gzip.open if path.suffix.lower() == ".gz" else open)(path, "rb"))
@@ -329,7 +333,8 @@ def _opener(path: Path) -> Open:
 
 
 def _packed(folder: Path, name: str) -> Iterator[tuple[str, Open]]:
-    """Yield the members called ``name.csv`` of the packed files in a folder, or of one of them."""
+    """Yield the CSV files of that name in the packed files of a folder, or in one of them."""
+    wanted = {name.lower() + suffix for suffix in SUFFIXES if suffix != ".parquet"}
     for path in [folder] if folder.is_file() else sorted(folder.iterdir()):
         if not path.name.lower().endswith(PACKED):
             continue
@@ -338,7 +343,7 @@ def _packed(folder: Path, name: str) -> Iterator[tuple[str, Open]]:
         except BROKEN as error:
             raise _broken(str(path), error) from error
         for member in inside:
-            if PurePosixPath(member).name.lower() == f"{name.lower()}.csv":
+            if PurePosixPath(member).name.lower() in wanted:
                 yield f"{path}, {member}", _inside(path, member)
 
 
@@ -347,12 +352,12 @@ def _inside(path: Path, member: str) -> Open:
     def open_() -> Iterator[IO[bytes]]:
         if path.suffix.lower() == ".zip":
             with zipfile.ZipFile(path) as packed, packed.open(member) as file:
-                yield file
+                yield _plain(file, member)
             return
         with tarfile.open(path) as tar:
             found = tar.extractfile(member)
             if found is not None:
-                yield found
+                yield _plain(found, member)
 
     return open_
 

@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from fedbench.data import Cohort, Column, DataStore, Outcome, Rule, Schema, Task, Window
+from fedbench.data import (
+    Cohort,
+    Column,
+    DataStore,
+    Download,
+    Outcome,
+    Rule,
+    Schema,
+    Task,
+    Window,
+)
 from fedbench.datasets._challenge import Lines, lines
 from fedbench.datasets._reading import PACKED, FromFolder, Kind, stream
 from fedbench.errors import DataError
@@ -19,6 +29,17 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Floats = NDArray[np.float64]
+
+FOLDER = "physionet2012"
+PUBLISHED = "https://physionet.org/files/challenge-2012/1.0.0"
+# PhysioNet lists none for this project. Those of the sets are what several public projects that
+# fetched them pin alike; those of the outcomes were also computed here.
+SHA256 = {
+    "set-a.tar.gz": "8cb250f179cd0952b4b9ebcf8954b63d70383131670fac1cfee13deaa13ca920",
+    "set-b.tar.gz": "b1637a2a423a8e76f8f087896cfc5fdf28f88519e1f4e874fbda69b2a64dac30",
+    "Outcomes-a.txt": "2613ea60ccda29f87571a7d6b09ad130858a8ccd66325bd073365925026883c2",
+    "Outcomes-b.txt": "1305f29734da374a809483229a99f33a9230aa8d4fa74b1a2d6ad788136423d5",
+}
 
 SETS = ("set-a", "set-b")
 TYPES = ("coronary care", "cardiac surgery recovery", "medical", "surgical")
@@ -160,7 +181,11 @@ class P12(FromFolder):
         "2012;39:245-248, https://physionet.org/content/challenge-2012/1.0.0/"
     )
     home: ClassVar[str] = "https://physionet.org/content/challenge-2012/1.0.0/"
-    made: ClassVar[str] = "Beside them go set-a and set-b, as folders or packed (set-a.tar.gz)."
+    downloads: ClassVar[tuple[Download, ...]] = tuple(
+        Download(url=f"{PUBLISHED}/{name}", path=f"{FOLDER}/{name}", sha256=sha256)
+        for name, sha256 in SHA256.items()
+    )
+    made: ClassVar[str] = "The sets may also be folders (set-a), or packed otherwise."
     tables: ClassVar[Mapping[str, Mapping[str, Kind]]] = {
         f"Outcomes-{name[-1]}.txt": {
             "RecordID": "text",
@@ -171,7 +196,7 @@ class P12(FromFolder):
         for name in SETS
     }
 
-    folder: str = "physionet2012"
+    folder: str = FOLDER
 
     @property
     def schema(self) -> Schema:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,20 @@ def put(folder: Path, **more: list[dict[str, Any]]) -> DataStore:
         else:
             (home / f"{name}.csv").write_text(text)
     return DataStore(folder)
+
+
+def test_what_the_publisher_packed_is_read_as_it_is(tmp_path: Path) -> None:
+    store = put(tmp_path)
+    (tmp_path / "eicu_demo").mkdir()
+    with zipfile.ZipFile(tmp_path / EicuDemo().downloads[0].path, "w") as packed:
+        for path in (tmp_path / "eicu").iterdir():
+            text = path.read_bytes()
+            text = text if path.suffix == ".gz" else gzip.compress(text)
+            packed.writestr(f"demo-2.0.1/{path.name.removesuffix('.gz')}.gz", text)
+        packed.writestr("demo-2.0.1/index.html", "")
+    packed_so, unpacked = EicuDemo().load(store), EicuDemo(folder="eicu").load(store)
+    pd.testing.assert_frame_equal(packed_so.static, unpacked.static)
+    pd.testing.assert_frame_equal(packed_so.codes, unpacked.codes)
 
 
 def test_every_cell_is_where_it_belongs(tmp_path: Path) -> None:

@@ -98,6 +98,7 @@ def test_the_same_table_written_otherwise_is_the_same(
         pytest.param(PLAIN.decode().encode("utf-16"), "UTF-8", id="UTF-16"),
         pytest.param(PLAIN.replace(b"=1+1", "über".encode("latin-1")), "UTF-?8", id="Latin-1"),
         pytest.param(PLAIN.replace(b"@S", b'"@S'), "t.csv", id="a quote never closed"),
+        pytest.param(PLAIN.replace(b"value,", b'value"'), "t.csv|column", id="a quote in a header"),
         pytest.param(PLAIN.replace(b"\nb,", b"\nb,,,,,"), "t.csv", id="too many fields"),
         pytest.param(PLAIN.replace(b"b,-2,", b"b,"), "t.csv", id="too few fields"),
         pytest.param(PLAIN[:-13], "t.csv", id="cut off in a line"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tarfile
 from pathlib import Path
@@ -11,7 +12,7 @@ import pandas as pd
 import pytest
 
 from fedbench.data import Cohort, DataStore
-from fedbench.datasets.p12 import P12, VARIABLES
+from fedbench.datasets.p12 import P12, SETS, VARIABLES
 from fedbench.errors import DataError
 from fedbench.rules import kept
 from fedbench.task import problem
@@ -43,6 +44,16 @@ def put(folder: Path, a: dict[int, str], ends: str = "") -> DataStore:
     (home / "Outcomes-a.txt").write_text(head + (ends or "".join(f"{i},1,1,8,-1,0\n" for i in a)))
     (home / "Outcomes-b.txt").write_text(head + "9,1,1,-1,5,1\n")
     return DataStore(folder)
+
+
+@needs_files
+def test_the_outcomes_are_the_files_that_are_fetched() -> None:
+    pinned = {wanted.path: wanted.sha256 for wanted in P12().downloads}
+    for name in P12.tables:
+        content = (Path(str(ROOT)) / "physionet2012" / name).read_bytes()
+        assert pinned[f"physionet2012/{name}"] == hashlib.sha256(content).hexdigest()
+    sets = [f"{name}.tar.gz" for name in SETS]
+    assert {*pinned} == {f"physionet2012/{name}" for name in (*P12.tables, *sets)}
 
 
 def test_every_cell_is_where_it_belongs(tmp_path: Path) -> None:
