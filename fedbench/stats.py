@@ -642,36 +642,75 @@ def weighted_concordance(
     Returns:
         (B,), NaN where no pair counts.
     """
-    times, died, risks = np.asarray(time, float), np.asarray(event, bool), np.asarray(risk, float)
-    order = np.lexsort((~died, times))
-    times, died, risks = times[order], died[order], risks[order]
-    exact = np.issubdtype(weights.dtype, np.integer) and times.size < 1 << 15  # halves below 2**23
-    drawn = weights[:, order].astype(np.float32 if exact else np.float64)
-    events = np.flatnonzero(died)
-    later = np.searchsorted(2 * _rank(times) + ~died, 2 * _rank(times)[events], "right")
-    totals = np.cumsum(drawn, axis=1, dtype=float)
-    after = totals[:, -1:] - totals[:, later - 1] if events.size else totals[:, :0]
-    counted = (drawn[:, events] * after).sum(axis=1)
-    concordant = np.zeros(len(drawn))
-    for rows in _blocks(events.size, times.size):
-        start = int(later[rows][0])
-        wins = _wins(risks[events[rows]], risks[start:], later[rows] - start)
-        heard = drawn[:, start:] @ wins.T.astype(drawn.dtype)
-        concordant += (drawn[:, events[rows]].astype(float) * heard).sum(axis=1)
-    return _ratio(concordant, counted)
+    died = np.asarray(event, bool)
+    # Whoever has the larger number outlived the other: at one time the censored did.
+    ends = _rank(2 * _rank(time) + ~died)
+    halves = list(_halves(ends, died, _rank(risk)))
+    order = np.argsort(ends, kind="stable")
+    events = order[died[order]]
+    later = np.searchsorted(ends[order], ends[events], "right")
+    ratios = []
+    for start in range(0, len(weights), 8):  # few enough to stay near the processor
+        drawn = weights[start : start + 8].T.astype(float)
+        outlived = _sums(drawn, order)
+        counted = _dot(drawn[events], outlived[-1] - outlived[later])
+        ratios.append(_ratio(sum((h.concordant(drawn) for h in halves), 0 * counted), counted))
+    return np.concatenate(ratios)
 
 
-def _rank(times: Floats) -> Ints:
-    return np.unique(times, return_inverse=True)[1].astype(np.int64)
+@dataclass(frozen=True)
+class _Halves:
+    """Pairs of an event and who outlived it, whose ends first differ in one binary digit.
+
+    Every pair is in one of these, so that counting takes n log n steps and not n².
+    """
+
+    events: Ints
+    later: Ints
+    """In blocks that agree in all digits before, by risk."""
+    first: Ints
+    """How many of `later` come before an event's block; then, who are less or equally at risk."""
+    less: Ints
+    equal: Ints
+
+    def concordant(self, drawn: Floats) -> Floats:
+        """Return the pairs in which the event had the higher risk, of each column of weights."""
+        sums = _sums(drawn, self.later)
+        wins = (sums[self.less] + sums[self.equal]) / 2 - sums[self.first]
+        return _dot(drawn[self.events], wins)
 
 
-def _wins(risks: Floats, others: Floats, later: Ints) -> npt.NDArray[np.float32]:
-    """1 where an event (rows) had the higher risk than a survivor (columns), 1/2 if equal."""
-    mine = risks[:, None]
-    wins = (mine > others).astype(np.float32)
-    wins += 0.5 * (mine == others).astype(np.float32)
-    wins *= np.arange(others.size) >= later[:, None]
-    return wins
+def _halves(ends: Ints, died: Bools, risks: Ints) -> Iterator[_Halves]:
+    for digit in range(int(ends.max(initial=0)).bit_length()):
+        block, half = ends >> (digit + 1), (ends >> digit) & 1
+        key = block * (int(risks.max()) + 1) + risks
+        events = np.flatnonzero(died & (half == 0))
+        asked = np.bincount(block[events], minlength=int(block.max()) + 1) > 0
+        later = np.flatnonzero(asked[block] & (half == 1))
+        later = later[np.argsort(key[later], kind="stable")]
+        mine, theirs = key[events], key[later]
+        yield _Halves(
+            events,
+            later,
+            np.searchsorted(theirs, mine - risks[events], "left"),
+            np.searchsorted(theirs, mine, "left"),
+            np.searchsorted(theirs, mine, "right"),
+        )
+
+
+def _sums(drawn: Floats, rows: Ints) -> Floats:
+    """Running sums over these rows, and 0 before them."""
+    sums = np.zeros((len(rows) + 1, drawn.shape[1]))
+    np.cumsum(drawn[rows], axis=0, out=sums[1:])
+    return sums
+
+
+def _dot(a: Floats, b: Floats) -> Floats:
+    return np.asarray(np.einsum("ij,ij->j", a, b))
+
+
+def _rank(values: npt.ArrayLike) -> Ints:
+    return np.unique(np.asarray(values), return_inverse=True)[1].astype(np.int64)
 
 
 def _labelled(scores: npt.ArrayLike, positive: npt.ArrayLike) -> Labelled:
