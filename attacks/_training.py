@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,7 +23,12 @@ from fedbench.wire import Glimpse, Wire
 if TYPE_CHECKING:
     from fedbench.gradients import Along
 
-__all__ = ["Floats", "Listening", "Tracing", "enough", "traces_of"]
+__all__ = ["SILENT", "Floats", "Listening", "Tracing", "enough", "traces_of"]
+
+SILENT = (
+    "Neither sums over patients crossed in this training, nor gradients that others could compute."
+)
+"""Why an attack on the training has nothing to look at."""
 
 Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
@@ -59,7 +65,7 @@ class Listening(Wired):
                 silent = False
                 yield traces, glimpse
         if silent:
-            raise Unsupported("Neither gradients nor sums over patients crossed in this training.")
+            raise Unsupported(SILENT)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +101,8 @@ def traces_of(
 ) -> Traces | None:
     """Return what single patients add to what was seen in a round, see ``Gradients``.
 
-    None, if that was neither gradients nor sums over patients.
+    None, if that was neither gradients nor sums over patients, or gradients of a network of which
+    hospitals keep a part to themselves.
     """
     generator = wire.generator
     if isinstance(generator, Statistic):
@@ -104,7 +111,8 @@ def traces_of(
     from fedbench.training import Neural  # noqa: PLC0415
 
     if isinstance(generator, Neural) and glimpse.after and glimpse.steps:
-        return Gradients(wire, glimpse, like, draws, along)
+        with contextlib.suppress(Unsupported):
+            return Gradients(wire, glimpse, like, draws, along)
     return None
 
 

@@ -14,7 +14,7 @@ from fedbench.attack import Guess, PublicChallenge, Sight
 from fedbench.attacks._decoding import Equations, decoded
 from fedbench.attacks._likelihood import Whitening
 from fedbench.attacks._secrets import Secretive, completed, grid, supposed
-from fedbench.attacks._training import traces_of
+from fedbench.attacks._training import SILENT, traces_of
 from fedbench.data import Cohort
 from fedbench.errors import Refused, Unsupported
 from fedbench.seeds import Rng
@@ -114,7 +114,7 @@ class Decode(Secretive):
                 silent = False
                 yield traces, glimpse.patients
         if silent:
-            raise Unsupported("Neither gradients nor sums over patients crossed in this training.")
+            raise Unsupported(SILENT)
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ __all__ = [
     "Links",
     "Planting",
     "PublicChallenge",
+    "Rebuilt",
     "Roster",
     "Sight",
     "Wired",
@@ -40,7 +41,14 @@ __all__ = [
 T = TypeVar("T")
 
 Game = Literal[
-    "membership", "attribute", "linkage", "singling-out", "source", "property", "planted"
+    "membership",
+    "attribute",
+    "linkage",
+    "singling-out",
+    "source",
+    "property",
+    "reconstruction",
+    "planted",
 ]
 
 
@@ -167,7 +175,8 @@ class PublicChallenge:
     singling-out game nobody is shown, and ``size`` is how many patients there are to point at.
     ``choices`` is what the secret can be: its levels, or a number from the middle of each range
     between ``cuts``. In the source game it is the hospitals, and ``sites`` says nothing; in the
-    property game too, and ``targets`` has a row per property, with its ``column`` and ``level``.
+    property game too, and ``targets`` has a row per property, with its ``column`` and ``level``;
+    in the reconstruction game too, in which nobody is shown.
     """
 
     game: Game
@@ -206,6 +215,18 @@ class Links(Guess):
     second: sparse.csr_array
 
 
+@dataclass(frozen=True, kw_only=True)
+class Rebuilt(Guess):
+    """An answer in the reconstruction game.
+
+    ``records`` are whole patients by hospital, with all columns of the patient table: those that
+    the attacker is surest of first, and none where nothing looks like a patient.
+    """
+
+    scores: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    records: Mapping[str, pd.DataFrame]
+
+
 class Attack(Plugin):
     """An adversary with declared knowledge, playing one game."""
 
@@ -240,7 +261,14 @@ class Wired(Attack):
         rounds: of each phase it looks at, evenly spaced; what crossed in them is kept meanwhile.
     """
 
+    rehearsed: ClassVar[int] = 20
+    """On how many patients of each hospital it must recognise an exact step, at most."""
+
     rounds: Annotated[int, Ge(1)] = 4
+
+    def inapplicable(self, wire: Wire) -> str:
+        """Return why there is nothing in such a training that it could look at, or nothing."""
+        return ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -255,7 +255,7 @@ _UNTRAINED = Refusal(
 )
 
 
-def _unheard(attack: Attack, overheard: Overheard | None) -> Refusal | None:
+def _unheard(attack: Wired, overheard: Overheard | None) -> Refusal | None:
     """Return why an attack on the training has nothing to look at; None where it has."""
     if overheard is None:
         return _UNTRAINED
@@ -263,6 +263,8 @@ def _unheard(attack: Attack, overheard: Overheard | None) -> Refusal | None:
         return overheard.why
     if Knowledge.UPDATES in attack.knows and overheard.wire.seen == "aggregate":
         return _ONLY_SUM
+    if reason := attack.inapplicable(overheard.wire):
+        return Refusal(reason=reason, status="not applicable")
     return None
 
 

@@ -2,28 +2,73 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fedbench.data import Cohort
-from fedbench.errors import ContractError
-from fedbench.generator import Site
+from fedbench.errors import ContractError, Unsupported
+from fedbench.generator import Phase, Site
 from fedbench.stepping import Batch
+from fedbench.strategy import Message
 from fedbench.traces import Floats, Singles, Traces
 from fedbench.training import Neural
 from fedbench.wire import Glimpse, Wire
 
-__all__ = ["Along", "Gradients"]
+__all__ = ["Along", "Gradients", "batch_of", "network_of"]
 
 Along = Literal["middle", "path"]
 """Where gradients are taken: half way through a round, or all along it."""
 
 _SIMPSON = {0.0: 1 / 6, 0.5: 4 / 6, 1.0: 1 / 6}
+
+
+def network_of(wire: Wire, phase: Phase, told: Message) -> nn.Module:
+    """Return the network that crossed in a message.
+
+    Raises:
+        Unsupported: not all of it did.
+    """
+    generator = wire.generator
+    if not isinstance(generator, Neural):
+        raise ContractError(f"{type(generator).__name__} is not trained by gradients.")
+    with _nothing_kept():
+        return generator.loaded(phase, told, wire.encoder)
+
+
+def batch_of(
+    wire: Wire, glimpse: Glimpse, cohort: Cohort, dtype: torch.dtype
+) -> tuple[Batch, NDArray[np.uint64]]:
+    """Return all there is of patients, as anybody can compute it, and keys for their noise.
+
+    Raises:
+        Unsupported: it takes what a hospital keeps to itself.
+    """
+    generator, encoder = wire.generator, wire.encoder
+    if not isinstance(generator, Neural):
+        raise ContractError(f"{type(generator).__name__} is not trained by gradients.")
+    records = encoder.encode(cohort)
+    site = Site("", records, encoder, {}, cohort)
+    with _nothing_kept():
+        besides = generator.besides(glimpse.phase, glimpse.before, site)
+    keys = np.arange(len(cohort), dtype=np.uint64)
+    return Batch.of(records, encoder, dtype, "cpu", besides), keys
+
+
+@contextmanager
+def _nothing_kept() -> Iterator[None]:
+    try:
+        yield
+    except ContractError as lacking:
+        raise Unsupported(
+            f"Hospitals keep a part of this network to themselves. {lacking}"
+        ) from lacking
 
 
 class Gradients(Traces):
@@ -96,7 +141,7 @@ class Gradients(Traces):
             for name, after in glimpse.after.items()
         }
         told = {**glimpse.before, **here}
-        network = generator.loaded(glimpse.phase, told, self._wire.encoder)
+        network = network_of(self._wire, glimpse.phase, told)
         network.requires_grad_(requires_grad=False)
         objectives = [each for each in generator.objectives if each not in generator.blind]
         mine = tuple(prefix for each in objectives for prefix in generator.objectives[each])
@@ -111,12 +156,8 @@ class Gradients(Traces):
     def _patients(self, cohort: Cohort, draw: int) -> Sequence[Tensor]:
         """Return all there is of the patients, each with noise of the attacker's own."""
         generator, encoder = self._generator, self._wire.encoder
-        records = encoder.encode(cohort)
-        site = Site("", records, encoder, {}, cohort)
         dtype = next(iter(self._middle.parameters.values())).dtype
-        besides = generator.besides(self._glimpse.phase, self._glimpse.before, site)
-        everyone = Batch.of(records, encoder, dtype, "cpu", besides)
-        keys = np.arange(len(cohort), dtype=np.uint64)
+        everyone, keys = batch_of(self._wire, self._glimpse, cohort, dtype)
         noise = generator.draws(self._glimpse.phase, encoder, keys, draw)
         return [*everyone.tensors, torch.as_tensor(noise).to(dtype)]
 

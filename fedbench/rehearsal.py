@@ -26,9 +26,6 @@ from fedbench.world import World
 
 __all__ = ["Rehearsal"]
 
-FEW = 20
-"""Patients of each hospital on whom is trained, or half of those there are."""
-
 OTHERS, STRANGERS = 100, 300
 """Patients of each hospital, at most, who are beside them, and who are asked about in the null."""
 
@@ -45,9 +42,11 @@ Cohorts = Mapping[str, Cohort]
 class Rehearsal:
     """Trains a generator by exact steps on few patients, without privacy, and lets attacks try.
 
-    ``step``: they must recognise these patients among others; of audits, canaries that are trained
-    on with them. ``strangers``: they must not tell other training patients from others, on whom
-    this training is as little about as about them; of audits, canaries that were not planted.
+    How few at each hospital, the attack says (``Wired.rehearsed``), and no more than half of those
+    there are. ``step``: they must recognise these patients among others; of audits, canaries that
+    are trained on with them. ``strangers``: they must not tell other training patients from
+    others, on whom this training is as little about as about them; of audits, canaries that were
+    not planted.
 
     Attributes:
         world: whose patients.
@@ -60,7 +59,8 @@ class Rehearsal:
     choice: GeneratorChoice
     device: str
     listen: Sequence[int]
-    _heard: dict[bool, Overheard] = field(default_factory=dict)
+    _heard: dict[tuple[int, bool], Overheard] = field(default_factory=dict)
+    _arenas: dict[tuple[int, str], Arena] = field(default_factory=dict)
 
     def answers(self, name: str, attack: Wired, attacks: int) -> Iterator[Answer]:
         """Play both controls of an attack, and judge them.
@@ -71,16 +71,19 @@ class Rehearsal:
             attacks: how many attacks there are, all of which must stay silent.
         """
         nobody = self.world.cohort.take(np.empty(0, dtype=object))
-        for control, arena in (("step", self._step), ("strangers", self._strangers)):
-            heard = self._overheard(canaries=control == "step")
+        few = attack.rehearsed
+        for control, played in (("step", self._step), ("strangers", self._strangers)):
+            if (few, control) not in self._arenas:
+                self._arenas[few, control] = played(few)
+            arena = self._arenas[few, control]
+            heard = self._overheard(few, canaries=control == "step")
             release = Release("", nobody, self.world.sites, heard)
             found = list(Siege(arena, name, attack).answers(release, "pooled"))
             yield from _judged(control, found, attacks)
 
-    @cached_property
-    def _few(self) -> Cohorts:
-        """The patients on whom is trained."""
-        return {site: train.take(names[:FEW]) for site, (train, names) in self._shuffled.items()}
+    def _few(self, most: int) -> Cohorts:
+        """Return the patients on whom is trained."""
+        return {site: train.take(names[:most]) for site, (train, names) in self._shuffled.items()}
 
     @cached_property
     def _shuffled(self) -> Mapping[str, tuple[Cohort, np.ndarray]]:
@@ -95,14 +98,13 @@ class Rehearsal:
     def _seeds(self) -> Seeds:
         return self.world.seeds.child("rehearsal")
 
-    @cached_property
-    def _step(self) -> Arena:
-        return self._arena(self._few, OTHERS)
+    def _step(self, most: int) -> Arena:
+        return self._arena(self._few(most), OTHERS)
 
-    @cached_property
-    def _strangers(self) -> Arena:
+    def _strangers(self, most: int) -> Arena:
+        few = self._few(most)
         other = {
-            site: train.take(np.setdiff1d(train.patients, self._few[site].patients))
+            site: train.take(np.setdiff1d(train.patients, few[site].patients))
             for site, (train, _) in self._shuffled.items()
         }
         return self._arena(self._some(other, "train", STRANGERS), STRANGERS)
@@ -121,14 +123,14 @@ class Rehearsal:
             for site, cohort in cohorts.items()
         }
 
-    def _overheard(self, *, canaries: bool) -> Overheard:
+    def _overheard(self, few: int, *, canaries: bool) -> Overheard:
         planted = self.world.canaries if canaries else None
-        key = planted is not None
+        key = few, planted is not None
         if key not in self._heard:
             there = planted.there if planted else {}
             cohorts = {
-                site: Cohort.union([few, *([there[site]] if planted else [])])
-                for site, few in self._few.items()
+                site: Cohort.union([mine, *([there[site]] if planted else [])])
+                for site, mine in self._few(few).items()
             }
             self._heard[key] = self._trained(cohorts)
         return self._heard[key]

@@ -78,7 +78,8 @@ def must_stay_silent(measures: Sequence[Scored], n_attacks: int) -> str:
 def must_follow(measures: Sequence[Scored]) -> str:
     """Return why an attack on the training did not recognise an exact step, or nothing.
 
-    What is seen must be unlikelier by chance than ``STRICT``.
+    What is seen must be unlikelier by chance than ``STRICT``; where it is known how much can be
+    seen, it must be all of that.
     """
     rows = _pooled(measures)
     tested = _tested(rows)
@@ -87,10 +88,23 @@ def must_follow(measures: Sequence[Scored]) -> str:
         return f"An exact step of training could not be tried: {why}"
     name = min(tested, key=lambda n: tested[n])
     if tested[name] < STRICT:
-        return ""
+        return _short_of_all(rows)
     return (
         f"Those on whom an exact step was taken were not recognised: {_called(name)} is "
         f"{_value(rows[name]):.3f} (p = {tested[name]:.1g}, not below {STRICT:g})."
+    )
+
+
+def _short_of_all(rows: Mapping[str, Measure | Refusal]) -> str:
+    """Return how much less was rebuilt than could be; nothing, where nothing is rebuilt."""
+    if "ceiling" not in rows:
+        return ""
+    reached, most = _value(rows["accuracy"]), _value(rows["ceiling"])
+    return (
+        f"Of single patients on whom an exact step was taken {reached:.0%} were rebuilt word for "
+        f"word, where {most:.0%} could be."
+        if reached < most
+        else ""
     )
 
 

@@ -52,9 +52,8 @@ class Challenge:
     ``truth`` says who is a member; ``answers`` is the level of the secret in the attribute
     game, and ``roster`` the lists on which patients stand; ``pairs`` is the row of ``others``
     that belongs to each target in the linkage game; ``records`` and ``homes`` are the patients,
-    none of whom is shown, in the singling-out game; ``claim`` is what was promised about
-    canaries. ``patients`` and ``clusters`` are for the
-    harness alone.
+    none of whom is shown, in the singling-out and the reconstruction game; ``claim`` is what was
+    promised about canaries. ``patients`` and ``clusters`` are for the harness alone.
     """
 
     public: PublicChallenge

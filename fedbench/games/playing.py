@@ -21,6 +21,7 @@ from fedbench.games.linkage import halves_of, linkage_challenges, play_linkage
 from fedbench.games.membership import play_membership
 from fedbench.games.planted import play_planted
 from fedbench.games.property import play_property, properties_of, property_challenges
+from fedbench.games.reconstruction import play_reconstruction, reconstruction_challenges
 from fedbench.games.scoring import Scored
 from fedbench.games.singling import play_singling, singling_challenges
 from fedbench.games.source import play_source, source_challenges
@@ -116,6 +117,10 @@ def _property(dealt: Dealt, rng: Rng) -> list[Challenge]:
     return property_challenges(dealt.everybody.schema, dealt.members, dealt.others, rng, asked)
 
 
+def _reconstruction(dealt: Dealt, rng: Rng) -> list[Challenge]:
+    return reconstruction_challenges(dealt.everybody.schema, dealt.members, dealt.others, rng)
+
+
 def _play_membership(
     attack: Attack, sight: Sight, challenge: Challenge, seeds: Seeds, beside: Beside
 ) -> Played:
@@ -149,6 +154,7 @@ _DEAL: Mapping[Game, Callable[[Dealt, Rng], list[Challenge]]] = {
     "singling-out": _singling,
     "source": _source,
     "property": _property,
+    "reconstruction": _reconstruction,
     "planted": _planted,
 }
 _PLAY: Mapping[Game, Play] = {
@@ -158,6 +164,7 @@ _PLAY: Mapping[Game, Play] = {
     "singling-out": _alone(play_singling),
     "source": _alone(play_source),
     "property": _alone(play_property),
+    "reconstruction": _alone(play_reconstruction),
     "planted": _alone(play_planted),
 }
 PLAYED: tuple[Game, ...] = tuple(_DEAL)

@@ -165,6 +165,35 @@ PROPERTY = Telling(
         "gain": "nearer to shares of training patients than without the training",
     },
 )
+RECONSTRUCTION = Telling(
+    question="what their whole records are",
+    empty="No hospital has both training patients and others to compare with.",
+    easier="Whole records of training patients are rebuilt from what crossed (attack {}).",
+    level="Whole records of training patients are not shown to be rebuilt from what crossed "
+    "(attack {}).",
+    unsaid="Whether whole records can be rebuilt cannot be said, see below (attack {}).",
+    found="Records are rebuilt in every column more often for training patients than for others "
+    "(attack {})",
+    unfound="Records are not shown to be rebuilt in every column more often for training patients "
+    "than for others (attack {})",
+    whether="whether whole records can be rebuilt (attack {})",
+    passed="in rebuilding records ({})",
+    none_passed="in rebuilding records not both were passed",
+    verdict="Records are rebuilt in every column more often for training patients than for others "
+    "(attack {})",
+    parts={
+        "advantage": "rebuilt in every column more often for training patients than for others",
+        "accuracy": "training patients rebuilt in every column",
+        "control": "others rebuilt in every column",
+        "base": "training patients who are in every column as is usual",
+        "reference": "training patients whom one of as many others equals in every column",
+        "ceiling": "training patients rebuilt if their own encoded records were seen",
+        "columns": "columns of training patients that are right",
+        "usual": "columns that are right if what is usual is said",
+        "population": "columns that are right if as many others are said",
+        "gain": "columns that are right beyond the better of both",
+    },
+)
 AUDIT = Telling(main="epsilon", empty="No canaries were planted here.")
 """Audits with canaries, which are told apart from attacks: they are about cells of their own."""
 
@@ -178,6 +207,7 @@ TOLD: Mapping[Game, Telling] = {
     "singling-out": SINGLING,
     "source": SOURCE,
     "property": PROPERTY,
+    "reconstruction": RECONSTRUCTION,
 }
 """The games that are played, in the order in which they are told."""
 
