@@ -5,11 +5,11 @@ Systems are called ``icd9cm``, ``icd10cm`` and ``snomed``. Codes are upper case,
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 from fedbench.data import OTHER
 from fedbench.errors import SpecError
@@ -17,9 +17,21 @@ from fedbench.errors import SpecError
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["System", "backed_off", "categories", "category", "chapters", "spelled"]
+__all__ = [
+    "SPELLED",
+    "System",
+    "as_listed",
+    "backed_off",
+    "categories",
+    "category",
+    "chapters",
+    "spelled",
+]
 
 System = Literal["icd9cm", "icd10cm", "snomed"]
+
+SPELLED = frozenset(get_args(System))
+"""Systems whose codes may be written with dots and in lower case."""
 
 TABLE = Path(__file__).parent / "datasets" / "tables" / "icd" / "categories.parquet"
 
@@ -32,6 +44,25 @@ def spelled(codes: pd.Series) -> pd.Series:
     ['E119', '4019']
     """
     return codes.astype("string").str.strip().str.replace(".", "", regex=False).str.upper()
+
+
+def as_listed(codes: pd.Series, system: str, listed: Collection[str]) -> pd.Series:
+    """Return codes as a list spells them; what it does not have stays as it is.
+
+    In a system of ``SPELLED`` dots, case and spaces around tell nothing.
+
+    >>> import pandas as pd
+    >>> list(as_listed(pd.Series(["e119", "I10"]), "icd10cm", ["E11.9"]))
+    ['E11.9', 'I10']
+    """
+    import pandas as pd  # noqa: PLC0415
+
+    text = codes.astype("string")
+    if system not in SPELLED:
+        return text
+    known = pd.Series(list(listed), index=spelled(pd.Series(list(listed), dtype="string")))
+    found = spelled(text).map(known[~known.index.duplicated()])
+    return text.where(text.isin(list(listed)) | found.isna(), found)
 
 
 def category(codes: pd.Series, system: str) -> pd.Series:

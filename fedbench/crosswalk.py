@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from fedbench.coding import categories, category, spelled
+from fedbench.coding import SPELLED, as_listed, categories, category, spelled
 from fedbench.data import OTHER, Cohort, Schema, Vocabulary
 from fedbench.errors import DataError, SpecError
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Coverage", "Crosswalk", "Which", "ccsr", "disease_ontology", "gems", "own_map"]
 
 Which = Literal["first", "all"]
+Level = Literal["category", "code"]
 
 ICD = ("icd9cm", "icd10cm")
 GEMS: Mapping[tuple[str, str], str] = {
@@ -52,13 +53,15 @@ class Crosswalk:
     ``pairs`` has columns ``source``, ``target`` and ``part``, best first within each source code.
     A code may need several others together (diabetes with a complication): these differ in
     ``part``, while choices for the same thing have the same one. ``which = "first"`` takes the
-    first choice of every part, ``"all"`` all of them.
+    first choice of every part, ``"all"`` all of them. At the ``level`` of categories a code is
+    looked up by its own.
     """
 
     source: str
     target: str
     pairs: pd.DataFrame
     which: Which = "first"
+    level: Level = "code"
 
     def __post_init__(self) -> None:
         if self.source == self.target:
@@ -89,13 +92,14 @@ class Crosswalk:
         ranked = counted.reset_index().sort_values(
             ["source", "weight", "target"], ascending=[True, False, True], kind="stable"
         )
-        return replace(self, pairs=ranked.assign(part="")[["source", "target", "part"]])
+        pairs = ranked.assign(part="")[["source", "target", "part"]]
+        return replace(self, pairs=pairs, level="category")
 
     def mapped(self, codes: pd.Series) -> pd.DataFrame:
         """Return ``row`` (the index of ``codes``) and ``target``; no row for what is not mapped."""
         import pandas as pd  # noqa: PLC0415
 
-        asked = pd.DataFrame({"row": codes.index, "source": codes.astype("string").to_numpy()})
+        asked = pd.DataFrame({"row": codes.index, "source": self._asked(codes).to_numpy()})
         found = asked.merge(self._chosen(), on="source", sort=False)
         return found[["row", "target"]].drop_duplicates(ignore_index=True)
 
@@ -108,7 +112,7 @@ class Crosswalk:
 
     def coverage(self, codes: pd.Series) -> Coverage:
         """Say how many of these codes are mapped, as different codes and as records."""
-        known = codes.isin(self.pairs["source"])
+        known = self._asked(codes).isin(self.pairs["source"])
         return Coverage(
             codes=int(codes.nunique()),
             codes_mapped=int(codes[known].nunique()),
@@ -129,8 +133,11 @@ class Crosswalk:
 
         own = self._vocabulary(schema)
         listed = pd.Series([code for code in own.codes if code != OTHER], dtype="string")
-        found = self.mapped(listed).assign(code=lambda rows: listed[rows["row"]].to_numpy())
         there = schema.vocabularies.get(self.target, Vocabulary(codes={}))
+        found = self.mapped(listed).assign(
+            code=lambda rows: listed[rows["row"]].to_numpy(),
+            target=lambda rows: as_listed(rows["target"], self.target, there.codes),
+        )
         titles = categories(self.target) if self.target in ICD else {}
         labels = {
             str(target): titles.get(str(target)) or own.codes[str(code)]
@@ -183,6 +190,12 @@ class Crosswalk:
             cohort.outcome if schema.outcome else None,
         )
         return new, self.coverage(mine["code"])
+
+    def _asked(self, codes: pd.Series) -> pd.Series:
+        """Return codes as this map writes those of its source."""
+        text = codes.astype("string")
+        text = spelled(text) if self.source in SPELLED else text
+        return category(text, self.source) if self.level == "category" else text
 
     def _vocabulary(self, schema: Schema) -> Vocabulary:
         if self.source not in schema.vocabularies:
@@ -278,7 +291,7 @@ def own_map(path: Path, source: str, target: str, which: Which = "all") -> Cross
     """
     table = _read(path, ["source", "target"])
     systems = {"source": source, "target": target}
-    known = [name for name, system in systems.items() if system in PREFIXES.values()]
+    known = [name for name, system in systems.items() if system in SPELLED]
     pairs = table.assign(part="", **{name: spelled(table[name]) for name in known})
     return Crosswalk(source, target, _clean(pairs[["source", "target", "part"]]), which)
 

@@ -231,6 +231,7 @@ class Schema:
     rules: tuple[Rule, ...] = ()
 
     def __post_init__(self) -> None:
+        self._check_site()
         for name, task in self.tasks.items():
             self._check_task(name, task)
         for name, column in (*self.static.items(), *self.visits.items()):
@@ -239,6 +240,26 @@ class Schema:
                     f"Schema {self.name!r}: {name} implies {column.implies!r}, which is no static "
                     f"column. There are {', '.join(self.static)}."
                 )
+
+    def _check_site(self) -> None:
+        """See to it that one column at most names the hospital, and one its region."""
+        for role in ("site", "region"):
+            named = [name for name, column in self.static.items() if role in column.roles]
+            if len(named) > 1:
+                raise DataError(
+                    f"Schema {self.name!r}: {' and '.join(named)} have the role {role!r}; "
+                    "expected one column at most."
+                )
+            if named and self.static[named[0]].kind == "number":
+                raise DataError(
+                    f"Schema {self.name!r}: {named[0]} has the role {role!r} and is a number; "
+                    "expected a category, or an integer."
+                )
+        if strange := [n for n, c in self.visits.items() if {"site", "region"} & c.roles]:
+            raise DataError(
+                f"Schema {self.name!r}: {strange[0]} is a visit column and has the role of a "
+                "hospital; expected a static one."
+            )
 
     def _check_task(self, name: str, task: Task) -> None:
         where = f"Schema {self.name!r}: the task {name!r}"

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from fedbench.data import Cohort, Feature
 from fedbench.partition import Partition
 
-__all__ = ["Index", "indices"]
+__all__ = ["Index", "altered", "indices"]
 
 Floats = NDArray[np.float64]
 
@@ -73,6 +73,53 @@ def indices(cohort: Cohort, partition: Partition) -> list[Index]:
             *_each("event rate", names, rate),
             Index("", "largest label divergence", float(_divergence(label, size).max())),
         ]
+    return found
+
+
+def altered(site: str, before: Cohort, after: Cohort) -> list[Index]:
+    """Return what a site writes down otherwise than the records that it was dealt.
+
+    * ``lost COLUMN``: share of the known values that are missing then,
+    * ``changed COLUMN``: share of the values that are still known and are others.
+
+    What did not change has none. ``time`` and ``event`` of the outcome are columns, too; codes
+    are ``codes in SYSTEM``, where as many are in the system as before.
+
+    Args:
+        site: its name.
+        before: some of its patients.
+        after: the same patients, as the site writes them down.
+    """
+    found: list[Index] = []
+    for name in ("static", "visits", "outcome"):
+        old, new = getattr(before, name), getattr(after, name)
+        keys = [column for column in ("patient", "day") if column in old]
+        same = old[keys].reset_index(drop=True).equals(new[keys].reset_index(drop=True))
+        for column in old.columns.difference(keys, sort=False):
+            was, now = old[column].notna().to_numpy(), new[column].notna().to_numpy()
+            if lost := 1 - now.sum() / was.sum() if was.any() else 0.0:
+                found.append(Index(site, f"lost {column}", float(lost)))
+            if same and (both := was & now).any():
+                other = old[column].to_numpy()[both] != new[column].to_numpy()[both]
+                if other.any():
+                    found.append(Index(site, f"changed {column}", float(other.mean())))
+    return found + _otherwise(site, before.codes, after.codes)
+
+
+def _otherwise(site: str, before: pd.DataFrame, after: pd.DataFrame) -> list[Index]:
+    found = []
+    for system, old in before.groupby("system", observed=True, sort=True):
+        new = after[after["system"] == system]
+        if len(new) != len(old):
+            continue
+        by = ["patient", "day", "code"]
+        each, others = (
+            rows[by].astype(str).assign(again=rows.groupby(by, observed=True).cumcount())
+            for rows in (old, new)
+        )
+        kept = len(each.merge(others))
+        if kept < len(old):
+            found.append(Index(site, f"changed codes in {system}", 1 - kept / len(old)))
     return found
 
 

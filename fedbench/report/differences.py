@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fedbench.report.words import number, people, percent, plural
+from fedbench.report.words import joined, number, people, percent, plural
 
 __all__ = ["differences"]
 
@@ -22,6 +22,9 @@ ALIKE = 2.0
 NEAR = 0.001
 MAPPED = "mapped to "
 MERGED = "patients of "
+LOST, CHANGED = "lost ", "changed "
+FEW = 6
+"""Columns that are named one by one."""
 
 
 def differences(seeds: Sequence[Rows], event: str) -> Json:
@@ -121,6 +124,7 @@ def _sentences(found: _Known, event: str) -> Iterator[str]:
         yield from _shares(found, event)
         yield from _unlike(found)
     yield from _mapped(found)
+    yield from _altered(found)
 
 
 def _sizes(found: _Known) -> Iterator[str]:
@@ -212,6 +216,37 @@ def _covered(found: _Known, site: str, what: str, system: str) -> str:
     there = found.mean(f"{what} there", site)
     share = found.mean(f"{what} {MAPPED}{system}", site) / there if there else None
     return f"{percent(share)} of {people(round(there))}"
+
+
+def _altered(found: _Known) -> Iterator[str]:
+    """Say what a hospital does not write down, or writes otherwise, for the scenario's sake."""
+    for site in found.sites:
+        lost, changed = (
+            {
+                name.removeprefix(what): found.mean(name, site)
+                for name in found.names
+                if name.startswith(what) and (site, name) in found.values
+            }
+            for what in (LOST, CHANGED)
+        )
+        never = [name for name, share in lost.items() if share == 1]
+        parts = [
+            *([f"never writes down {joined(never)}"] if never else []),
+            *(
+                f"loses {percent(share)} of what is known of {name}"
+                for name, share in lost.items()
+                if share < 1
+            ),
+            *([f"writes {_shares_of(changed)} otherwise"] if changed else []),
+        ]
+        if parts:
+            yield f"As the scenario says, {site} {joined(parts)} (of training patients)."
+
+
+def _shares_of(changed: Mapping[str, float]) -> str:
+    if len(changed) > FEW:
+        return f"{len(changed)} columns ({percent(min(changed.values()))} of values or more)"
+    return joined([f"{name} ({percent(share)} of values)" for name, share in changed.items()])
 
 
 def _far(value: float) -> str:

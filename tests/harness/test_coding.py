@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -55,13 +56,13 @@ def test_codes_know_what_is_above_them() -> None:
 
 
 def test_a_choice_is_one_and_a_combination_is_all_its_parts() -> None:
-    pairs = (("a", "X", "1"), ("a", "Y", "1"), ("a", "Z", "2"))
+    pairs = (("A", "X", "1"), ("A", "Y", "1"), ("A", "Z", "2"))
     assert list(walk(*pairs).mapped(series("a"))["target"]) == ["X", "Z"]
     assert list(walk(*pairs, which="all").mapped(series("a"))["target"]) == ["X", "Y", "Z"]
 
 
 def test_what_comes_first_is_asked_first() -> None:
-    both = walk(("a", "X", "")).or_else(walk(("a", "Y", ""), ("b", "Z", "")))
+    both = walk(("A", "X", "")).or_else(walk(("A", "Y", ""), ("B", "Z", "")))
     assert list(both.mapped(series("a", "b", "c"))["target"]) == ["X", "Z"]
     with pytest.raises(SpecError, match="cannot go on as one from icd10cm to icd9cm"):
         both.or_else(Crosswalk("icd10cm", "icd9cm", both.pairs))
@@ -70,6 +71,36 @@ def test_what_comes_first_is_asked_first() -> None:
 def test_categories_map_to_what_most_of_their_codes_map_to() -> None:
     pairs = (("2500", "E119", ""), ("2501", "E101", ""), ("2502", "E116", ""))
     assert list(walk(*pairs).by_category().mapped(series("250"))["target"]) == ["E11"]
+
+
+def test_a_code_may_be_written_with_dots_on_both_sides(tmp_path: Path) -> None:
+    path = tmp_path / "map.csv"
+    path.write_text("source,target\n401.9,I10\n250.00,e11.9\n")
+    found = own_map(path, "icd9cm", "icd10cm", "first")
+    dotted = {"401.9": "", "250.00": "", "799": ""}
+    schema = replace(
+        SCHEMA,
+        vocabularies={
+            "icd9cm": Vocabulary(codes=dotted), "icd10cm": Vocabulary(codes={"E11.9": "listed"})
+        },
+    )  # fmt: skip
+    codes = pd.DataFrame(
+        {"patient": "a", "day": 0, "system": "icd9cm", "code": ["4019", "250.00", " 799"]}
+    )
+    cohort = Cohort.of_tables(schema, COHORT.static, codes=codes)
+    assert list(cohort.codes["code"]) == ["250.00", "401.9", "799"]
+    assert found.coverage(cohort.codes["code"]).codes_mapped == 2
+    agreed = found.schema(schema)
+    assert set(agreed.vocabularies["icd10cm"].codes) == {"E11.9", "I10"}
+    moved, _ = found.applied(replace(cohort, schema=agreed))
+    assert list(moved.codes["code"]) == ["E11.9", "I10", "799"]
+
+
+def test_a_full_code_is_looked_up_by_its_category() -> None:
+    found = walk(("2500", "E119", ""), ("4019", "I10", "")).by_category()
+    asked = series("250.00", "401", "79999")
+    assert list(found.mapped(asked)["target"]) == ["E11", "I10"]
+    assert found.coverage(asked).records_mapped == 2
 
 
 def test_gems_are_those_of_cms() -> None:

@@ -164,3 +164,14 @@ def test_a_task_is_about_days_on_which_patients_are_followed(
 def test_a_window_has_a_start_before_its_end() -> None:
     with pytest.raises(DataError, match=r"window 'year' is from 365 to 0; expected a finite"):
         Window(name="year", start=365, end=0)
+
+
+def test_one_column_at_most_names_the_hospital() -> None:
+    ward = Column(kind="category", levels=("a", "b"), roles=frozenset(["site"]))
+    age = Column(kind="number", low=0, high=9, roles=frozenset(["site"]))
+    with pytest.raises(DataError, match="ward and other have the role 'site'; expected one"):
+        Schema(name="s", clock="days", static={"ward": ward, "other": ward})
+    with pytest.raises(DataError, match="age has the role 'site' and is a number"):
+        Schema(name="s", clock="days", static={"age": age})
+    with pytest.raises(DataError, match="ward is a visit column"):
+        Schema(name="s", clock="days", static={}, visits={"ward": ward})

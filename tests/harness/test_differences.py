@@ -147,3 +147,28 @@ def test_a_report_has_them_in_every_form(tmp_path: Path) -> None:
     assert page.count("<h3>How the hospitals differ</h3>") == 1
     for each in found["rows"]:
         assert f'<th scope="row">{each["site"]}</th><td>{each["cells"][0]}</td>' in page
+
+
+def test_what_a_scenario_changed_is_told_by_hospital() -> None:
+    rows = [
+        {"site": "a", "name": "lost crp", "value": 1.0},
+        {"site": "a", "name": "lost sodium", "value": 0.25},
+        {"site": "a", "name": "changed age", "value": 0.5},
+        *({"site": "b", "name": f"changed lab{i}", "value": 0.9 + i / 100} for i in range(7)),
+        *({"site": site, "name": "patients", "value": 5.0} for site in "ab"),
+        {"site": "a", "name": "missing", "value": 0.0},
+        {"site": "b", "name": "missing", "value": 0.0},
+        *({"site": s, "name": n, "value": 0.1} for s in "ab" for n in DIVERGENCES),
+    ]
+    said = differences([rows], "")["sentences"]
+    assert (
+        "As the scenario says, a never writes down crp, loses 25.0 % of what is known of sodium "
+        "and writes age (50.0 % of values) otherwise (of training patients)."
+    ) in said
+    assert (
+        "As the scenario says, b writes 7 columns (90.0 % of values or more) otherwise "
+        "(of training patients)."
+    ) in said
+
+
+DIVERGENCES = ("divergence", "divergence by chance")

@@ -135,6 +135,35 @@ def test_another_unit_is_a_factor_and_what_nobody_would_believe_is_missing() -> 
     assert odd.static["age"].isna().all()
 
 
+def test_hospitals_that_use_two_units_agree_on_bounds_for_both() -> None:
+    units = {"sodium": 100.0, "age": 12.0}
+    odd, fine = world("measurement", lacking=0, units=units), plain()
+    ages = odd.schema.static["age"], fine.schema.static["age"]
+    assert (ages[0].low, ages[0].high) == (ages[1].low, 12 * ages[1].high)
+    for site, factor in (("site-1", 1), ("site-2", 100)):
+        train, as_was = odd.splits[site].train, fine.splits[site].train
+        np.testing.assert_allclose(train.visits["sodium"], factor * as_was.visits["sodium"])
+    told = {(row["site"], row["name"]): row["value"] for row in odd.heterogeneity}
+    assert told["site-2", "changed sodium"] == told["site-2", "changed age"] == 1
+    assert ("site-1", "changed sodium") not in told
+    assert not any(name.startswith("lost") for _, name in told)
+    assert not any(name.startswith("changed") for _, name in _told(fine))
+
+
+def _told(found: World) -> list[tuple[str, str]]:
+    return [(row["site"], row["name"]) for row in found.heterogeneity]
+
+
+def test_what_a_hospital_lacks_and_changes_is_told() -> None:
+    odd = world("measurement", lacking=0.5)
+    gone = odd.splits["site-2"].train.visits.drop(columns=["patient", "day"]).isna().all()
+    told = {name for site, name in _told(odd) if site == "site-2" and name.startswith("lost")}
+    assert told == {f"lost {name}" for name in gone.index[gone]} != set()
+    told = {name for _, name in _told(world("outlier")) if name.startswith("changed")}
+    assert {"changed sodium", "changed age"} < told
+    assert any(name.startswith("changed codes in ") for name in told)
+
+
 def test_test_patients_have_the_unit_of_the_schema_unless_asked_otherwise() -> None:
     records = made_up(300, 0)
     place, rng = somewhere(records, "test"), np.random.default_rng(0)
