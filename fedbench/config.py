@@ -82,6 +82,7 @@ SETS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             "size_bias",
             "compatibility",
             "forgetting",
+            "agreement",
         ),
     },
     "attacks": {"fast": FAST, "audit": (*FAST, *AUDITED)},

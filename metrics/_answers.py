@@ -21,7 +21,10 @@ from fedbench.task import Problem
 __all__ = [
     "PARTS",
     "Question",
+    "Weights",
     "asked_weights",
+    "first_score",
+    "some",
     "together",
     "unscorable",
     "weakness",
@@ -190,10 +193,30 @@ def weighted_mae_skill(found: Floats, value: Floats, weights: Weights) -> Floats
     return 1 - _ratio(drawn @ np.abs(found - value), error)
 
 
+def first_score(task: Task, asked: Problem, scores: Floats, weights: Weights) -> Floats:
+    """Return the score that counts most for this kind of task, under each row of weights."""
+    if task.kind == "classification":
+        return weighted_auc(scores, asked.event, weights)
+    if task.kind == "survival":
+        return weighted_concordance(asked.time, asked.event, scores, weights)
+    return weighted_r2(scores, asked.value, weights)
+
+
 def asked_weights(view: View, problem: Problem) -> Weights:
     """Return the weights of those who take part, ``(1 + B, n)``."""
     rows = pd.Index(view.cohort.patients).get_indexer(pd.Index(problem.patients))
     return np.asarray(draws(view)[:, rows])
+
+
+def some(known: Problem, rows: NDArray[np.int64]) -> Problem:
+    """Return these patients only."""
+    return Problem(
+        known.patients[rows],
+        known.predictors.iloc[rows],
+        known.time[rows],
+        known.event[rows],
+        known.value[rows],
+    )
 
 
 def together(known: Sequence[Problem]) -> Problem:

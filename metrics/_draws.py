@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import rankdata
 
 from fedbench.metric import Evidence, Key, Measure, Refusal, View
 from fedbench.stats import percentile, recentre
@@ -19,6 +20,7 @@ __all__ = [
     "measured",
     "mended",
     "pair_shares",
+    "rank_correlation",
     "shares",
     "single_draws",
     "totals",
@@ -96,6 +98,14 @@ def averaged(gaps: Floats) -> Floats:
     if signed.std() > rows.std():
         rows = rows[0] + signed - signed[0]
     return np.asarray(rows)
+
+
+def rank_correlation(first: Floats, second: Floats) -> Floats:
+    """Return Spearman's correlation of each row, ``(1 + B,)``; NaN where one has only ties."""
+    ranks = [rankdata(side, axis=1) for side in (first, second)]
+    x, y = (rank - rank.mean(axis=1, keepdims=True) for rank in ranks)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray((x * y).sum(axis=1) / np.sqrt((x**2).sum(axis=1) * (y**2).sum(axis=1)))
 
 
 def mended(rows: Floats) -> Floats:

@@ -8,22 +8,20 @@ from typing import Annotated, ClassVar
 
 import numpy as np
 from annotated_types import Ge, Gt
-from numpy.typing import NDArray
 
-from fedbench.data import Task
 from fedbench.metric import Anchors, Evidence, Family, Measure, Metric, Refusal
 from fedbench.metrics._answers import (
     Question,
     asked_weights,
+    first_score,
+    some,
     together,
     unscorable,
     weakness,
-    weighted_r2,
 )
-from fedbench.metrics._draws import Floats, measured, mended
+from fedbench.metrics._draws import measured, mended
 from fedbench.metrics._models import Unfit, learn
 from fedbench.seeds import Rng
-from fedbench.stats import weighted_auc, weighted_concordance
 from fedbench.task import Problem, problem
 
 __all__ = ["Augmentation"]
@@ -84,14 +82,14 @@ class Augmentation(Metric):
         weights = asked_weights(evidence.test, asked)
         gains, reason = [], ""
         for _ in range(self.times):
-            own = _some(everyone, rng.permutation(len(everyone))[: self.patients])
+            own = some(everyone, rng.permutation(len(everyone))[: self.patients])
             scores = []
             for known in (own, _both(own, made)):
                 model = learn(known, task, self.penalty)
                 if isinstance(model, Unfit):
                     reason = model.reason
                     break
-                scores.append(_score(task, asked, model.scores(asked.predictors), weights))
+                scores.append(first_score(task, asked, model.scores(asked.predictors), weights))
             if len(scores) == 2:
                 gains.append(scores[1] - scores[0])
         if not gains:
@@ -100,24 +98,6 @@ class Augmentation(Metric):
         rows = mended(np.stack(gains)).mean(axis=0)
         most = np.inf if task.kind == "regression" else 1.0
         return measured(rows, len(asked), part=part, key=question.key, least=least, most=most)
-
-
-def _score(task: Task, asked: Problem, scores: Floats, weights: NDArray[np.uint8]) -> Floats:
-    if task.kind == "classification":
-        return weighted_auc(scores, asked.event, weights)
-    if task.kind == "survival":
-        return weighted_concordance(asked.time, asked.event, scores, weights)
-    return weighted_r2(scores, asked.value, weights)
-
-
-def _some(known: Problem, rows: NDArray[np.int64]) -> Problem:
-    return Problem(
-        known.patients[rows],
-        known.predictors.iloc[rows],
-        known.time[rows],
-        known.event[rows],
-        known.value[rows],
-    )
 
 
 def _both(first: Problem, second: Problem) -> Problem:

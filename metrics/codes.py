@@ -11,13 +11,12 @@ import numpy as np
 import pandas as pd
 from annotated_types import Ge
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from fedbench.coding import chapters
 from fedbench.data import Schema
 from fedbench.errors import SpecError
 from fedbench.metric import Anchors, Evidence, Family, Key, Measure, Metric, Refusal, View
-from fedbench.metrics._draws import Floats, lacking, measured
+from fedbench.metrics._draws import Floats, lacking, measured, rank_correlation
 from fedbench.metrics._events import Events, counted, gap, thinned
 from fedbench.metrics._mentions import Mentions, agreement, prevalence
 from fedbench.seeds import Rng
@@ -129,10 +128,7 @@ def _rank(real: Mentions, fake: Mentions) -> Floats:
     items = np.unique(np.concatenate([real.item, fake.item]))
     if not len(items):
         return np.full(1 + len(real.view.weights), np.nan)
-    ranks = [rankdata(prevalence(side, items), axis=1) for side in (real, fake)]
-    x, y = (rank - rank.mean(axis=1, keepdims=True) for rank in ranks)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.asarray((x * y).sum(axis=1) / np.sqrt((x**2).sum(axis=1) * (y**2).sum(axis=1)))
+    return rank_correlation(*(prevalence(side, items) for side in (real, fake)))
 
 
 def _known(train: View) -> Ints:

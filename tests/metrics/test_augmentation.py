@@ -10,9 +10,9 @@ import pytest
 
 from fedbench.data import Cohort
 from fedbench.metric import Evidence, Measure, Refusal
-from fedbench.metrics._answers import Question
+from fedbench.metrics._answers import Question, some
 from fedbench.metrics._models import Unfit, learn
-from fedbench.metrics.augmentation import Augmentation, _both, _some
+from fedbench.metrics.augmentation import Augmentation, _both
 from fedbench.stats import auc
 from fedbench.task import problem
 
@@ -49,7 +49,7 @@ def test_the_gain_is_the_difference_of_two_models(draw: Draw, judge: Judge) -> N
     (stream,) = np.random.default_rng(0).spawn(1)
     gains = []
     for _ in range(2):
-        own = _some(everyone, stream.permutation(len(everyone))[:40])
+        own = some(everyone, stream.permutation(len(everyone))[:40])
         models = [
             learn(known, question.task, 0.01)
             for known in (own, _both(own, question.posed(evidence.synthetic)))
