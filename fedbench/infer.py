@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from fedbench.errors import SpecError
 from fedbench.results import portable
 from fedbench.schemas import schema_file
 from fedbench.tables import hint
-from fedbench.tabular import PATIENT, Given, as_levels, names_hospital, read
+from fedbench.tabular import PATIENT, Given, as_levels, as_numbers, names_hospital, read
 
 __all__ = ["inferred", "written"]
 
@@ -26,6 +27,11 @@ KNOWN_TO_OTHERS = (
     "language", "religion",
 )  # fmt: skip
 """Parts of names of columns that others may know of a person."""
+KNOWN_LATE = re.compile(
+    r"died|death|dead|mortal|surviv|expire|discharge|stay|readmi|outcome|follow|event"
+    r"|(?<![a-z])los(?![a-z])"
+)
+"""What is in names of columns that may be known only when it is over."""
 ORDINARY_NUMBER = "row", "index", "rownames", "unnamed: 0", ""
 
 PUBLIC = (
@@ -53,7 +59,7 @@ def inferred(path: Path, patient: str = "") -> Draft:
     Raises:
         DataError: it cannot be read, or nothing in it can be described.
     """
-    given = read(path, "TABLE")
+    given = _with_outcome(read(path, "TABLE"))
     columns = [name for name, _ in given.columns()]
     if patient and patient not in columns:
         raise SpecError(f"--id: {path.name} has no column {patient!r}.{hint(patient, columns)}")
@@ -84,6 +90,14 @@ def written(draft: Draft, path: Path) -> str:
         for text in said
     )  # fmt: skip
     return f"{head}\n\n{schema_file(draft.schema)}{OUTCOME if draft.schema.outcome else ''}"
+
+
+def _with_outcome(given: Given) -> Given:
+    """Take columns of a single file that are called so, and look so, for the outcome."""
+    found = given.with_outcome()
+    if found is given or not as_numbers(given.static["event"]).isin([0, 1]).all():
+        return given
+    return given if as_numbers(given.static["time"]).isna().any() else found
 
 
 def _of_patients(given: Given, patient: str) -> Iterator[str]:
@@ -121,6 +135,18 @@ def _to_correct(draft: Draft, given: Given) -> Iterator[str]:
     hospitals = [n for n, c in schema.static.items() if names_hospital(n) and _levels(c)]
     if hospitals:
         yield f'{_listed(hospitals)}: is it the hospital? Then roles = ["site"].'
+    if given.single and schema.outcome:
+        yield (
+            "'time' and 'event' are taken for the outcome: the day on which it happened (event 1) "
+            "or until which nobody saw it happen (event 0). Say in `label` what it is."
+        )
+    if late := [name for name in schema.static if KNOWN_LATE.search(name.casefold())]:
+        yield (
+            f"{_listed(late)}: is it known only later than what is to be foreseen? Then known = "
+            "DAY, from when it is; before that nothing is foreseen from it, and a task may be "
+            'about it: kind = "regression", or "classification" for two levels, with column = '
+            "NAME and an earlier index."
+        )
     if known := [name for name in columns if _called(name, KNOWN_TO_OTHERS)]:
         yield (
             f"{_listed(known)}: others may know such things of a person: roles = "

@@ -138,6 +138,15 @@ class Given:
                 )
         return self.named(list(values))
 
+    def with_outcome(self) -> Given:
+        """Take the ``time`` and ``event`` of a single table that has both for its outcome."""
+        ends = ["time", "event"]
+        if not self.single or not {*ends} <= {*self.static}:
+            return self
+        kept = [name for name in ("patient", *ends) if name in self.static]
+        tables = {"static": self.static.drop(columns=ends), "outcome": self.static[kept]}
+        return replace(self, tables=tables)
+
     def cohort(self, schema: Schema) -> Cohort:
         """Check these tables against a schema.
 

@@ -62,9 +62,12 @@ class Table(Dataset):
 
     def load(self, store: DataStore) -> Cohort:
         schema, given = self.schema, read(_found(self.path, store), "path")
+        given = given.by_patient(self._identifier(given, schema), "row ")
+        if schema.outcome and not {"time", "event"} & {*schema.static}:
+            given = given.with_outcome()
         if lacking := [*_lacking(given, schema)]:
             raise DataError(" ".join(lacking))
-        return given.by_patient(self._identifier(given, schema), "row ").cohort(schema)
+        return given.cohort(schema)
 
     def _identifier(self, given: Given, schema: Schema) -> str:
         """Return the column that says who a patient is; empty where there is none."""
@@ -97,12 +100,14 @@ def _lacking(given: Given, schema: Schema) -> Iterator[str]:
     for table, columns in _wanted(schema, single=given.single).items():
         if table not in given.tables:
             what = f"The schema describes {table}, and there is no such table"
-            advice = (
-                "A single file has one row per patient: put it into a folder as static.csv, "
-                f"beside {table}.csv."
-                if given.single
-                else f"Put {table}.csv or {table}.parquet into {given.path}."
-            )
+            advice = f"Put {table}.csv or {table}.parquet into {given.path}."
+            if given.single:
+                advice = (
+                    "A single file has one row per patient: put it into a folder as static.csv, "
+                    f"beside {table}.csv."
+                )
+            if given.single and table == "outcome":
+                advice = "A single file has the columns time (days) and event (0 or 1) for it."
             yield f"{what}. {advice}"
             continue
         there = [str(name) for name in given.tables[table]]
@@ -116,7 +121,8 @@ def _lacking(given: Given, schema: Schema) -> Iterator[str]:
 
 
 def _wanted(schema: Schema, *, single: bool) -> Mapping[str, Sequence[str]]:
-    patient, cluster = [] if single else ["patient"], [schema.cluster] if schema.cluster else []
+    cluster = [schema.cluster] if schema.cluster else []
+    patient = [] if single else ["patient"]
     wanted = {
         Part.STATIC: [*patient, *schema.static, *cluster],
         Part.VISITS: ["patient", "day", *schema.visits],

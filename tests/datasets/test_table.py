@@ -211,6 +211,33 @@ def test_a_drafted_schema_reads_the_table_it_was_drafted_from(
     assert "# * 'mrn' is taken for the patient's identifier" in text
 
 
+def test_a_single_file_may_have_its_outcome_in_two_columns(load: Load, frame: pd.DataFrame) -> None:
+    frame = frame.assign(time=np.arange(N) + 1.0, event=np.arange(N) % 2, los=np.arange(N) + 3)
+    frame.to_csv("mine.csv", index=False)
+    text = written(inferred(Path("mine.csv")), Path("mine.csv"))
+    told = " ".join(text.replace("#", "").split())
+    assert "'time' and 'event' are taken for the outcome" in told
+    assert "'los': is it known only later" in told
+    task = 'tasks.stay = { kind = "regression", label = "stay", index = 0, column = "los" }'
+    drafted = 'los = { kind = "integer", '
+    assert drafted in text
+    Path("mine.toml").write_text(f"{task}\n{text.replace(drafted, drafted + 'known = 365, ')}")
+    found = load()
+    there = frame.set_index("mrn").loc[list(found.patients)]
+    assert found.outcome["time"].tolist() == there["time"].tolist()
+    assert found.event.tolist() == there["event"].tolist()
+    assert {*found.schema.static} == {"age", "smoker", "los"}
+    frame.drop(columns="event").to_csv("mine.csv", index=False)
+    with pytest.raises(DataError, match=r"describes outcome.*columns time \(days\) and event"):
+        load()
+
+
+def test_columns_called_time_and_event_that_are_none_stay(folder: Path) -> None:
+    table = pd.DataFrame({"id": range(40), "time": range(40), "event": ["fall", "burn"] * 20})
+    table.to_csv(folder / "mine.csv", index=False)
+    assert {*inferred(folder / "mine.csv").schema.static} == {"time", "event"}
+
+
 def test_a_drafted_schema_reads_the_folder_it_was_drafted_from(load: Load) -> None:
     cohort = made_up()
     write_cohort(cohort, Path("cohort"))
