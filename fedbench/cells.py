@@ -8,7 +8,8 @@ import signal
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from contextlib import suppress
+from dataclasses import asdict, astuple, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,7 @@ from fedbench.results import (
     RunDir,
     digest,
     portable,
+    read_json,
     read_parquet,
     write_json,
     write_parquet,
@@ -418,12 +420,13 @@ class Cell:
         """Train, write, score; whatever goes wrong becomes the cell's status."""
         started, cpu = time.monotonic(), time.process_time()
         timings: dict[str, float] = {}
+        forget_peak()
         try:
             self._check_parts()
             release = self._released()
             self.spent = spent(release.charges, self.work.job.scenario)
             self.judged = release.judged
-            timings["training"] = time.monotonic() - started
+            timings |= self._trained(release, time.monotonic() - started)
             if not self.here.finished:
                 self._write(release)
             self._score(release)
@@ -437,10 +440,18 @@ class Cell:
         timings |= {
             "seconds": time.monotonic() - started,
             "cpu_seconds": time.process_time() - cpu,
-            "memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+            "memory_mb": peak_mb(),
         }
         self._finish(status, reason, timings)
         return status
+
+    def _trained(self, release: Published, seconds: float) -> dict[str, float]:
+        """Return what its training took; what a finished cell's took was written down then."""
+        if self.here.finished:
+            known = read_json(self.here.path / "timings.json")
+            return {name: known[name] for name in TRAINING if name in known}
+        found = (seconds, *(astuple(release.took) if release.took else ()))
+        return dict(zip(TRAINING, found, strict=False))
 
     def _finish(self, status: str, reason: str, timings: Mapping[str, float]) -> None:
         write_json(self.here.path / "timings.json", timings)
@@ -699,6 +710,21 @@ def claimed(scenario: Scenario) -> games.Claim:
     if promise is None or promise.unit != "patient":
         return games.Claim()
     return games.Claim(promise.epsilon, promise.delta)
+
+
+TRAINING = ("training", "trained_seconds", "sampled_seconds", "sampled_records")
+"""What is timed before anything is scored; the last three are those of ``regimes.Took``."""
+
+
+def peak_mb() -> float:
+    """Return the most memory that this process had in use since ``forget_peak``, in MiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def forget_peak() -> None:
+    """Count the most memory in use from now on; only Linux can, elsewhere it is of all cells."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
 
 
 class _NotApplicable(Exception):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from io import BytesIO
+from time import monotonic
 from typing import Any
 
 import numpy as np
@@ -23,13 +24,25 @@ from fedbench.kinds import GENERATORS
 from fedbench.metric import Refusal
 from fedbench.world import World, renamed
 
-__all__ = ["CHARGES", "Release", "Trainer"]
+__all__ = ["CHARGES", "Release", "Took", "Trainer"]
 
 _POOLED = "all"
 """The one site that has everybody's records."""
 
 CHARGES = ("site", "what", "noise", "rate", "steps")
 LEDGER = ("phase", "round", "site", "way", "bytes")
+
+
+@dataclass(frozen=True)
+class Took:
+    """How long a release took on this machine: seconds, and how many records were drawn.
+
+    All that it rests on counts, also where another regime had it done before.
+    """
+
+    training: float
+    sampling: float
+    records: int
 
 
 @dataclass(frozen=True)
@@ -42,7 +55,8 @@ class Release:
     ``site``, ``what``, ``noise``, ``rate``, ``steps``); a training on pooled records is charged to
     all sites alike. ``judged`` says which rounds were kept (columns ``model``, ``phase``,
     ``rounds``, ``loss``, ``patients``, ``noise``, ``kept``). ``before`` is what was written before
-    the last hospital joined, where they came one after another.
+    the last hospital joined, where they came one after another. ``took`` is how long it took; None
+    where nothing was trained.
     """
 
     records: Mapping[str, Cohort]
@@ -52,6 +66,7 @@ class Release:
     charges: pd.DataFrame = field(default_factory=pd.DataFrame)
     judged: pd.DataFrame = field(default_factory=pd.DataFrame)
     before: Cohort | None = None
+    took: Took | None = None
 
 
 @dataclass
@@ -63,6 +78,7 @@ class Trainer:
     device: str
     _trained: dict[str, Trained] = field(default_factory=dict)
     _written: dict[str, Cohort] = field(default_factory=dict)
+    _drawing: dict[str, float] = field(default_factory=dict)
 
     @property
     def generator(self) -> Generator:
@@ -82,6 +98,7 @@ class Trainer:
                     charges=_charges([together]),
                     judged=_judged({"": together}),
                     before=self._before(together),
+                    took=self._took({"federated": together}),
                 )
             case "centralized":
                 pooled = self.centralized()
@@ -91,6 +108,7 @@ class Trainer:
                     _history(pooled),
                     charges=_charges([pooled], self.world.sites),
                     judged=_judged({"": pooled}),
+                    took=self._took({"centralized": pooled}),
                 )
             case "local":
                 alone = {site: self._sampled(site, self.alone(site)) for site in self.world.sites}
@@ -100,6 +118,7 @@ class Trainer:
                     _histories(self._locals()),
                     charges=_charges(self._locals().values()),
                     judged=_judged(self._locals()),
+                    took=self._took(self._locals()),
                 )
             case "mixture":
                 return Release(
@@ -108,6 +127,7 @@ class Trainer:
                     _histories(self._locals()),
                     charges=_charges(self._locals().values()),
                     judged=_judged(self._locals()),
+                    took=self._took(self._locals()),
                 )
 
     def latents(self, regime: Regime, model: str, cohort: Cohort) -> NDArray[np.float64] | Refusal:
@@ -189,6 +209,14 @@ class Trainer:
             return None
         return self._sampled("before", replace(trained, state=trained.before))
 
+    def _took(self, trained: Mapping[str, Trained]) -> Took:
+        """Return how long trainings and their records took, by whose records they are."""
+        return Took(
+            training=sum(one.seconds for one in trained.values()),
+            sampling=sum(self._drawing[name] for name in trained),
+            records=sum(len(self._written[name]) for name in trained),
+        )
+
     def _sampled(self, name: str, trained: Trained) -> Cohort:
         """Draw once, enough for every use."""
         if name not in self._written:
@@ -196,6 +224,7 @@ class Trainer:
             own = self.world.sizes[name] if alone else sum(self.world.sizes.values())
             n = max(self.world.m, own)
             seeds = self.world.seeds.child(self.world.scenario.name, self.choice.label, "sample")
+            started = monotonic()
             try:
                 cohort = self.generator.sample(
                     trained.state, trained.encoder, n, seeds.child(name if alone else "").rng()
@@ -208,7 +237,7 @@ class Trainer:
                 )
             if len(cohort) != n:
                 raise ContractError(f"{self.choice.label} wrote {len(cohort)} records, not {n}.")
-            self._written[name] = cohort
+            self._written[name], self._drawing[name] = cohort, monotonic() - started
         return self._written[name]
 
     def _mixed(self) -> Cohort:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fedbench.federation  # noqa: F401  isort: skip  (switches telemetry off before flwr)
 
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -99,7 +100,8 @@ class Trained:
 
     ``accountants`` has those of the sites, which without differential privacy are none; ``judged``
     what patients who were held back made of it, round by round. ``before`` is the model before the
-    last site joined, empty where all were there from the start.
+    last site joined, empty where all were there from the start. ``seconds`` is how long it took
+    on this machine.
     """
 
     schema: Schema
@@ -111,6 +113,7 @@ class Trained:
     remarks: Mapping[str, list[Any]]
     judged: Mapping[str, list[Any]]
     accountants: Mapping[str, Accountant]
+    seconds: float
 
 
 def identify() -> None:
@@ -126,6 +129,7 @@ def train(
     tap: Callable[[Message], None] = lambda _: None,
 ) -> Trained:
     """Train one model on these sites' training records, through the Flower apps."""
+    started = time.monotonic()
     with Dealt(cohorts) as source:
         nodes = {
             number: _context(number, {"site": site, "dealt": source.token}, {})
@@ -144,6 +148,7 @@ def train(
         remarks=dict(state.config_records["remarks"]),  # type: ignore[arg-type]
         judged=dict(state.config_records["judged"]),  # type: ignore[arg-type]
         accountants=source.accountants,
+        seconds=time.monotonic() - started,
     )
 
 

@@ -14,6 +14,7 @@ from fedbench.errors import RunError
 from fedbench.report import facts, given, scored, silent, tables
 from fedbench.report.again import again
 from fedbench.report.audits import audits, planted
+from fedbench.report.compute import compute
 from fedbench.report.controls import checks
 from fedbench.report.exposure import exposed
 from fedbench.report.frontier import frontier
@@ -146,6 +147,7 @@ def _world(run: RunDir, world: World, suite: Json, table: pd.DataFrame) -> Json:
         "privacy": privacy(run, world),
         "audits": audits(whole),
         "stopping": stopping(run, world) if world.stops else None,
+        "compute": None if run.given else compute(run, world),
         "exposed": exposed(run, world, played) if run.given else None,
         "everything": tables.everything(world),
         "numbers": [number.plain() for number in world.numbers],

@@ -71,6 +71,7 @@ def _world(world: Json) -> list[str]:
         *_privacy(world["privacy"]),
         *_audits(world["audits"]),
         *_stopping(world["stopping"]),
+        *_compute(world["compute"]),
         *_exposed(world["exposed"]),
         *_differences(world["differences"]),
         *_hospitals(world["hospitals"]),
@@ -228,6 +229,15 @@ def _stopping(found: Json | None) -> list[str]:
     names = ("generator", "regime", "phase", "rounds", "kept")
     rows = [[str(row[name]) for name in names] for row in found["rows"]]
     heads = ["generator", "regime", "phase", "rounds trained", "round kept"]
+    return ["", f"### {safe(found['title'])}", "", safe(found["text"]), "", table(heads, rows)]
+
+
+def _compute(found: Json | None) -> list[str]:
+    if found is None:
+        return []
+    names = ("generator", "regime", "training", "sampling", "memory")
+    rows = [[str(row[name]) for name in names] for row in found["rows"]]
+    heads = ["generator", "regime", "training", "sampling 1,000 records", "peak memory"]
     return ["", f"### {safe(found['title'])}", "", safe(found["text"]), "", table(heads, rows)]
 
 

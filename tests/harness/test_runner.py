@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,12 +20,12 @@ import pandas as pd
 import pytest
 
 from fedbench import environment
-from fedbench.cells import cells_of
+from fedbench.cells import TRAINING, cells_of
 from fedbench.config import Suite, read_suite
 from fedbench.data import DataStore
 from fedbench.errors import DataError, SpecError
 from fedbench.federation.study import Choice
-from fedbench.results import ROW, CellDir, RunDir
+from fedbench.results import ROW, CellDir, RunDir, read_json
 from fedbench.runner import failures, plan, run
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -103,6 +104,39 @@ def test_one_worker_and_many_give_the_same_results(
     assert (again.path / "results.parquet").read_bytes() == (
         done.path / "results.parquet"
     ).read_bytes()
+
+
+def test_the_report_says_what_training_and_drawing_took(tiny: Suite, done: RunDir) -> None:
+    (world,) = read_json(done.path / "report.json")["worlds"]
+    rows = world["compute"]["rows"]
+    assert {(row["generator"], row["regime"]) for row in rows} == {
+        (choice.label, regime) for choice in tiny.generators for regime in tiny.regimes
+    }
+    for row in rows:
+        (one,) = row["seeds"]
+        assert min(one.values()) > 0
+        assert row["training"].endswith(" s")
+    took = {(row["generator"], row["regime"]): row["seeds"][0] for row in rows}
+    for label in {row["generator"] for row in rows}:
+        alone, mixed = took[label, "local"], took[label, "mixture"]
+        assert mixed["training"] == alone["training"]  # of the same models
+    for name in ("report.md", "report.html"):
+        text = (done.path / name).read_text()
+        assert "Time and memory" in text
+        assert "As of the machine" in text
+
+
+def test_what_training_took_is_kept_when_more_is_asked(
+    tiny: Suite, done: RunDir, tmp_path: Path
+) -> None:
+    shutil.copytree(done.path, tmp_path / "run")
+    cell = next(c for c in RunDir(tmp_path / "run").cells() if "copula-local" in c.path.name)
+    before = read_json(cell.path / "timings.json")
+    next((cell.path / "measures").glob("*.parquet")).unlink()
+    go(tiny, tmp_path, resume=tmp_path / "run")
+    after = read_json(cell.path / "timings.json")
+    assert {name: after[name] for name in TRAINING} == {name: before[name] for name in TRAINING}
+    assert after["seconds"] != before["seconds"]
 
 
 def test_every_number_lies_in_its_interval(done: RunDir) -> None:
