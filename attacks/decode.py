@@ -27,7 +27,7 @@ Ints = NDArray[np.int64]
 Singles = NDArray[np.float32]
 
 _RIDGE = 1e-2
-"""Of the largest variance: what reference patients never show may still be how an answer shows."""
+"""Of the largest variance: noise that reference patients never show may be there as well."""
 
 
 @dataclass(frozen=True)
@@ -49,14 +49,16 @@ class Decode(Secretive):
     a linear equation per number that crossed. They are solved by least squares, with answers
     between 0 and 1 that add up to 1 per patient and start from what other patients say about the
     secret, see ``decoded``. Gradients are followed from before to after each round by Simpson's
-    rule, and weighed by how they vary among other patients; all rounds are solved together.
+    rule, and weighed by how they vary with the noise that a generator draws for a patient; all
+    rounds are solved together.
 
     Attributes:
         unknowns: Patients times answers that are solved for at once, at most.
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
+    draws: Annotated[int, Ge(1)] = 4
     unknowns: Annotated[int, Ge(2)] = 3000
 
     def guess(self, sight: Sight, challenge: PublicChallenge, rng: Rng) -> Guess:
@@ -121,8 +123,9 @@ class Decode(Secretive):
 class _Weighed:
     """A round, with what is usual in it.
 
-    The noise in sums is the same in all of them. What is not known of gradients, above all the
-    noise that a generator draws, varies as gradients do.
+    The noise in sums is the same in all of them. Of gradients it is not known which noise the
+    generator drew for each patient: what varies with that counts less. (How gradients vary between
+    patients would not do: that is where their answers show.)
     """
 
     traces: Traces
@@ -135,7 +138,8 @@ class _Weighed:
         mean = known.mean(axis=0, dtype=np.float64)
         if isinstance(traces, Sums):
             return cls(traces, mean, None)
-        return cls(traces, mean, Whitening.of(known - mean.astype(np.float32), _RIDGE))
+        noise = np.concatenate([traces.unknown(block) for block in traces.blocks(usual)])
+        return cls(traces, mean, Whitening.of(noise, _RIDGE))
 
     def add(self, each: _List, patients: float) -> None:
         """Add an equation per number that crossed; whoever is on no list is taken for usual."""

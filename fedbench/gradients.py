@@ -109,14 +109,21 @@ class Gradients(Traces):
             self.seen = (self.seen * self._scale(like)).astype(np.float32)
 
     def of(self, cohort: Cohort) -> Singles:
+        return self._mean(cohort, range(self._draws))
+
+    def unknown(self, cohort: Cohort) -> Singles:
+        first, second = (self._mean(cohort, [self._draws + more]) for more in (0, 1))
+        return np.asarray((first - second) / np.sqrt(2), dtype=np.float32)
+
+    def _mean(self, cohort: Cohort, draws: Sequence[int]) -> Singles:
         found = np.zeros((len(cohort), len(self.seen)), dtype=np.float32)
-        for draw in range(self._draws):
+        for draw in draws:
             patients = self._patients(cohort, draw)
             for weight, place in self._places:
                 each = _over(torch.func.grad(place.loss), place, patients)
                 flat = [each[name].reshape(len(cohort), -1) for name in place.names]
                 found += weight * torch.cat(flat, dim=1).float().nan_to_num_(0.0, 0.0, 0.0).numpy()
-        return np.asarray(found / self._draws, dtype=np.float32)
+        return np.asarray(found / len(draws), dtype=np.float32)
 
     def losses(self, cohort: Cohort) -> Floats:
         found = np.zeros(len(cohort))

@@ -33,6 +33,10 @@ class Traces(ABC):
     def of(self, cohort: Cohort) -> Singles:
         """Return what each patient would have added; shape ``(n, len(seen))``."""
 
+    def unknown(self, cohort: Cohort) -> Singles:
+        """Return how the traces of patients vary of whom all is known, about zero; as ``of``."""
+        return np.zeros((len(cohort), len(self.seen)), dtype=np.float32)
+
     def losses(self, cohort: Cohort) -> Floats:
         """Return the loss of each patient under what was learned.
 
