@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from fedbench.data import OTHER
 from fedbench.datasets._clinical import CONCEPTS, UNIT_CONCEPTS
 from fedbench.datasets._followed import Records, asked
+from fedbench.datasets._left_out import contents, repeated
 from fedbench.datasets._persons import Persons
 from fedbench.datasets._reading import Table
 from fedbench.errors import DataError
@@ -35,16 +36,24 @@ def views_of(origin: str, tables: Mapping[str, Table], wanted: Persons) -> Recor
     """Return the records of persons, as these tables have them.
 
     Raises:
-        DataError: an identifier is wanted that only the table ``concept`` could explain.
+        DataError: a person is there twice, or an identifier is wanted that only the table
+            ``concept`` could explain.
     """
     there = frozenset(n for n, t in tables.items() if not t.origin.endswith("(not there)"))
+    known = {"person": "person_id", "death": "person_id"}
+    notes = [
+        note
+        for name, column in known.items()
+        for note in repeated(tables[name], column, WORDS["id"][column])
+    ]
     maps = _Maps(origin, tables, there, wanted)
     given = {
         "codes": maps.codes, "wanted": maps.wanted, "scale": maps.scale, "units": maps.units,
     }  # fmt: skip
     views = {name: view for name, view in VIEWS.items() if NEEDS.get(name, name) in {name, *there}}
     views["diagnoses"] = views["diagnoses"].replace("$concept", CONCEPT_OF[wanted.system])
-    return Records(origin, {**tables, **given}, views)
+    views["visits"] = views["visits"].replace("$content", contents(tables[VISITS].columns))
+    return Records(origin, {**tables, **given}, views, tuple(notes))
 
 
 @dataclass(frozen=True)
@@ -84,7 +93,7 @@ def _written(question: str) -> str:
 
 ASKED: Mapping[str, str] = {
     "persons": """
-        SELECT {id[person_id]} AS patient, {sex[gender_concept_id]} AS sex,
+        SELECT DISTINCT {id[person_id]} AS patient, {sex[gender_concept_id]} AS sex,
             {whole[year_of_birth]} AS born, {race[race_concept_id]} AS race,
             died, CAST(NULL AS DATE) AS lost
         FROM person LEFT JOIN (
@@ -129,13 +138,23 @@ ASKED: Mapping[str, str] = {
         SELECT {id[person_id]} AS patient, {date[drug_exposure_start_date]} AS date,
             {whole[drug_concept_id]} AS drug
         FROM drug_exposure WHERE {whole[drug_concept_id]} <> 0""",
+    "visits": """
+        SELECT {id[person_id]} AS patient,
+            {id[visit_occurrence_id]} AS key, $content AS content
+        FROM visit_occurrence""",
     "places": """
         SELECT {id[care_site_id]} AS site,
             unnest([care_site_name, care_site_source_value]) AS name
         FROM care_site""",
 }  # fmt: skip
 VIEWS: Mapping[str, str] = {name: _written(view) for name, view in ASKED.items()}
-NEEDS = {"periods": "observation_period", "drugs": "drug_exposure", "places": "care_site"}
+VISITS = "visit_occurrence"
+NEEDS = {
+    "visits": VISITS,
+    "periods": "observation_period",
+    "drugs": "drug_exposure",
+    "places": "care_site",
+}
 
 
 DESCENDANTS = """

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
@@ -32,6 +32,7 @@ from fedbench.datasets._eicu_columns import (
     number,
 )
 from fedbench.datasets._eicu_visits import Grid, Named, Source, Wide, visits_of
+from fedbench.datasets._left_out import orphans, repeated, strange
 from fedbench.datasets._reading import FromFolder, Kind, Table, ask
 from fedbench.errors import DataError
 
@@ -44,6 +45,8 @@ MINUTES = 24 * 60
 HORIZON = 365.0
 """Days. Who left the hospital alive has this time and no event."""
 WEEK = 7
+STAY = "patientunitstayid"
+OLDER, OLDEST = "> 89", 90
 FROM = -1
 """Days: laboratory values from the day before the unit count."""
 
@@ -160,7 +163,7 @@ class Eicu(FromFolder):
                 ),
                 **({"region": REGION} if self.hospitals else {}),
                 "age": Column(
-                    kind="integer", label="age, over 89 is 90", unit="years", low=0, high=90,
+                    kind="integer", label="age, over 89 is 90", unit="years", low=0, high=OLDEST,
                     roles=PERSONAL,
                 ),
                 "sex": Column(kind="category", levels=("Female", "Male"), roles=PERSONAL),
@@ -208,6 +211,8 @@ class Eicu(FromFolder):
 
     def load(self, store: DataStore) -> Cohort:
         tables = self.read(store)
+        keys = {"patient": STAY, "hospital": "hospitalid", "apacheApsVar": STAY}
+        notes = [note for name, key in keys.items() for note in repeated(tables[name], key)]
         raw = self._joined(tables)
         sources = (
             Source(tables["vitalAperiodic"], "observationoffset", Wide(CUFF)),
@@ -224,21 +229,22 @@ class Eicu(FromFolder):
             "where trim(icd9code) <> ''",
             diagnosis=tables["diagnosis"],
         )
-        return Cohort.of_tables(
+        cohort = Cohort.of_tables(
             self.schema,
             self._static(raw),
             visits_of(stays, ends, sources, grid),
             _codes(_of_stays(codes, stays, tables["diagnosis"])),
             _outcome(raw),
         )
+        return replace(cohort, notes=(*notes, *_doubts(tables["patient"], raw)))
 
     def _joined(self, tables: Mapping[str, Table]) -> pd.DataFrame:
         """Return a row for every stay, ordered by person and time."""
         import pandas as pd  # noqa: PLC0415
 
-        stays = _once(tables["patient"], "patientunitstayid")
-        homes = _once(tables["hospital"], "hospitalid")
-        scored = _once(tables["apacheApsVar"], "patientunitstayid")
+        stays = _once(tables["patient"])
+        homes = _once(tables["hospital"]).assign(listed=True)
+        scored = _once(tables["apacheApsVar"])
         if strange := sorted({*self.hospitals} - {*stays["hospitalid"]}):
             raise DataError(
                 f"{tables['patient'].origin}: nobody was in the hospital {strange[0]!r}, which is "
@@ -260,7 +266,6 @@ class Eicu(FromFolder):
         place = raw["hospitalid"].where(raw["hospitalid"].isin(self.hospitals), OTHER)
         site = place if self.hospitals else region
         leave = (raw["unitdischargeoffset"] - MINUTES) / MINUTES
-        old = raw["age"].str.strip().eq("> 89")
         static = pd.DataFrame(
             {
                 "patient": raw["patientunitstayid"],
@@ -268,7 +273,7 @@ class Eicu(FromFolder):
                 # Everybody is at the site of her first stay.
                 "site": site.groupby(raw["uniquepid"]).transform("first"),
                 "region": region,
-                "age": pd.to_numeric(raw["age"], errors="coerce").mask(old, 90),
+                "age": _years(raw["age"]),
                 "sex": _listed(raw["gender"], ("Female", "Male")),
                 "ethnicity": _listed(raw["ethnicity"], ETHNICITIES),
                 "height": raw["admissionheight"],
@@ -288,15 +293,25 @@ class Eicu(FromFolder):
         return static
 
 
-def _once(table: Table, key: str) -> pd.DataFrame:
-    """Return the rows of a table, each once; what is said twice must not differ."""
-    rows = ask("select distinct * from rows", rows=table).sort_values(key, kind="stable")
-    if (twice := rows[key].duplicated()).any():
-        raise DataError(
-            f"{table.origin}: {key} {rows.loc[twice, key].iloc[0]!r} is there more than once, and "
-            f"not with the same values ({twice.sum():,} rows too many); expected one row of each."
-        )
-    return rows
+def _once(table: Table) -> pd.DataFrame:
+    """Return the rows of a table, each once."""
+    return ask("select distinct * from rows", rows=table)
+
+
+def _doubts(table: Table, raw: pd.DataFrame) -> Iterator[str]:
+    """Say what of the stays cannot be, or is told nowhere."""
+    homeless = raw.loc[raw["listed"].isna(), "hospitalid"]
+    yield from orphans(table, "hospitalid", homeless, "hospital", "their region is unknown")
+    yield from strange(
+        table, "age", raw["age"], _years(raw["age"]).between(0, OLDEST),
+        f"expected whole years up to 89, or {OLDER!r}, and it is missing",
+    )  # fmt: skip
+
+
+def _years(age: pd.Series) -> pd.Series:
+    import pandas as pd  # noqa: PLC0415
+
+    return pd.to_numeric(age, errors="coerce").mask(age.str.strip().eq(OLDER), OLDEST)
 
 
 def _of_stays(rows: pd.DataFrame, stays: pd.Series, table: Table) -> pd.DataFrame:

@@ -6,13 +6,15 @@ Every source (OMOP tables, FHIR bundles) is brought into the same few tables of 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from fedbench.data import OTHER, Cohort, Schema
 from fedbench.datasets._catalogue import Catalogue
+from fedbench.datasets._left_out import CONTENT, alike
 from fedbench.datasets._reading import MEMORY, Table, ask
 from fedbench.errors import DataError
 
@@ -52,7 +54,7 @@ AGES = 120
 class Records:
     """Where the records of persons are, as questions in SQL about ``tables``.
 
-    ``views`` answers each with these columns; days are dates, the last three may be left out:
+    ``views`` answers each with these columns; days are dates, the last four may be left out:
 
     * ``persons``: patient, sex, born (year), race, died, lost (the last day of somebody who died
       nobody knows when)
@@ -62,12 +64,15 @@ class Records:
     * ``periods``: patient, first, last (under observation)
     * ``drugs``: patient, date, drug
     * ``places``: site, name (another name of the site)
+    * ``visits``: patient, key (one for every stay), content (a number that says what is in a row)
 
+    ``notes`` says what was left out of them already.
     """
 
     origin: str
     tables: Mapping[str, Table | pd.DataFrame]
     views: Mapping[str, str]
+    notes: tuple[str, ...] = ()
 
     def __contains__(self, view: str) -> bool:
         return view in self.views
@@ -98,13 +103,41 @@ def asked(origin: str, question: str, **tables: Table | pd.DataFrame) -> pd.Data
     try:
         return ask(written + question, **tables)
     except duckdb.ConversionException as error:
-        said = " ".join(str(error).split("LINE 1:")[0].split())
-        raise DataError(f"{origin}: {said}") from None
+        raise DataError(_misread(origin, str(error), tables)) from None
     except duckdb.OutOfMemoryException:
         raise DataError(
             f"{origin}: a question about these records needs more than {MEMORY} of memory. "
             "Give the records of fewer persons, or of a shorter time."
         ) from None
+
+
+def _misread(origin: str, said: str, tables: Mapping[str, Table | pd.DataFrame]) -> str:
+    """Say which value of which table is no date or number, as far as the database tells."""
+    why = " ".join(said.partition("LINE ")[0].split())
+    if value := re.search(r"""["'](.*?)["']""", why):
+        for each in tables.values():
+            if isinstance(each, Table) and (column := _holding(each, value[1])):
+                return f"{each.origin}: {column!r} is {value[1]!r}; expected {_wanted(why)}."
+    return f"{origin}: {why}"
+
+
+def _holding(table: Table, value: str) -> str | None:
+    """Return the first column of texts that somewhere begins with the value."""
+    from pyarrow import compute  # noqa: PLC0415
+
+    texts = [name for name, kind in table.columns.items() if kind == "text"]
+    for rows in table.blocks():
+        for name in texts:
+            begins = compute.starts_with(compute.utf8_trim_whitespace(rows[name]), value)
+            if compute.any(begins).as_py():
+                return name
+    return None
+
+
+def _wanted(why: str) -> str:
+    if "timestamp" in why.lower():
+        return "a time, written 2020-12-31 23:59:00"
+    return "a date, written 2020-12-31" if "date" in why.lower() else "a number"
 
 
 @dataclass(frozen=True)
@@ -129,6 +162,7 @@ class Following:
         if not len(people):
             raise DataError(self._nobody())
         index = people[["patient", "day0"]]
+        repeated = self._repeated(index)
         followed = people[["patient"]].assign(
             time=people["time"], event=people["event"].astype(int)
         )
@@ -136,7 +170,39 @@ class Following:
         cohort = Cohort.of_tables(
             self.schema, static, self._visits(index), self._codes(index), followed
         )
-        return replace(cohort, notes=self._left_out)
+        notes = (*self.records.notes, *repeated, *self._left_out, *self._unborn(), *self._empty())
+        return replace(cohort, notes=notes)
+
+    def _repeated(self, index: pd.DataFrame) -> tuple[str, ...]:
+        """Say how often stays are there twice, alike.
+
+        Raises:
+            DataError: they are not alike.
+        """
+        if "visits" not in self.records:
+            return ()
+        rows = "(SELECT key, content FROM {visits} JOIN index USING (patient))"
+        found = self._some_at_a_time(index, CONTENT.format(rows=rows))
+        return tuple(
+            alike(f"{self.records.origin}, visit_occurrence", "visit_occurrence_id", found)
+        )
+
+    def _unborn(self) -> Iterator[str]:
+        age, born = self._age, self.people["born"]
+        wrong = age.notna() & ~age.between(0, AGES)
+        if wrong.any():
+            yield (
+                f"{wrong.sum():,} of {len(age):,} persons were born after day 0, or more than "
+                f"{AGES} years before, the first in {born[wrong].iloc[0]:g}: their age is missing."
+            )
+
+    def _empty(self) -> Iterator[str]:
+        """Name the hospitals at which nobody lives."""
+        if self.listed.sites and (empty := sorted({*self.listed.sites} - {*self._hospital})):
+            yield (
+                f"Nobody lives at {', '.join(map(repr, empty))}, which the catalogue lists: are "
+                "the ids or names of its care sites those of the records?"
+            )
 
     @cached_property
     def _steps(self) -> Mapping[str, pd.DataFrame]:
@@ -218,9 +284,13 @@ class Following:
         found["end"] = _days(found["last"], found["day0"])
         return found.loc[found["end"] >= 0, ["patient", "end"]]
 
+    @property
+    def _age(self) -> pd.Series:
+        return self.people["day0"].dt.year - self.people["born"]
+
     def _facts(self, index: pd.DataFrame) -> Mapping[str, Any]:
         people, sites = self.people, self.listed.sites
-        age = people["day0"].dt.year - people["born"]
+        age = self._age
         facts = {
             "sex": people["sex"],
             "age": age.where(age.between(0, AGES)),
@@ -228,17 +298,29 @@ class Following:
             "drugs": self._drugs(index),
             **self._next(index),
         }
-        return {"hospital": self._hospital(), **facts} if sites else facts
+        return {"hospital": self._hospital, **facts} if sites else facts
 
+    @cached_property
     def _hospital(self) -> pd.Series:
-        """Return the first hospital that lists the site, by its id or one of its other names."""
+        """The first hospital that lists the site, by its id or one of its other names.
+
+        Raises:
+            DataError: none lists any.
+        """
         homes = self.listed.homes
         found = self.people["site"].map(homes)
         if "places" in self.records:
             places = self.records.ask("SELECT site, name FROM {places}")
             named = places.assign(home=places["name"].map(homes)).dropna(subset=["home"])
             also = named.drop_duplicates("site").set_index("site")["home"]
-            found = found.fillna(self.people["site"].map(also))
+            found = found.where(found.notna(), self.people["site"].map(also))
+        if found.isna().all():
+            there = [*map(repr, sorted(self.people["site"].dropna().unique()))]
+            raise DataError(
+                f"{self.records.origin}: nobody was at a care site that the catalogue lists under "
+                f"'sites', such as {next(iter(homes))!r}; found {', '.join(there[:5]) or 'none'}. "
+                "Write their ids or names there, or leave 'sites' out."
+            )
         return found.fillna(OTHER)
 
     def _drugs(self, index: pd.DataFrame) -> pd.Series | float:
@@ -302,14 +384,30 @@ class Following:
         return pd.concat(parts, ignore_index=True)
 
     def _nobody(self) -> str:
-        who = (
-            "had an inpatient stay that ended"
-            if self.index == DISCHARGE
-            else f"was seen up to {self.index} and is under observation then"
-        )
+        if strangers := self._strangers():
+            return strangers
+        if self.index == DISCHARGE:
+            who, other = "had an inpatient stay that ended", "a date, such as 2015-01-01"
+        else:
+            who = f"was seen up to {self.index} and is under observation then"
+            other = f"another date, or {DISCHARGE!r}"
         return (
-            f"Nobody in these records {who}: no record has a day 0. Set index to "
-            f"{DISCHARGE!r} or to a date, such as 2015-01-01, that suits them."
+            f"{self.records.origin}: nobody in these records {who}, which is day 0. For another "
+            f"day 0 set index in the [[datasets]] of a suite (name = {self.schema.name!r}, "
+            f"folder = …, index = …) to {other}, and look with `fedbench run SUITE --dry-run`."
+        )
+
+    def _strangers(self) -> str:
+        """Say so if none of those who were seen is among the persons."""
+        seen = self.records.ask("SELECT DISTINCT patient FROM {stays} ORDER BY patient")["patient"]
+        known = self._steps[""]["patient"]
+        if not len(seen) or seen.isin(known).any():
+            return ""
+        first = repr(known.iloc[0]) if len(known) else "none"
+        return (
+            f"{self.records.origin}: nobody who was seen is among the persons: of {len(seen):,} "
+            f"with a visit the first is {seen.iloc[0]!r}, of {len(known):,} persons {first}. Take "
+            "all tables from the same export."
         )
 
 

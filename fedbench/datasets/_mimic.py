@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -24,6 +24,7 @@ from fedbench.data import (
     Window,
 )
 from fedbench.datasets._followed import asked
+from fedbench.datasets._left_out import orphans, repeated, strange
 from fedbench.datasets._mimic_items import LABS, VITALS, Measured
 from fedbench.datasets._mimic_visits import CHART, UNIT, Source, visits_of
 from fedbench.datasets._reading import FromFolder, Kind, Table
@@ -54,7 +55,7 @@ ADMISSIONS: Mapping[str, Kind] = {
     ),
     "hospital_expire_flag": "number",
 }  # fmt: skip
-ICUSTAYS = texts("subject_id", "hadm_id", "first_careunit", "intime")
+ICUSTAYS = ("subject_id", "hadm_id", "first_careunit", "intime")
 LABEVENTS: Mapping[str, Kind] = {
     **texts("hadm_id", "charttime", "valueuom"), "itemid": "whole", "valuenum": "number",
 }  # fmt: skip
@@ -142,7 +143,9 @@ STAYS = """
             CASE WHEN hospital_expire_flag = 1
                 THEN coalesce(CAST(deathtime AS TIMESTAMP), CAST(dischtime AS TIMESTAMP))
                 ELSE CAST(dischtime AS TIMESTAMP) END AS ended
-        FROM admissions
+        FROM (SELECT DISTINCT * FROM admissions)
+    ), known AS (
+        SELECT DISTINCT * FROM patients
     ), first_units AS (
         SELECT subject_id, min_by(first_careunit, CAST(intime AS TIMESTAMP)) AS unit
         FROM icustays GROUP BY subject_id
@@ -153,16 +156,19 @@ STAYS = """
                 AND other.entered >= stay.ended
         GROUP BY stay.hadm_id
     )
-    SELECT hadm_id AS patient, subject_id AS person, unit, lower(left(gender, 1)) AS sex,
-        {age} AS age, {race} AS race, insurance, marital_status, admission_type,
-        admission_location, discharge_location, edregtime IS NOT NULL AS emergency,
-        hospital_expire_flag = 1 AS died, epoch(entered) AS entered,
+    SELECT dated.hadm_id AS patient, dated.subject_id AS person, unit,
+        lower(left(gender, 1)) AS sex, {age} AS age, {race} AS race, insurance, marital_status,
+        admission_type, admission_location, discharge_location, edregtime IS NOT NULL AS emergency,
+        coalesce(hospital_expire_flag = 1, false) AS died, hospital_expire_flag AS flag,
+        known.subject_id IS NOT NULL AS described, epoch(entered) AS entered,
+        CAST(ended AS VARCHAR) AS "left",
         (epoch(ended) - epoch(entered)) / 86400 AS los,
         (epoch(back) - epoch(ended)) / 86400 AS away,
         row_number() OVER stays - 1 AS earlier
-    FROM dated LEFT JOIN patients USING (subject_id) LEFT JOIN first_units USING (subject_id)
-        LEFT JOIN returns USING (hadm_id)
-    WINDOW stays AS (PARTITION BY subject_id ORDER BY entered, hadm_id)
+    FROM dated LEFT JOIN known ON known.subject_id = dated.subject_id
+        LEFT JOIN first_units ON first_units.subject_id = dated.subject_id
+        LEFT JOIN returns ON returns.hadm_id = dated.hadm_id
+    WINDOW stays AS (PARTITION BY dated.subject_id ORDER BY entered, dated.hadm_id)
 """
 
 
@@ -194,6 +200,8 @@ class Mimic(FromFolder):
     age: ClassVar[str]
     race: ClassVar[str]
     believed: ClassVar[str] = CHART
+    unit_stay: ClassVar[str]
+    """The column that numbers stays in intensive care."""
 
     vitals: bool = True
     labs: bool = True
@@ -284,6 +292,8 @@ class Mimic(FromFolder):
     def load(self, store: DataStore) -> Cohort:
         origin, tables = str(store.folder(self.folder)), self.read(store)
         names = ("admissions", "patients", "icustays")
+        keys = zip(names, ("hadm_id", "subject_id", self.unit_stay), strict=True)
+        notes = [note for name, key in keys for note in repeated(tables[name], key)]
         stays = asked(
             origin,
             STAYS.format(age=self.age, race=self.race),
@@ -294,13 +304,16 @@ class Mimic(FromFolder):
             raise DataError(
                 f"{origin}: the admission {lost!r} has no admittime or no dischtime; expected both."
             )
-        return Cohort.of_tables(
+        rows = self._diagnoses(tables["diagnoses_icd"])
+        notes += [*_doubts(tables, stays), *self._unread_codes(tables["diagnoses_icd"], rows)]
+        cohort = Cohort.of_tables(
             self.schema,
             self._described(stays),
             self._visits(origin, tables, stays),
-            self._codes(tables["diagnoses_icd"], stays),
+            self._codes(rows, stays),
             _outcome(stays),
         )
+        return replace(cohort, notes=tuple(notes))
 
     def _table(self, folder: Path, name: str) -> Table:
         if name in self._unread:
@@ -341,11 +354,10 @@ class Mimic(FromFolder):
             readmitted=(stays["away"] <= MONTH).map(yes).where(alive),
         )
 
-    def _codes(self, table: Table, stays: pd.DataFrame) -> pd.DataFrame:
+    def _codes(self, rows: pd.DataFrame, stays: pd.DataFrame) -> pd.DataFrame:
         """Return every diagnosis of a stay once, dated at its end: it is coded for billing then."""
         import pandas as pd  # noqa: PLC0415
 
-        rows = self._diagnoses(table)
         ends = stays.set_index("patient")["los"].clip(lower=0)
         rows = rows[rows["patient"].isin(ends.index)].dropna(subset="code")
         parts = []
@@ -355,8 +367,49 @@ class Mimic(FromFolder):
         return pd.concat(parts).drop_duplicates() if parts else rows.assign(day=0.0)
 
     def _diagnoses(self, table: Table) -> pd.DataFrame:
-        """Return patient, system and code of every diagnosis."""
+        """Return patient, system and code of every diagnosis; ``version`` is its system's."""
         raise NotImplementedError
+
+    def _unread_codes(self, table: Table, rows: pd.DataFrame) -> Iterator[str]:
+        if "version" in rows:
+            yield from strange(
+                table, "icd_version", rows["version"], rows["system"].notna(),
+                "expected 9 or 10, and these diagnoses are left out",
+            )  # fmt: skip
+
+
+def _doubts(tables: Mapping[str, Table], stays: pd.DataFrame) -> Iterator[str]:
+    """Say what of the stays cannot be.
+
+    Raises:
+        DataError: an admission is of nobody in the table patients.
+    """
+    admissions, icustays = tables["admissions"], tables["icustays"]
+    nobody = stays.loc[~stays["described"].astype(bool), "person"]
+    if len(nobody):
+        raise DataError(
+            f"{tables['patients'].origin}: {len(nobody):,} of {len(stays):,} admissions have no "
+            f"row there, the first of subject_id {nobody.iloc[0]!r}; expected one of every "
+            "subject_id in admissions. Take both tables from the same release."
+        )
+    flag = stays["flag"].astype(object).where(stays["flag"].notna(), "")
+    yield from strange(
+        admissions, "hospital_expire_flag", flag, flag.isin((0, 1)),
+        "expected 0 or 1, and these count as survivors",
+    )  # fmt: skip
+    yield from strange(
+        admissions, "dischtime or deathtime", stays["left"], stays["los"] >= 0,
+        "the stay ends before it begins: its length is missing, and its follow-up ends on day 0",
+    )  # fmt: skip
+    found = asked(
+        icustays.origin,
+        "SELECT hadm_id FROM icustays ANTI JOIN stays ON patient = hadm_id",
+        icustays=icustays, stays=stays[["patient"]],
+    )  # fmt: skip
+    yield from orphans(
+        icustays, "hadm_id", found["hadm_id"], "admissions",
+        "they tell the first unit of a person all the same",
+    )  # fmt: skip
 
 
 def _outcome(stays: pd.DataFrame) -> pd.DataFrame:

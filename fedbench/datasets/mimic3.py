@@ -94,7 +94,7 @@ class Mimic3(Mimic):
     tables: ClassVar[Mapping[str, Mapping[str, Kind]]] = {
         "admissions": {**ADMISSIONS, "ethnicity": "text"},
         "patients": texts("subject_id", "gender", "dob"),
-        "icustays": ICUSTAYS,
+        "icustays": texts(*ICUSTAYS, "icustay_id"),
         "diagnoses_icd": texts("hadm_id", "icd9_code"),
         "labevents": LABEVENTS,
         "chartevents": {**CHARTEVENTS, "error": "number"},
@@ -121,6 +121,8 @@ class Mimic3(Mimic):
     age: ClassVar[str] = "datesub('year', CAST(dob AS TIMESTAMP), entered)"
     race: ClassVar[str] = "ethnicity"
     believed: ClassVar[str] = f"(error IS NULL OR error <> 1) AND {CHART}"
+
+    unit_stay: ClassVar[str] = "icustay_id"
 
     folder: str = FOLDER
 

@@ -117,7 +117,7 @@ class Mimic4(Mimic):
         "patients": {
             **texts("subject_id", "gender"), "anchor_age": "number", "anchor_year": "number",
         },
-        "icustays": ICUSTAYS,
+        "icustays": texts(*ICUSTAYS, "stay_id"),
         "diagnoses_icd": texts("hadm_id", "icd_code", "icd_version"),
         "labevents": LABEVENTS,
         "chartevents": CHARTEVENTS,
@@ -154,13 +154,15 @@ class Mimic4(Mimic):
     )
     race: ClassVar[str] = "race"
 
+    unit_stay: ClassVar[str] = "stay_id"
+
     folder: str = FOLDER
     vitals: bool = False
     labs: bool = False
 
     def _diagnoses(self, table: Table) -> pd.DataFrame:
         return ask(
-            "SELECT hadm_id AS patient, icd_code AS code, "
+            "SELECT hadm_id AS patient, icd_code AS code, icd_version AS version, "
             "CASE trim(icd_version) WHEN '9' THEN 'icd9cm' WHEN '10' THEN 'icd10cm' END AS system "
             "FROM diagnoses",
             diagnoses=table,

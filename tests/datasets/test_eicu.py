@@ -171,6 +171,18 @@ def test_every_cell_is_where_it_belongs(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+def test_ages_and_hospitals_that_are_not_read_are_counted(tmp_path: Path) -> None:
+    stays = [
+        {**STAY, "patientunitstayid": stay, "uniquepid": stay, "age": age, "hospitalid": home}
+        for stay, age, home in (("a", "abc", "59"), ("b", "> 89", "7"), ("c", "-3", "8"))
+    ]
+    found = Eicu().load(put(tmp_path, patient=stays))
+    homes, ages = found.notes
+    assert "patient.csv: 2 rows with a hospitalid that is not in hospital, the first '7'" in homes
+    assert "patient.csv: 'age' is 'abc' in 2 such rows; expected whole years up to 89" in ages
+    assert found.static["age"].isna().tolist() == [True, False, True]
+
+
 def test_hospitals_can_be_sites_and_small_ones_are_merged_by_region(tmp_path: Path) -> None:
     found = Eicu(hospitals=("59", "60")).load(put(tmp_path))
     assert found.static.set_index("patient")["site"].to_dict() == {

@@ -160,7 +160,13 @@ def test_a_coarser_grid_ends_every_window_alike(tmp_path: Path) -> None:
 def test_what_is_said_twice_counts_once(tmp_path: Path) -> None:
     once, twice = made_up(2), made_up(2)
     twice = {name: pd.concat([table, table]) for name, table in twice.items()}
-    assert load(tmp_path, twice).fingerprint == load(tmp_path, once).fingerprint
+    found = load(tmp_path, twice)
+    assert [note.split(" too many")[0].rpartition("/")[2] for note in found.notes] == [
+        "patient.csv: 2 rows", "hospital.csv: 2 rows", "apacheApsVar.csv: 2 rows",
+    ]  # fmt: skip
+    found_once = load(tmp_path, once)
+    assert found.fingerprint == found_once.fingerprint
+    assert not found_once.notes
 
 
 def test_stays_of_one_person_are_kept_together_in_order(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -49,11 +50,11 @@ SUBJECT_ID,GENDER,DOB
 4,M,
 """,
     "ICUSTAYS": """
-SUBJECT_ID,HADM_ID,FIRST_CAREUNIT,INTIME
-1,011,MICU,2100-02-05 00:00:00
-1,011,CCU,2100-02-03 00:00:00
-2,020,TSICU,2100-01-01 01:00:00
-4,040,XYZ,2100-01-02 01:00:00
+SUBJECT_ID,HADM_ID,ICUSTAY_ID,FIRST_CAREUNIT,INTIME
+1,011,1,MICU,2100-02-05 00:00:00
+1,011,2,CCU,2100-02-03 00:00:00
+2,020,3,TSICU,2100-01-01 01:00:00
+4,040,4,XYZ,2100-01-02 01:00:00
 """,
     "DIAGNOSES_ICD": """
 SUBJECT_ID,HADM_ID,SEQ_NUM,ICD9_CODE
@@ -281,6 +282,53 @@ def test_the_counts_are_those_of_the_demo(demo: Cohort) -> None:
         found = kept(demo, rule)
         # A mean above the systolic, or below the diastolic, is charted in a few hours.
         assert found.broken.sum() <= (45 if "mean" in rule.label else 0)
+
+
+@pytest.mark.parametrize(
+    ("table", "was", "becomes", "message"),
+    [
+        ("ADMISSIONS", "3,2,020,", "3,2,011,", r"hadm_id '011' is there more than once \(2 rows"),
+        (
+            "PATIENTS",
+            "4,M,",
+            "1,M,",
+            r"subject_id '1' is there more than once .* Remove the others",
+        ),
+        ("ICUSTAYS", "4,040,4,", "4,040,3,", r"icustay_id '3' is there more than once"),
+        ("PATIENTS", "1,F,2030-01-02 00:00:00\n", "", "2 of 5 admissions have no row .* '1'"),
+    ],
+)
+def test_tables_that_contradict_themselves_or_each_other_are_refused(
+    tmp_path: Path, table: str, was: str, becomes: str, message: str
+) -> None:
+    assert was in TABLES[table]
+    store = put(tmp_path, {**TABLES, table: TABLES[table].replace(was, becomes)})
+    with pytest.raises(DataError, match=f"{table}.csv: .*{message}"):
+        Mimic3(vitals=False, labs=False).load(store)
+
+
+def test_rows_that_are_there_twice_count_once_and_are_told(tmp_path: Path, made_up: Cohort) -> None:
+    twice = {
+        name: TABLES[name] + TABLES[name].strip().splitlines()[-1]
+        for name in ("ADMISSIONS", "PATIENTS", "ICUSTAYS")
+    }
+    found = Mimic3().load(put(tmp_path, {**TABLES, **twice}))
+    assert found.fingerprint == made_up.fingerprint
+    rows = (("ADMISSIONS", "hadm_id '040'"), ("PATIENTS", "subject_id '4'"), ("ICUSTAYS", "icust"))
+    for note, (name, key) in zip(found.notes, rows, strict=False):
+        assert re.search(rf"{name}.csv: 1 row too many, word for word .*\({key}.* 2 times", note)
+
+
+def test_what_cannot_be_is_counted(tmp_path: Path, made_up: Cohort) -> None:
+    (dan,) = made_up.notes
+    assert "'dischtime or deathtime' is '2100-01-01 00:00:00' in 1 such row; the stay ends" in dan
+    changed = TABLES | {
+        "ADMISSIONS": TABLES["ADMISSIONS"].replace("SOMETHING,,0", "SOMETHING,,7"),
+        "ICUSTAYS": TABLES["ICUSTAYS"].replace("2,020,3", "2,999,3"),
+    }
+    flag, _, unit = Mimic3(vitals=False, labs=False).load(put(tmp_path, changed)).notes
+    assert "'hospital_expire_flag' is 7 in 1 such row; expected 0 or 1" in flag
+    assert "1 row with a hadm_id that is not in admissions, the first '999'" in unit
 
 
 @needs_files

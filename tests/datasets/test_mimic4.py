@@ -219,6 +219,13 @@ def test_what_is_dated_later_moves_no_predictor(tmp_path: Path, task: str) -> No
     pd.testing.assert_frame_equal(told.loc[["10"]], later.loc[["10"]], check_exact=True)
 
 
+def test_diagnoses_in_another_system_are_counted(tmp_path: Path, made_up: Cohort) -> None:
+    assert not made_up.notes
+    name = "hosp/diagnoses_icd"
+    (note,) = Mimic4().load(put(tmp_path, TABLES | {name: TABLES[name] + "3,30,2,BA00,11"})).notes
+    assert "'icd_version' is '11' in 1 such row; expected 9 or 10" in note
+
+
 @pytest.fixture(scope="module")
 def demo() -> Cohort:
     return Mimic4().load(DataStore.default())

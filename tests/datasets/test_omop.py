@@ -260,6 +260,81 @@ def test_what_is_optional_may_be_absent(read: Callable[..., Cohort]) -> None:
     assert told.outcome["time"].tolist() == [357, 302]
 
 
+@pytest.mark.parametrize(
+    ("table", "row", "message"),
+    [
+        ("person", _row(person_id=2, year_of_birth=1961), "person_id '2' is there more than once"),
+        ("death", _row(person_id=4, death_date="2021-02-11"), r"person_id '4' .*\(2 rows that are"),
+        (
+            "visit_occurrence",
+            _visit(visit_occurrence_id=3, person_id=2, visit_concept_id=262, on="2020-03-01",
+                   to="2020-03-09"),
+            "visit_occurrence_id '3' is there more than once",
+        ),
+    ],
+)  # fmt: skip
+def test_what_contradicts_itself_is_named(
+    read: Callable[..., Cohort], table: str, row: dict[str, Any], message: str
+) -> None:
+    tables = made_up()
+    tables[table].append(row)
+    with pytest.raises(DataError, match=rf"{table}.*{message}"):
+        read(tables)
+
+
+def test_rows_that_are_there_twice_count_once_and_are_told(read: Callable[..., Cohort]) -> None:
+    once, twice = read(made_up()), made_up()
+    for name in ("person", "death", "visit_occurrence"):
+        twice[name] += twice[name]
+    found = read(twice)
+    assert found.fingerprint == once.fingerprint
+    told = [note.split(": ")[1].split(",")[0] for note in found.notes]
+    assert told[:3] == ["4 rows too many", "1 row too many", "6 rows too many"]
+
+
+def test_years_of_birth_that_cannot_be_are_counted(read: Callable[..., Cohort]) -> None:
+    tables = made_up()
+    tables["person"][0]["year_of_birth"] = 2070
+    assert (
+        "2 of 3 persons were born after day 0, or more than 120 years before, the first in 2070"
+        in (read(tables).notes[-1])
+    )
+
+
+def test_hospitals_of_the_catalogue_that_nobody_was_at_are_told(
+    read: Callable[..., Cohort], tmp_path: Path
+) -> None:
+    listed = tmp_path / "mine.toml"
+    listed.write_text('[sites]\nnorth = ["11"]\nsouth = ["99"]\n')
+    assert "Nobody lives at 'south'" in read(made_up(), catalogue=str(listed)).notes[-1]
+    listed.write_text('[sites]\nsouth = ["99"]\n')
+    with pytest.raises(DataError, match=r"lists under 'sites', such as '99'; found '11', '12'\."):
+        read(made_up(), catalogue=str(listed))
+
+
+def test_persons_of_another_export_are_told(read: Callable[..., Cohort]) -> None:
+    tables = made_up()
+    tables["person"] = [row | {"person_id": 10 * row["person_id"]} for row in tables["person"]]
+    with pytest.raises(DataError, match=r"of 4 with a visit the first is '1', of 4 persons '10'"):
+        read(tables)
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "value", "message"),
+    [
+        ("visit_occurrence", "visit_start_date", "05.01.2020", "expected a date, written 2020-"),
+        ("death", "death_date", "2020-13-45", "expected a date, written 2020-"),
+    ],
+)
+def test_dates_in_another_form_are_named(
+    read: Callable[..., Cohort], table: str, column: str, value: str, message: str
+) -> None:
+    tables = made_up()
+    tables[table][0][column] = value
+    with pytest.raises(DataError, match=f"{table}.csv: '{column}' is '{value}'; {message}"):
+        read(tables)
+
+
 def test_a_date_can_be_day_0(read: Callable[..., Cohort]) -> None:
     cohort = read(made_up(), index="2020-05-01")
     assert list(cohort.patients) == ["1", "2", "3"]  # 4 was not seen before
@@ -411,7 +486,10 @@ def test_all_that_is_missing_is_told_at_once(read: Callable[..., Cohort]) -> Non
         read(tables)
     with pytest.raises(DataError, match=r"table 'person'.*table 'death'"):
         read(tables, as_duckdb)
-    with pytest.raises(DataError, match="Nobody in these records had an inpatient stay"):
+    with pytest.raises(
+        DataError,
+        match=r"nobody in these records had an inpatient stay .* index = …\) to a date.* --dry-run",
+    ):
         read({**made_up(), "visit_occurrence": made_up()["visit_occurrence"][:1]})
 
 
