@@ -162,7 +162,7 @@ def test_what_is_said_twice_counts_once(tmp_path: Path) -> None:
     twice = {name: pd.concat([table, table]) for name, table in twice.items()}
     found = load(tmp_path, twice)
     assert [note.split(" too many")[0].rpartition("/")[2] for note in found.notes] == [
-        "patient.csv: 2 rows", "hospital.csv: 2 rows", "apacheApsVar.csv: 2 rows",
+        "patient.csv: 2 rows", "hospital.csv: 1 row", "apacheApsVar.csv: 1 row",
     ]  # fmt: skip
     found_once = load(tmp_path, once)
     assert found.fingerprint == found_once.fingerprint
