@@ -286,7 +286,8 @@ class Following:
 
     @property
     def _age(self) -> pd.Series:
-        return self.people["day0"].dt.year - self.people["born"]
+        age: pd.Series = self.people["day0"].dt.year - self.people["born"]
+        return age
 
     def _facts(self, index: pd.DataFrame) -> Mapping[str, Any]:
         people, sites = self.people, self.listed.sites
