@@ -84,13 +84,18 @@ class Crosswalk:
         return replace(self, pairs=pd.concat([self.pairs, more], ignore_index=True))
 
     def by_category(self) -> Crosswalk:
-        """Return the same between categories; the one with most codes behind it comes first."""
+        """Return the same between categories; the one with most codes behind it comes first.
+
+        Of several with as many, the one that the first of these codes maps to: what is not further
+        specified comes first in both ICDs, and so 250 is E11 (as 250.00 is), not E10.
+        """
         found = self._chosen()
+        found["first"] = found["source"]
         for name, system in (("source", self.source), ("target", self.target)):
             found[name] = category(found[name], system)
-        counted = found.groupby(["source", "target"], sort=True).size().rename("weight")
+        counted = found.groupby(["source", "target"], sort=True)["first"].agg(["size", "min"])
         ranked = counted.reset_index().sort_values(
-            ["source", "weight", "target"], ascending=[True, False, True], kind="stable"
+            ["source", "size", "min", "target"], ascending=[True, False, True, True]
         )
         pairs = ranked.assign(part="")[["source", "target", "part"]]
         return replace(self, pairs=pairs, level="category")

@@ -35,7 +35,11 @@ Found = tuple[Numbers, NDArray[np.uint8], Floats]
 
 @dataclass(frozen=True)
 class Grid:
-    """Of every ``every`` hours one value counts, from day ``start`` up to day ``end``."""
+    """Of every ``every`` hours one value counts, after day ``start`` and up to day ``end``.
+
+    A cell ends with its last minute, as windows do: what lies after a day on which something is
+    foreseen shares no cell with what lies before.
+    """
 
     start: int
     end: int
@@ -48,7 +52,7 @@ class Grid:
 
     def of(self, minute: Floats) -> NDArray[np.int64]:
         """Return the number of the cell that each minute lies in; -1 for none, and for no time."""
-        cell = np.floor(minute / (HOUR * self.every)) - 24 * self.start // self.every
+        cell = np.ceil(minute / (HOUR * self.every)) - 1 - 24 * self.start // self.every
         inside = (cell >= 0) & (cell < self.cells)
         return np.where(inside, np.nan_to_num(cell), -1).astype(np.int64)
 

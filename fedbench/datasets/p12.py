@@ -168,6 +168,7 @@ class P12(FromFolder):
     event: death in hospital cannot happen to her any more. Deaths are dated in whole days, 166 of
     them at day 1 or 2; since the Challenge took nobody who left the unit within 48 hours (and 163
     of these were measured in the last six of them), they are dated at 2.5, after the index time.
+    Lengths of stay are kept as they are written, 1 or 2 days of 107 stays among them.
     Survival after the stay is left out, since nobody says until when it was followed.
 
     Beware of copies in which unit types or ages were changed.

@@ -72,8 +72,8 @@ def put(folder: Path, **more: list[dict[str, Any]]) -> DataStore:
             [
                 ("a", 5, 120, 70, None),
                 ("a", 59, 121, None, 90),  # the last of the hour that was measured
-                ("a", 1439, 100, 60, 5_000),
-                ("a", 1440, 90, 50, 60),
+                ("a", 1440, 100, 60, 5_000),
+                ("a", 1441, 90, 50, 60),
                 ("a", 99_999, 90, 50, 60),  # weeks later
             ],
             columns=[
@@ -152,7 +152,7 @@ def test_every_cell_is_where_it_belongs(tmp_path: Path) -> None:
     assert ended["time"].to_dict() == {"a": 365, "b": 365, "c": 2, "d": 0}
     assert ended["event"].to_dict() == {"a": 0, "b": 0, "c": 1, "d": 0}
     visits = found.visits[found.visits["patient"] == "a"].set_index("day")
-    assert list(visits.index) == [59 / 1440, 1439 / 1440, 1]
+    assert list(visits.index) == [59 / 1440, 1, 1441 / 1440]
     first = visits[["noninvasivesystolic", "noninvasivediastolic", "noninvasivemean"]].iloc[0]
     assert first.tolist() == [121, 70, 90]
     assert np.isnan(visits["noninvasivemean"].iloc[1])

@@ -117,8 +117,8 @@ def expected(tables: dict[str, pd.DataFrame], hours: int = 1) -> pd.DataFrame:
     rows = rows[rows["name"].isin(known) & rows["patientunitstayid"].isin(STAYS[:2])]
     low = rows["name"].map(lambda name: bounds[name][0])
     high = rows["name"].map(lambda name: bounds[name][1])
-    rows = rows[rows["value"].between(low, high) & rows["minute"].between(-1_440, 10_079)]
-    rows["hour"] = rows["minute"] // (60 * hours)
+    rows = rows[rows["value"].between(low, high) & rows["minute"].between(-1_439, 10_080)]
+    rows["hour"] = -(-rows["minute"] // (60 * hours))
     keys = ["patientunitstayid", "hour"]
     last = rows.sort_values(["minute", "value"]).drop_duplicates([*keys, "name"], keep="last")
     wide = last.pivot_table(index=keys, columns="name", values="value")
@@ -148,6 +148,24 @@ def test_blocks_and_the_order_of_rows_make_no_difference(
         mixed = {name: table.sample(frac=1, random_state=seed) for name, table in tables.items()}
         found = load(folder, mixed)
     pd.testing.assert_frame_equal(found.visits, expected(tables), check_exact=True)
+
+
+@pytest.mark.parametrize("hours", [1, 24])
+def test_rows_after_the_day_of_a_prediction_change_nothing_before(
+    tmp_path: Path, hours: int
+) -> None:
+    tables = made_up(3, rows=4_000)  # somebody is measured in every hour, at minute 1,440 too
+    for name in ("vitalPeriodic", "vitalAperiodic"):
+        tables[name].loc[:20, "observationoffset"] = 1_440
+    whole = load(tmp_path, tables, hours=hours).visits
+    cut = {}
+    for name, table in tables.items():
+        offset = next((c for c in ("observationoffset", "labresultoffset") if c in table), None)
+        cut[name] = table[~(table[offset] > 1_440)] if offset else table
+    early = load(tmp_path, cut, hours=hours).visits
+    assert (early["day"] == 1).any()
+    before = whole[whole["day"] <= 1].reset_index(drop=True)
+    pd.testing.assert_frame_equal(before, early, check_exact=True)
 
 
 def test_a_coarser_grid_ends_every_window_alike(tmp_path: Path) -> None:

@@ -103,6 +103,16 @@ def test_a_full_code_is_looked_up_by_its_category() -> None:
     assert found.coverage(asked).records_mapped == 2
 
 
+def test_of_categories_with_as_many_codes_the_first_code_decides() -> None:
+    pairs = (
+        ("25001", "E109", ""),
+        ("25000", "E119", ""),
+        ("25002", "E116", ""),
+        ("25003", "E101", ""),
+    )
+    assert list(walk(*pairs).by_category().mapped(series("250"))["target"]) == ["E11"]
+
+
 def test_gems_are_those_of_cms() -> None:
     there = gems("icd9cm", "icd10cm")
     assert list(there.mapped(series("25000", "4019", "E9503"))["target"]) == ["E119", "I10"]
