@@ -7,6 +7,8 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+import pandas as pd
+
 from fedbench.data import Column
 from fedbench.doubts import doubts
 from fedbench.draft import Draft, drafted
@@ -108,6 +110,8 @@ def _of_patients(given: Given, patient: str) -> Iterator[str]:
             "No column says who a patient is, so rows are numbered. If one does, name it: --id, "
             "and `patient` in the suite."
         )
+        if single := [name for name, values in given.columns() if _numbers_rows(values)]:
+            yield f"{_listed(single)}: another whole number in every row; is it such a column?"
         return
     asked = (
         "" if patient.strip().casefold() in PATIENT else f" (in the suite: patient = {patient!r})"
@@ -120,6 +124,11 @@ def _of_patients(given: Given, patient: str) -> Iterator[str]:
             "already. A table has one row per patient: put repeated records into a cohort folder, "
             "static.csv and visits.csv."
         )
+
+
+def _numbers_rows(values: pd.Series) -> bool:
+    numbers = as_numbers(values)
+    return bool((numbers % 1 == 0).all() and not numbers.duplicated().any())
 
 
 def _to_correct(draft: Draft, given: Given) -> Iterator[str]:

@@ -305,6 +305,15 @@ def test_a_draft_says_what_to_correct(frame: pd.DataFrame) -> None:
 
 
 @pytest.mark.usefixtures("folder")
+def test_a_number_for_every_row_is_asked_about(frame: pd.DataFrame) -> None:
+    frame = frame.rename(columns={"mrn": "Patienten-Nr."}).assign(x=np.arange(N) / 2)
+    frame["Patienten-Nr."] = np.arange(N)
+    frame.to_csv("mine.csv", index=False)
+    notes = " ".join(inferred(Path("mine.csv")).notes)
+    assert "'Patienten-Nr.': another whole number in every row" in notes
+
+
+@pytest.mark.usefixtures("folder")
 def test_a_draft_with_repeated_patients_says_so(frame: pd.DataFrame) -> None:
     pd.concat([frame, frame]).to_csv("mine.csv", index=False)
     assert "'mrn' has 60 rows of somebody who is there" in " ".join(
