@@ -108,6 +108,11 @@ class Agreement(Metric):
     def _answers(
         self, question: Question, real: View, fake: View, rng: Rng
     ) -> Iterator[Measure | Refusal]:
+        if not question.posed(real).predictors.shape[1]:
+            reason = "these records have no predictors"
+            for part in PARTS:
+                yield Refusal(reason=reason, status="not applicable", part=part, key=question.key)
+            return
         seeds = [int(seed) for seed in rng.integers(2**31, size=2)]
         theirs = real.shared(
             f"agreement: {question.name} {self!r}",
@@ -196,8 +201,6 @@ class _Reference:
         task, asked = question.task, question.posed(real)
         if reason := unscorable(asked, task):
             return f"{reason} of this target"
-        if not asked.predictors.shape[1]:
-            return "these records have no predictors"
         rng = np.random.default_rng(seeds[0])
         fold = _dealt(asked, real, metric.folds, rng)
         weights = asked_weights(real, asked)

@@ -43,11 +43,17 @@ class Declared:
 
 DECLARED: Mapping[str, Declared] = {
     "shuffled column": Declared(
-        falls=("associations",),
+        falls=("associations", "agreement.importance"),
         stays=("visits.count", "visits.gaps", "codes.prevalence", "missingness.rates", "rules"),
     ),
     "swapped labels": Declared(
-        falls=("associations", "detection", "utility.auroc", "utility.c_index"),
+        falls=(
+            "associations",
+            "detection",
+            "utility.auroc",
+            "utility.c_index",
+            "agreement.importance",
+        ),
         stays=(
             "survival.events",
             "visits.count",
@@ -57,7 +63,14 @@ DECLARED: Mapping[str, Declared] = {
         ),
     ),
     "broken correlation": Declared(
-        falls=("associations", "visits.persistence", "forecast", "utility.auroc", "detection"),
+        falls=(
+            "associations",
+            "visits.persistence",
+            "forecast",
+            "utility.auroc",
+            "detection",
+            "agreement.importance",
+        ),
         stays=("visits.count", "visits.gaps", "visits.together", "codes.prevalence", "rules"),
     ),
     "wrong visit order": Declared(
@@ -66,7 +79,13 @@ DECLARED: Mapping[str, Declared] = {
     ),
     "stretched gaps": Declared(
         falls=("visits.gaps", "visits.length", "rules"),
-        stays=("visits.count", "visits.first", "visits.together", "codes.prevalence"),
+        stays=(
+            "visits.count",
+            "visits.first",
+            "visits.together",
+            "codes.prevalence",
+            "agreement.importance",
+        ),
     ),
     "dropped rare codes": Declared(
         falls=("codes.recall", "codes.per_patient", "codes.rank"),
@@ -82,7 +101,13 @@ DECLARED: Mapping[str, Declared] = {
     ),
     "impossible values": Declared(
         falls=("rules",),
-        stays=("visits.count", "visits.first", "visits.together", "codes.prevalence"),
+        stays=(
+            "visits.count",
+            "visits.first",
+            "visits.together",
+            "codes.prevalence",
+            "agreement.importance",
+        ),
     ),
     "missing site": Declared(
         falls=("marginals", "visits.values", "detection", "joint.energy", "joint.mmd"),

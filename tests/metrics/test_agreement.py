@@ -233,6 +233,11 @@ def test_what_cannot_be_asked_is_said(draw: Draw, judge: Judge, changed: Changed
     few = refusals(judge(asking(draw(30, 0)), fake))
     assert few["importance"].reason.startswith("one of 3 equal parts of the test patients has ")
     assert few["importance"].status == "refused"
+    later = {n: replace(c, known=9e9) for n, c in test.schema.static.items()}
+    blind = replace(test.schema, static=later, visits={}, vocabularies={}, windows=())
+    nothing = refusals(judge(*(replace(c, schema=blind) for c in (test, fake))))
+    assert {r.status for r in nothing.values()} == {"not applicable"}
+    assert nothing["choice"].reason == "these records have no predictors"
     none = replace(test, schema=replace(test.schema, tasks={}))
     (found,) = Agreement().measure(judge(none, none), np.random.default_rng(0))
     assert isinstance(found, Refusal)

@@ -13,7 +13,7 @@ from fedbench.testing.damage import DAMAGES, damaged
 from fedbench.testing.sensitivity import DECLARED, judged, measured, patients, shown
 
 TABLES = ("static", "visits", "codes", "outcome")
-SLOW = ("detection", "utility", "joint", "support")
+SLOW = ("detection", "utility", "joint", "support", "agreement")
 """Left to the command that makes the table of the documentation."""
 
 
