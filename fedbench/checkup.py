@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,11 @@ from numpy.typing import NDArray
 
 from fedbench.config import DatasetChoice
 from fedbench.data import OTHER, Cohort, Column, DataStore, Feature, Part, Schema, Task
+from fedbench.datasets._reading import FromFolder
+from fedbench.download import strangers as strangers_in
 from fedbench.encoding import BINS, edges
 from fedbench.games.scoring import FEW
-from fedbench.kinds import cohort_of
+from fedbench.kinds import DATASETS, cohort_of
 from fedbench.partition import Parts, units
 from fedbench.partitioners.natural import Natural
 from fedbench.subject import Subject
@@ -106,7 +109,13 @@ def check(subject: Subject, store: DataStore) -> Mapping[str, Any]:
     cohort = cohort_of(name, subject.settings, store)
     needs = Needs(Parts(**DatasetChoice(name=name).parts))
     found = tuple(places(cohort, needs))
-    notes = list(cohort.notes)
+    dataset = DATASETS.build(name, subject.settings)
+    absent, strangers, empty = "", "", frozenset[str]()
+    if isinstance(dataset, FromFolder):
+        folder = store.folder(dataset.folder)
+        absent, empty = _absent(dataset, folder)
+        strangers = strangers_in(dataset, folder)
+    notes = [*cohort.notes, *filter(None, (absent, strangers))]
     if any(place.too_small_for for place in found):
         notes.append(needs.words(cohort.schema))
     if any("training" in place.too_small_for for place in found[1:]):
@@ -116,9 +125,18 @@ def check(subject: Subject, store: DataStore) -> Mapping[str, Any]:
         "path": subject.path,
         "counts": counts(cohort),
         "hospitals": [asdict(place) for place in found],
-        "columns": [asdict(finding) for finding in columns(cohort)],
+        "columns": [asdict(finding) for finding in columns(cohort, empty)],
         "notes": notes,
     }
+
+
+def _absent(dataset: FromFolder, folder: Path) -> tuple[str, frozenset[str]]:
+    """Say which tables are not there, with the columns that are empty for this reason."""
+    if not (absent := dataset.absent(folder)):
+        return "", frozenset()
+    empty = frozenset(name for table in absent for name in dataset.fills[table])
+    count = "1 column is" if len(empty) == 1 else f"{len(empty)} columns are"
+    return f"The folder has no {' and no '.join(absent)}: {count} empty.", empty
 
 
 def shown(found: Mapping[str, Any]) -> str:
@@ -208,14 +226,17 @@ def _too_small_for(
             yield f"utility of {name}"
 
 
-def columns(cohort: Cohort) -> Iterator[Finding]:
-    """Yield columns that are empty or constant, and those whose values share a bin."""
+def columns(cohort: Cohort, known: Collection[str] = ()) -> Iterator[Finding]:
+    """Yield columns that are empty or constant, and those whose values share a bin.
+
+    Those ``known`` are known to be empty, and left out.
+    """
     schema = cohort.schema
     if (schema.visits or schema.vocabularies) and not schema.windows:
         found = "the schema has no windows, so that generators see none of them"
         yield Finding("visits and codes", found, "Add windows to the schema.")
-    raw = dict(_raw(cohort))
-    told = set(raw)
+    raw = {name: finding for name, finding in _raw(cohort) if name not in known}
+    told = {*raw, *known}
     yield from raw.values()
     for window in schema.windows:
         day = f"day@{window.name}"

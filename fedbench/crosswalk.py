@@ -263,7 +263,9 @@ def ccsr(codes: pd.Series) -> pd.Series:
     return codes.astype("string").map(json.loads(path.read_text(encoding="utf-8")))
 
 
-def disease_ontology(folder: Path, source: str, target: str, which: Which = "first") -> Crosswalk:
+def disease_ontology(
+    folder: str | Path, source: str, target: str, which: Which = "first"
+) -> Crosswalk:
     """Return the codes that the Disease Ontology holds to be the same disease.
 
     Made by hand at the level of diseases, not for billing; https://disease-ontology.org (CC0).
@@ -277,7 +279,7 @@ def disease_ontology(folder: Path, source: str, target: str, which: Which = "fir
         if system not in PREFIXES.values():
             known = ", ".join(PREFIXES.values())
             raise SpecError(f"The Disease Ontology has no {system!r}; it has {known}.")
-    table = _read(folder / DISEASES, ["id", "xref"], sep="\t")
+    table = _read(Path(folder) / DISEASES, ["id", "xref"], sep="\t")
     parts = table["xref"].str.partition(":")
     table = table.assign(system=parts[0].map(_prefixed), code=spelled(parts[2]))
     sides = [table.loc[table["system"] == system, ["id", "code"]] for system in (source, target)]
@@ -286,7 +288,7 @@ def disease_ontology(folder: Path, source: str, target: str, which: Which = "fir
     return Crosswalk(source, target, _clean(pairs[["source", "target", "part"]]), which)
 
 
-def own_map(path: Path, source: str, target: str, which: Which = "all") -> Crosswalk:
+def own_map(path: str | Path, source: str, target: str, which: Which = "all") -> Crosswalk:
     """Return a user's map: a CSV file with the columns ``source`` and ``target``.
 
     Codes of the systems that fedbench knows may be written with dots and in lower case.
@@ -294,7 +296,7 @@ def own_map(path: Path, source: str, target: str, which: Which = "all") -> Cross
     Raises:
         DataError: the file is not there, or has other columns.
     """
-    table = _read(path, ["source", "target"])
+    table = _read(Path(path), ["source", "target"])
     systems = {"source": source, "target": target}
     known = [name for name, system in systems.items() if system in SPELLED]
     pairs = table.assign(part="", **{name: spelled(table[name]) for name in known})

@@ -619,8 +619,8 @@ class DataStore:
             )
         if not (folder := self.root / name).exists():
             raise DataError(
-                f"There is no folder {name!r} in {self.root}. `fedbench data list` says which "
-                "datasets need files, and from where."
+                f"There is no folder {name!r} in {self.root}. `fedbench data describe NAME` "
+                "says where a dataset is from, `fedbench data get NAME` how to get it."
             )
         return folder
 

@@ -18,13 +18,25 @@ from fedbench.data import Dataset, DataStore, Download
 from fedbench.datasets._reading import FromFolder
 from fedbench.errors import ContractError, DataError, SpecError
 
-__all__ = ["Fetcher", "Observer", "by_hand", "complete", "due", "place", "terms", "watching"]
+__all__ = [
+    "Fetcher",
+    "Observer",
+    "by_hand",
+    "complete",
+    "due",
+    "place",
+    "strangers",
+    "terms",
+    "watching",
+]
 
 Observer = Callable[[str, int, int | None], None]
 """Told a file's name, how many bytes of it are here, and how many there are, if that is known."""
 
 MOST = 20 << 30
 """Bytes that one file may have."""
+HASHED = 1 << 30
+"""Bytes that a file may have to be compared with a download: those of full databases have more."""
 CHUNK = 1 << 18
 PART = ".part"
 TRIES = 3  # in a row that bring nothing new
@@ -151,6 +163,33 @@ def due(downloads: Sequence[Download], store: DataStore) -> Sequence[Download]:
                 "Move it away."
             )
     return found
+
+
+def strangers(dataset: Dataset, folder: Path) -> str:
+    """Name the files in the places of downloads that are not what their publisher offers.
+
+    Args:
+        dataset: what is read there.
+        folder: what stands for the dataset's folder, or the one packed file in it.
+    """
+    found = []
+    for wanted in dataset.downloads:
+        home, *inner = PurePosixPath(wanted.path).parts
+        alone = folder.is_file() and [folder.name] == inner
+        here = folder if alone else folder.joinpath(*inner)
+        known = home == getattr(type(dataset), "folder", None) and here.is_file()
+        if known and _size(here) <= HASHED and _digest(here) != wanted.sha256:
+            found.append((str(PurePosixPath(*inner)), wanted.url))
+    if not found:
+        return ""
+    names, urls = zip(*found, strict=True)
+    one = len(found) == 1
+    return (
+        f"{', '.join(names)} in {folder} {'is not the file' if one else 'are not the files'} that "
+        f"{urls[0]}{'' if one else f' (and {len(found) - 1} more)'} publishes, by "
+        f"{'its' if one else 'their'} sha256. If "
+        f"{'it is' if one else 'they are'} meant to be, get {'it' if one else 'them'} again."
+    )
 
 
 def complete(dataset: Dataset, store: DataStore) -> Path | None:

@@ -197,7 +197,7 @@ def _column(name: str, sides: Side, *, synthetic: bool, secret: bool) -> Column 
         return "it is empty in all real records"
     constant = (there == there.iloc[0]).all()
     if constant and not real.isna().any():
-        return f"all real records have {there.iloc[0]!r:.80}"
+        return f"all real records have {there.tolist()[0]!r:.80}"
     hospital = names_hospital(name)
     if kind == "text":
         return _category(there, MOST_HOSPITALS if hospital else MOST_LEVELS)

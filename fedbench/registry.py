@@ -16,6 +16,7 @@ import importlib
 import inspect
 import json
 import pkgutil
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -42,6 +43,7 @@ WORDS = {
     "an object": "a table",
 }
 """Our words for what pydantic says."""
+FEW = re.compile(r"(?:Tuple|List) should have at least (\d+) items? after validation.*")
 
 
 @dataclass(frozen=True)
@@ -320,11 +322,13 @@ def expected(message: str) -> str:
 
     >>> expected("Input should be greater than or equal to 1")
     'at least 1'
+    >>> expected("Tuple should have at least 1 item after validation, not 0")
+    '1 or more of them'
     """
     found = message.removeprefix("Input should be ")
     for theirs, ours in WORDS.items():
         found = found.replace(theirs, ours)
-    return found
+    return FEW.sub(r"\1 or more of them", found)
 
 
 def _summary(target: str) -> str:

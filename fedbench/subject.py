@@ -110,6 +110,8 @@ def _guessed(path: Path) -> str:
     if len(best) == 1:
         return best[0]
     if best:
+        # Whoever holds a full database knows that; in doubt it is the one that anybody may have.
+        best.sort(key=lambda name: (not DATASETS.find(name).downloads, name))
         raise SpecError(
             f"{path} fits {' and '.join(sorted(best))} alike: say which, --as {best[0]}."
         )

@@ -149,7 +149,10 @@ def _numbers(name: str, table: pd.DataFrame, column: str) -> pd.Series:
         raw = raw.astype(object)
         raw = raw.mask(raw.map(lambda value: isinstance(value, str) and not value.strip()), None)
     values = pd.to_numeric(raw, errors="coerce")
-    _refuse(name, table, column, values.isna() & raw.notna(), "expected a number or an empty field")
+    wrong = values.isna() & raw.notna()
+    answers = raw[wrong].astype(str).str.strip().str.lower().isin(("true", "false"))
+    how = "; write 1 for true and 0 for false" if len(answers) and answers.all() else ""
+    _refuse(name, table, column, wrong, f"expected a number or an empty field{how}")
     return values.astype(np.float64)
 
 

@@ -342,6 +342,16 @@ def test_a_folder_is_known_by_its_tables(fedbench: Command) -> None:
     )
 
 
+def test_in_doubt_it_is_what_anybody_may_have(fedbench: Command) -> None:
+    folder = Path("units")
+    folder.mkdir()
+    for name, columns in EicuDemo.tables.items():
+        (folder / f"{name}.csv").write_text(",".join(columns))
+    said = fedbench("data", "check", "units")
+    assert (said.status, said.out) == (2, "")
+    assert "fits eicu and eicu_demo alike: say which, --as eicu_demo." in said.err
+
+
 def test_all_that_a_folder_lacks_is_told_at_once(fedbench: Command) -> None:
     Path("empty").mkdir()
     said = fedbench("data", "check", "empty", "--as", "heart4")

@@ -39,7 +39,7 @@ def views_of(origin: str, tables: Mapping[str, Table], wanted: Persons) -> Recor
         DataError: a person is there twice, or an identifier is wanted that only the table
             ``concept`` could explain.
     """
-    there = frozenset(n for n, t in tables.items() if not t.origin.endswith("(not there)"))
+    there = frozenset(n for n, t in tables.items() if t.there)
     known = {"person": "person_id", "death": "person_id"}
     notes = [
         note

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -145,6 +145,9 @@ class Eicu(FromFolder):
         },
     }  # fmt: skip
     optional: ClassVar[frozenset[str]] = frozenset({"vitalPeriodic", "lab"})
+    fills: ClassVar[Mapping[str, Sequence[str]]] = {
+        "vitalPeriodic": tuple(MONITOR), "lab": tuple(LABS)
+    }  # fmt: skip
     called: ClassVar[str]
 
     hospitals: tuple[str, ...] = ()

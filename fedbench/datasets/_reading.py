@@ -49,6 +49,7 @@ HEAD = 1 << 20
 SMALL = 16 << 20
 """Bytes that one of many small files may have."""
 MEMORY = "2GB"
+ABSENT = " (not there)"
 
 BROKEN = (
     OSError, EOFError, ValueError, RuntimeError, NotImplementedError, zlib.error, lzma.LZMAError,
@@ -70,6 +71,16 @@ class Table:
     columns: Mapping[str, Kind]
     batches: Callable[[], Iterator[pa.RecordBatch]]
     wrong: list[DataError] = field(default_factory=list)
+
+    @classmethod
+    def absent(cls, name: str, columns: Mapping[str, Kind]) -> Table:
+        """Return a table that is not there, and has no rows."""
+        return cls(f"{name}{ABSENT}", columns, lambda: iter(()))
+
+    @property
+    def there(self) -> bool:
+        """Whether there is such a table."""
+        return not self.origin.endswith(ABSENT)
 
     @property
     def schema(self) -> pa.Schema:
@@ -113,6 +124,8 @@ class FromFolder(Dataset):
 
     tables: ClassVar[Mapping[str, Mapping[str, Kind]]]
     optional: ClassVar[frozenset[str]] = frozenset()
+    fills: ClassVar[Mapping[str, Sequence[str]]] = {}
+    """The columns of the schema that are empty without an optional table."""
     packed: ClassVar[tuple[str, ...]] = PACKED
     """How the name of a single file may end that stands for the folder."""
 
@@ -143,6 +156,10 @@ class FromFolder(Dataset):
                     found.append(str(error))
         return found
 
+    def absent(self, folder: Path) -> Sequence[str]:
+        """Return the tables that may be absent, are, and leave columns empty."""
+        return [name for name in self.fills if not self._table(folder, name).there]
+
     def _table(self, folder: Path, name: str) -> Table:
         return table(folder, name, self.tables[name], optional=name in self.optional)
 
@@ -166,7 +183,7 @@ def table(
     """
     found = [*_files(folder, name)] or [*_packed(folder, name)]
     if not found and optional:
-        return Table(f"{name} (not there)", columns, lambda: iter(()))
+        return Table.absent(name, columns)
     if len(found) != 1:
         wanted = ", ".join(name + suffix for suffix in SUFFIXES)
         there = ", ".join(origin for origin, _ in found)
@@ -439,13 +456,15 @@ def _spelled(origin: str, header: Sequence[str], columns: Mapping[str, Kind]) ->
     for name in header:
         known.setdefault(name.strip().lower(), []).append(name)
     if lacking := [column for column in columns if column.lower() not in known]:
-        split = next((mark for mark in (";", "|") if mark in header[0]), None)
-        hint = f" Its header is separated by {split!r}; write it with commas." if split else ""
+        if split := next((mark for mark in (";", "|") if mark in header[0]), None):
+            raise DataError(
+                f"{origin}: its header is separated by {split!r}: {header[0][:40]!r}; expected "
+                "commas or tabs. Write it with commas."
+            )
         shown = ", ".join(repr(name[:40]) for name in header[:8])
         more = f" … ({len(header)} in all)" if len(header) > 8 else ""
         raise DataError(
-            f"{origin}: there is no column {', '.join(map(repr, lacking))}; "
-            f"found {shown}{more}.{hint}"
+            f"{origin}: there is no column {', '.join(map(repr, lacking))}; found {shown}{more}."
         )
     if twice := [column for column in columns if len(known[column.lower()]) > 1]:
         raise DataError(

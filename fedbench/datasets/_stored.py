@@ -54,7 +54,7 @@ def stored(path: Path, name: str, columns: Mapping[str, Kind], *, optional: bool
     with _opened(path) as database:
         place, header = _place(database, path, name)
     if not place and optional:
-        return Table(f"{name} (not there)", columns, lambda: iter(()))
+        return Table.absent(name, columns)
     if not place:
         raise DataError(f"There is no table {name!r} in {path} (views are not read; export them).")
     origin = f"{path}, {name}"

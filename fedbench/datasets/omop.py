@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -106,6 +106,7 @@ class Omop(Persons):
         ["observation_period", "drug_exposure", "care_site", "concept", "concept_ancestor"]
     )
 
+    fills: ClassVar[Mapping[str, Sequence[str]]] = {"drug_exposure": ("drugs",)}
     packed: ClassVar[tuple[str, ...]] = (*PACKED, *SUFFIXES)
 
     folder: str = "omop"

@@ -298,7 +298,7 @@ def test_extreme_settings_give_valid_records(settings: dict[str, object]) -> Non
         ({"patients": 5, "hospitals": 4}, "leave one with 1; expected at least 2"),
         ({"outlier_hospital": 9}, "'outlier_hospital' is 9, and there are 4"),
         ({"systems": ["icd9", "icd9"]}, "names one twice"),
-        ({"systems": []}, "'systems' is"),
+        ({"systems": []}, r"'systems' is \[\]; expected 1 or more of them\."),
         ({"shift": -1.0}, "'shift' is -1.0; expected at least 0"),
     ],
 )

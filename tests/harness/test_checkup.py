@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,25 @@ import pandas as pd
 import pytest
 
 from fedbench import cli
-from fedbench.checkup import Needs, columns, places, shown
-from fedbench.data import OTHER, Cohort, Column, Outcome, Schema, Task, Vocabulary, Window
+from fedbench.checkup import Needs, check, columns, places, shown
+from fedbench.data import (
+    OTHER,
+    Cohort,
+    Column,
+    DataStore,
+    Download,
+    Outcome,
+    Schema,
+    Task,
+    Vocabulary,
+    Window,
+)
+from fedbench.datasets._reading import FromFolder
+from fedbench.datasets.omop import Omop
+from fedbench.download import strangers
 from fedbench.new import new
 from fedbench.partition import Parts
+from fedbench.subject import subject
 
 N = 100
 NUMBER = Column(kind="number", low=0, high=10)
@@ -209,6 +225,54 @@ def fedbench(
 
 
 MINE = "mine_checked:MineChecked"
+
+
+def test_columns_of_a_table_that_is_absent_are_told_in_one_line(tmp_path: Path) -> None:
+    days = ["2020-01-01"] * 4
+    tables = {
+        "person": {"person_id": [1, 2, 3, 4], "year_of_birth": 1950},
+        "visit_occurrence": {
+            "visit_occurrence_id": [1, 2, 3, 4], "person_id": [1, 2, 3, 4],
+            "visit_concept_id": 9201, "visit_start_date": days, "visit_end_date": days,
+        },
+    }  # fmt: skip
+    for name in ("person", "visit_occurrence", "condition_occurrence", "measurement", "death"):
+        frame = pd.DataFrame(tables.get(name, {})).reindex(columns=list(Omop.tables[name]))
+        frame.to_csv(tmp_path / f"{name}.csv", index=False)
+    said = check(subject(str(tmp_path), DataStore(), known_as="omop"), DataStore())
+    assert "The folder has no drug_exposure: 1 column is empty." in said["notes"]
+    assert "drugs" not in {each["column"] for each in said["columns"]}
+
+
+def test_a_file_that_is_not_what_its_publisher_offers_is_told(tmp_path: Path) -> None:
+    """In its own place, in a folder by another name, and as the one packed file."""
+    right, wrong = b"right", b"wrong"
+    offered = tuple(
+        Download(url=f"https://here/{name}", path=f"home/{name}", sha256=sha256(right).hexdigest())
+        for name in ("one.csv", "two/three.csv", "all.zip")
+    )
+
+    class Offered(FromFolder):
+        folder = "home"
+        downloads = offered
+        schema = load = None  # type: ignore[assignment]
+
+    mine = Offered(folder="home")
+
+    (tmp_path / "two").mkdir()
+    (tmp_path / "one.csv").write_bytes(right)
+    (tmp_path / "two" / "three.csv").write_bytes(right)
+    assert strangers(mine, tmp_path) == ""
+    (tmp_path / "two" / "three.csv").write_bytes(wrong)
+    said = strangers(mine, tmp_path)
+    assert said.startswith(f"two/three.csv in {tmp_path} is not the file that https://here/two/")
+    (tmp_path / "one.csv").write_bytes(wrong)
+    assert strangers(mine, tmp_path).startswith("one.csv, two/three.csv")
+    packed = tmp_path / "all.zip"
+    packed.write_bytes(right)
+    assert strangers(mine, packed) == ""
+    packed.write_bytes(wrong)
+    assert strangers(mine, packed).startswith("all.zip")
 
 
 def test_hospitals_and_tasks_are_shown_with_what_they_are_too_small_for(fedbench: Command) -> None:

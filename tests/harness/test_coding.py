@@ -167,7 +167,7 @@ def test_the_disease_ontology_pairs_what_it_says() -> None:
 def test_a_map_of_ones_own(tmp_path: Path) -> None:
     path = tmp_path / "map.csv"
     path.write_text("source,target,comment\n401.9,I10,\n250.0,E11.9,x\n250.0,E11.9,y\n")
-    found = own_map(path, "icd9cm", "icd10cm")
+    found = own_map(str(path), "icd9cm", "icd10cm")
     assert list(found.mapped(series("4019", "2500"))["target"]) == ["I10", "E119"]
     path.write_text("from,to\n1,2\n")
     with pytest.raises(DataError, match="there is no column 'source'; found from, to"):

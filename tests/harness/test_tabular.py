@@ -121,6 +121,13 @@ def test_bounds_hold_all_values_and_are_nobodys_own(values: list[float]) -> None
     assert found.high not in values
 
 
+def test_a_number_that_all_have_is_written_as_one(tmp_path: Path) -> None:
+    pd.DataFrame({"age": range(30), "one": 1.0}).to_parquet(tmp_path / "t.parquet")
+    one = read(tmp_path / "t.parquet", "--train")
+    (note,) = drafted([one], one, "t", (), ()).notes
+    assert note == "'one' is left out: all real records have 1.0."
+
+
 def test_what_cannot_be_compared_is_left_out_aloud(table: Callable[..., Given]) -> None:
     n = MOST_LEVELS + 10
     one = table(

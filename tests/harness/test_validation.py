@@ -94,6 +94,13 @@ BROKEN = {
         _set("static", 17, "weight", "n/a"),
         "static row 18: 'weight' is 'n/a'; expected a number or an empty field.",
     ),
+    "words for numbers": (
+        _set("outcome", 1, "event", "True"),
+        (
+            "outcome row 2: 'event' is 'True'; expected a number or an empty field; write 1 for "
+            "true and 0 for false."
+        ),
+    ),
     "out of bounds": (
         _set("visits", 3, "sodium", 1_400),
         "visits row 4: 'sodium' is 1400; expected 100 to 170 mmol/l.",
