@@ -34,7 +34,8 @@ class Likelihood(Tracing):
     What crossed is a mean G over n patients. If their traces have mean m and covariance C, it is
     about normal around m with C/n, and with a patient of trace g in it around m + (g - m)/n. The
     log ratio is (g - m)' C^-1 (G - m) - (g - m)' C^-1 (g - m) / 2n, with m and C from reference
-    patients. C has their rank and a ridge, and is not written down (Woodbury's formula). For sums
+    patients. C has their rank and a ridge, and is not written down (Woodbury's formula); noise of
+    known size that privacy added to sums is a part of the ridge. For sums
     this is the tracing attack of Dwork et al. 2015 (https://doi.org/10.1109/FOCS.2015.46) with
     correlated columns; no model is trained for it.
 
@@ -55,7 +56,11 @@ class Likelihood(Tracing):
         known = np.concatenate([traces.of(block) for block in traces.blocks(usual)])
         mean = known.mean(axis=0, dtype=np.float64).astype(np.float32)
         known -= mean
-        whiten = Whitening.of(known) if self.covariance == "reference" else Whitening.none(known)
+        whiten = (
+            Whitening.of(known, haze=traces.haze)
+            if self.covariance == "reference"
+            else Whitening.none(known, traces.haze)
+        )
         seen = traces.seen - mean
         towards = whiten.inner(seen[None])
         found = []
@@ -80,22 +85,23 @@ class Whitening:
     root: Floats | None
 
     @classmethod
-    def none(cls, known: NDArray[np.float32]) -> Whitening:
+    def none(cls, known: NDArray[np.float32], haze: float = 0.0) -> Whitening:
         """Take for granted that all parameters vary alike, and alone."""
         spread = float(np.einsum("ij,ij->", known, known, dtype=np.float64)) / known.size
-        return cls(known, max(spread, _UNSEEN), None)
+        return cls(known, max(spread, _UNSEEN) + haze, None)
 
     @classmethod
-    def of(cls, known: NDArray[np.float32], share: float = _RIDGE) -> Whitening:
+    def of(cls, known: NDArray[np.float32], share: float = _RIDGE, haze: float = 0.0) -> Whitening:
         """Take the covariance of these traces, whose mean is zero.
 
-        ``share`` of the largest variance is the ridge.
+        ``share`` of the largest variance is the ridge, and the variance of noise that is there
+        besides (``haze``).
         """
         gram = (known @ known.T).astype(np.float64)
         along = gram.sum(axis=1) + np.diag(gram)
         for _ in range(_TURNS):
             along = gram @ (along / max(float(np.linalg.norm(along)), _UNSEEN))
-        ridge = max(share * float(np.linalg.norm(along)) / len(known), _UNSEEN)
+        ridge = max(share * float(np.linalg.norm(along)) / len(known), _UNSEEN) + haze
         gram[np.diag_indices_from(gram)] += len(known) * ridge
         return cls(known, ridge, linalg.cholesky(gram, lower=True))
 

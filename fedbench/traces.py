@@ -28,6 +28,8 @@ class Traces(ABC):
     """What single patients add to ``seen``, the mean over the training patients of a glimpse."""
 
     seen: Singles
+    haze: float = 0.0
+    """Variance of the noise in ``seen``, times the patients: as if each had an equal part of it."""
 
     @abstractmethod
     def of(self, cohort: Cohort) -> Singles:
@@ -62,6 +64,7 @@ class Sums(Traces):
         self._bound = generator.bound(glimpse.phase, wire.encoder) if noised else np.inf
         flat = [np.ravel(glimpse.sums[name]) for name in self._names]
         self.seen = (np.concatenate(flat) / glimpse.patients).astype(np.float32)
+        self.haze = glimpse.noise**2 / glimpse.patients
 
     def of(self, cohort: Cohort) -> Singles:
         encoder, glimpse = self._wire.encoder, self._glimpse
@@ -80,6 +83,7 @@ class Counts(Traces):
         self._names = sorted(glimpse.sums)
         flat = [np.ravel(glimpse.sums[name]) for name in self._names]
         self.seen = (np.concatenate(flat) / glimpse.patients).astype(np.float32)
+        self.haze = glimpse.noise**2 / glimpse.patients
 
     def of(self, cohort: Cohort) -> Singles:
         found = indicators(cohort)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -46,7 +47,8 @@ class Glimpse:
 
     ``before`` and ``after`` are parameters, ``sums`` the sums over ``patients`` of them, and
     ``steps`` how often the optimizer stepped at each site. ``progress`` is how much of the
-    training was done half way through the round, and ``length`` its share of the whole.
+    training was done half way through the round, and ``length`` its share of the whole. ``noise``
+    is the standard deviation of what privacy added to every number of ``sums``.
     """
 
     phase: Phase
@@ -58,6 +60,7 @@ class Glimpse:
     patients: float
     steps: float
     length: float = 0.0
+    noise: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -162,4 +165,5 @@ def _together(each: Round, sites: Sequence[str]) -> Glimpse:
         patients=patients,
         steps=steps / max(patients, 1e-300),
         length=1 / each.rounds,
+        noise=math.hypot(*(update.noise for update in heard.values())),
     )

@@ -172,6 +172,30 @@ def test_traces_are_as_short_as_privacy_makes_them(
     assert np.linalg.norm(Sums(open, wire.generator, bare).of(reference), axis=1).max() > bound
 
 
+def test_noise_of_known_size_is_allowed_for(
+    members: dict[str, Cohort], reference: Cohort, challenge: Challenge
+) -> None:
+    promise = Choice("patient", {"epsilon": 20.0, "delta": 1e-3})
+    wire = crossed(members, Choice("copula"), privacy=promise)
+    (glimpse,) = wire.glimpses("north", 1)
+    assert glimpse.noise > 0
+    together = wire.seen_as("aggregate").glimpses("north", 1)[0]
+    assert together.noise == pytest.approx(np.sqrt(2) * glimpse.noise)
+    assert isinstance(wire.generator, Statistic)
+    assert Sums(wire, wire.generator, glimpse).haze == pytest.approx(
+        glimpse.noise**2 / glimpse.patients
+    )
+    silent = [
+        replace(each, heard={s: replace(said, noise=1e-9) for s, said in each.heard.items()})
+        for each in wire.rounds
+    ]
+    told, untold = (
+        area(Gradient(**QUICK), each, reference, challenge)
+        for each in (wire, replace(wire, rounds=silent))
+    )
+    assert told > untold + 0.08
+
+
 def test_too_few_reference_patients_are_refused_or_said(
     people: People, sums: Wire, challenge: Challenge
 ) -> None:
