@@ -29,7 +29,8 @@ class Eicu(_Eicu):
     (magnesium in mEq/l). What APACHE is reckoned from is known after the first day (``aps_…``, -1
     is missing). Diagnoses are dated when they were entered, each in the systems in which it is
     written ("401.9, I10"), as categories; entries without a code, or with that of a procedure, are
-    left out. Rows that are there twice count once. Ages over 89 are 90.
+    left out. Rows that are there twice count once, and `data check` tells how many of stays and
+    hospitals are. Ages over 89 are 90.
 
     The tables of events are read in blocks; what stays in memory is about 1 kB for every hour of a
     stay in which something was measured: 2.2 GB for 40,000 stays of two days (23 million rows), so
