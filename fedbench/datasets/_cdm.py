@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from fedbench.data import OTHER
@@ -44,7 +44,7 @@ def views_of(origin: str, tables: Mapping[str, Table], wanted: Persons) -> Recor
     notes = [
         note
         for name, column in known.items()
-        for note in repeated(tables[name], column, WORDS["id"][column])
+        for note in repeated(tables[name], column, WORDS["id"][column], partial(asked, origin))
     ]
     maps = _Maps(origin, tables, there, wanted)
     given = {

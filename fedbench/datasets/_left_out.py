@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from fedbench.datasets._reading import Table, ask
@@ -22,19 +22,22 @@ CONTENT = """
 ROWS = "(SELECT {key} AS key, {content} AS content FROM rows)"
 
 
-def repeated(table: Table, column: str, key: str = "") -> Iterator[str]:
+def repeated(
+    table: Table, column: str, key: str = "", answer: Callable[..., pd.DataFrame] = ask
+) -> Iterator[str]:
     """Say how many rows are there more than once, alike in every column that is read.
 
     Args:
         table: is to have one row of each.
         column: says of which.
         key: SQL for how it is compared. Default: as it is written.
+        answer: asks in SQL about tables.
 
     Raises:
         DataError: rows of one key are not alike.
     """
     rows = ROWS.format(key=key or column, content=contents(table.columns))
-    return alike(table.origin, column, ask(CONTENT.format(rows=rows), rows=table))
+    return alike(table.origin, column, answer(CONTENT.format(rows=rows), rows=table))
 
 
 def contents(columns: Iterable[str]) -> str:
