@@ -53,7 +53,7 @@ def alike(origin: str, column: str, found: pd.DataFrame) -> Iterator[str]:
     """
     differ = found[~found["alike"].astype(bool)]
     if len(differ):
-        more = f" ; {len(differ):,} are repeated" if len(differ) > 1 else ""
+        more = f"; so it is with {len(differ) - 1:,} more" if len(differ) > 1 else ""
         raise DataError(
             f"{origin}: {column} {differ['key'].iloc[0]!r} is there more than once "
             f"({differ['n'].iloc[0]:,} rows that are not alike{more}); expected one row of each. "
@@ -61,7 +61,7 @@ def alike(origin: str, column: str, found: pd.DataFrame) -> Iterator[str]:
         )
     if extra := int((found["n"] - 1).sum()):
         yield (
-            f"{origin}: {_rows(extra)} too many, word for word those of another "
+            f"{origin}: {_rows(extra)} too many, alike in every column that is read "
             f"({column} {found['key'].iloc[0]!r} is there {found['n'].iloc[0]:,} times); each "
             "counts once."
         )

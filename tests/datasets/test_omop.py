@@ -282,6 +282,15 @@ def test_what_contradicts_itself_is_named(
         read(tables)
 
 
+def test_of_several_that_contradict_themselves_the_first_is_named(
+    read: Callable[..., Cohort],
+) -> None:
+    tables = made_up()
+    tables["person"] += [row | {"year_of_birth": 1900} for row in tables["person"][:2]]
+    with pytest.raises(DataError, match=r"'1' .*\(2 rows that are not alike; so it is with 1 more"):
+        read(tables)
+
+
 def test_rows_that_are_there_twice_count_once_and_are_told(read: Callable[..., Cohort]) -> None:
     once, twice = read(made_up()), made_up()
     for name in ("person", "death", "visit_occurrence"):
