@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import special
 
+from fedbench import stats
 from fedbench.attack import Attack, Guess, PublicChallenge, Sight, levels_of
 from fedbench.data import Cohort, Schema
 from fedbench.games.dealing import Challenge, Lineup
@@ -21,6 +22,9 @@ __all__ = ["PROPERTIES", "play_property", "properties_of", "property_challenges"
 
 PROPERTIES = 8
 """Asked of every hospital, at most."""
+
+_AGAIN = 100_000
+"""How often patients are dealt anew: what luck does must be known down to 1 in so many."""
 
 FEWEST = 3
 """Hospitals without whom nothing is known of how errors vary between them."""
@@ -80,7 +84,9 @@ def play_property(
         Beside it the mean absolute ``error``, that about others (``control``) and, for an attack
         that can guess ``without`` what it attacks, that of this guess (``reference``) and what is
         gained on it (``gain``). Properties are averaged within hospitals, and limits are Student's
-        over hospitals.
+        over hospitals. P-values are about these hospitals alone: how often would the error be as
+        small, or the gain as large, if their patients were dealt anew to those who were trained
+        on and others?
 
     Raises:
         ContractError: the guess is not one finite share per property and hospital.
@@ -102,11 +108,17 @@ def play_property(
         reason = "A hospital has no training patients or no others in whom the property is known."
         return guess, [Scored("", Refusal(reason=reason, part="advantage", facts=counts))]
     error, control = (np.abs(guess.scores - truth).mean(axis=0) for truth in (mine, others))
+    plain = attack.without(sight, challenge.public, rng.rng())
+    answers = [guess.scores] if plain is None else [guess.scores, plain.scores]
+    lucky = _by_luck(sight.schema, challenge, answers, seeds.child("dealt").rng())
     row = _over_sites(control - error, "advantage")
+    row = _unlike_luck(row, -float(error.mean()), -lucky[0])
     beside = [_over_sites(error, "error"), _over_sites(control, "control")]
-    if (plain := attack.without(sight, challenge.public, rng.rng())) is not None:
+    if plain is not None:
         usual = np.abs(plain.scores - mine).mean(axis=0)
-        beside += [_over_sites(usual, "reference"), _over_sites(usual - error, "gain")]
+        gain = _over_sites(usual - error, "gain")
+        gain = _unlike_luck(gain, gain.value, lucky[1] - lucky[0])
+        beside += [_over_sites(usual, "reference"), gain]
     row = replace(row, facts={**counts, **row.facts, "verdict": _words(row, beside)})
     return guess, [Scored("", each) for each in (row, *beside)]
 
@@ -133,13 +145,59 @@ def _shares(schema: Schema, challenge: Challenge) -> tuple[Floats, Floats]:
     return found[0], found[1]
 
 
+def _by_luck(schema: Schema, challenge: Challenge, answers: Sequence[Floats], rng: Rng) -> Floats:
+    """Return the error of answers if members were dealt anew, a mean over hospitals.
+
+    Shape ``(answers, draws)``.
+    """
+    asked, names = challenge.public.targets, challenge.public.choices
+    found = np.zeros((len(answers), _AGAIN))
+    homes = challenge.homes.astype(str)
+    for at, site in enumerate(names):
+        here = homes == site
+        has = _has(schema, challenge.records[here], asked)
+        n = int((here & challenge.truth).sum())
+        shares = _dealt_again(has, n, rng)
+        for number, answer in enumerate(answers):
+            found[number] += np.abs(answer[:, at] - shares).mean(axis=1) / len(names)
+    return found
+
+
+def _dealt_again(has: Floats, n: int, rng: Rng) -> Floats:
+    """Return shares among ``n`` patients drawn by luck, shape ``(draws, properties)``.
+
+    Means of a part of a finite population are about normal, with its covariance.
+    """
+    found = np.linalg.svd(has - has.mean(axis=0), full_matrices=False)
+    spread = np.sqrt((1 / n - 1 / len(has)) / (len(has) - 1))
+    root = spread * found.S[:, None] * found.Vh
+    return np.asarray(has.mean(axis=0) + rng.standard_normal((_AGAIN, len(root))) @ root)
+
+
+def _has(schema: Schema, records: pd.DataFrame, asked: pd.DataFrame) -> Floats:
+    """Return who has which property; who is not known counts like the others."""
+    found = np.empty((len(records), len(asked)))
+    for number, (column, level) in enumerate(asked.itertuples(index=False)):
+        feature = schema.feature(column)
+        levels = levels_of(records, feature)
+        has, known = levels == feature.column.levels.index(level), levels >= 0
+        found[:, number] = np.where(known, has, has[known].mean())
+    return found
+
+
+def _unlike_luck(found: Measure, statistic: float, lucky: Floats) -> Measure:
+    """Return a row with how often luck makes as much of it."""
+    p_value = stats.permutation_p(statistic, lucky)
+    return replace(found, facts={**found.facts, "p_value": p_value})
+
+
 def _over_sites(each: Floats, part: str) -> Measure:
     """Return the mean over hospitals with Student's limits; a test, where it is a difference."""
     n, value = len(each), float(each.mean())
     error = max(float(each.std(ddof=1)) / np.sqrt(n), 1e-12)
     reach = float(special.stdtrit(n - 1, 0.975)) * error
     tested = part in ("advantage", "gain")
-    facts: dict[str, float] = {"p_value": float(special.stdtr(n - 1, -value / error))}
+    facts: dict[str, float] = {}
     if part == "advantage":
         more = float(special.stdtrit(n - 1, 0.95) + special.stdtrit(n - 1, 0.8))
         facts["detectable"] = more * error

@@ -113,6 +113,25 @@ def test_exact_sums_tell_how_common_something_is(
     assert value(found["error"]) < 0.5 * value(found["reference"])
     assert value(found["gain"]) == pytest.approx(value(found["reference"]) - value(found["error"]))
     assert value(found["advantage"]) > 0
+    assert isinstance(found["gain"], Measure)
+    assert found["gain"].facts["p_value"] < 0.001
+
+
+def test_shares_of_strangers_are_not_given_away(
+    wire: Wire, reference: Cohort, people: People
+) -> None:
+    found = []
+    for turn in range(12):
+        strangers, others = (
+            {site: people(30, seed + number, f"{seed}{site}") for number, site in enumerate(SITES)}
+            for seed in (3000 + 10 * turn, 4000 + 10 * turn)
+        )
+        row = played(Prevalence(), wire, reference, strangers, others)["advantage"]
+        assert isinstance(row, Measure)
+        found.append(row.facts["p_value"])
+    # Twelve p-values that are uniform have a smallest below .001 once in eighty times.
+    assert min(found) > 0.001
+    assert 0.2 < np.mean(found) < 0.8
 
 
 def test_two_hospitals_are_too_few_to_see_how_errors_vary(
