@@ -29,7 +29,8 @@ class Prevalence(Listening):
 
     Among them it is learned how a property goes with a patient's gradient (or her part of the
     sums), by ridge regression. What crossed is the mean of these over a hospital, and the share is
-    linear in it: closed form, no model is trained for it. Rounds are averaged.
+    linear in it: closed form, no model is trained for it. Noise of known size that privacy added
+    is allowed for. Rounds are averaged.
     """
 
     game: ClassVar[Game] = "property"
@@ -70,7 +71,11 @@ def _read(traces: Traces, usual: Cohort, has: Floats) -> Floats:
     moves = spread > 1e-6 * spread.max(initial=0.0)
     scaled = (known[:, moves] - mean[moves]) / spread[moves]
     seen = (traces.seen[moves] - mean[moves]) / spread[moves]
+    ridge = _RIDGE * float(np.square(scaled).sum())
+    # What privacy added is as if every patient had her part of it: where it is much, less is read.
+    kept = 1 / np.sqrt(1 + len(known) * traces.haze / spread[moves] ** 2 / ridge)
+    scaled, seen = scaled * kept, seen * kept
     gram = scaled @ scaled.T
-    gram[np.diag_indices_from(gram)] += _RIDGE * float(np.trace(gram))
+    gram[np.diag_indices_from(gram)] += ridge
     shares = has.mean(axis=0)
     return np.asarray(shares + linalg.solve(gram, has - shares, assume_a="pos").T @ (scaled @ seen))
