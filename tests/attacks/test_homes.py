@@ -134,6 +134,17 @@ def test_shares_of_strangers_are_not_given_away(
     assert 0.2 < np.mean(found) < 0.8
 
 
+def test_noise_leaves_shares_where_other_patients_have_them(
+    reference: Cohort, members: dict[str, Cohort], others: dict[str, Cohort]
+) -> None:
+    promise = Choice("patient", {"epsilon": 1.0, "delta": 1e-3})
+    copula, plain = Choice("copula"), Choice("fedavg")
+    study = Study(generator=copula, strategy=plain, sites=SITES, rounds=1, seed=0, privacy=promise)
+    found = played(Prevalence(), listened(study, members, [1]), reference, members, others)
+    # Without allowing for the noise the error is about one half.
+    assert value(found["error"]) < value(found["reference"]) + 0.05
+
+
 def test_two_hospitals_are_too_few_to_see_how_errors_vary(
     wire: Wire, reference: Cohort, members: dict[str, Cohort], others: dict[str, Cohort]
 ) -> None:
