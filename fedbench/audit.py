@@ -58,8 +58,8 @@ def gate(rows: pd.DataFrame, most: float) -> Gate:
     ruled_out = (
         f"above {most:.1%} is ruled out for this attack"
         if widest["high"] <= most
-        else f"above {most:.1%} was not shown, and not ruled out either: up to "
-        f"{widest['high']:.1%} may be given away"
+        else f"above {most:.1%} was not shown, and not ruled out either: {_called(widest)} may "
+        f"be up to {widest['high']:.1%}"
     )
     return Gate(
         passed=True,

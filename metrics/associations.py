@@ -49,6 +49,8 @@ class Associations(Metric):
         if not len(first):
             reason = "fewer than two columns vary among the training records"
             return [Refusal(reason=reason, status="not applicable")]
+        if len(np.unique(sides[1].owner[sides[1].exact.diagonal() > 0])) < 2:
+            return [Refusal(reason="fewer than two columns vary among the synthetic records")]
         rows = np.zeros(1 + len(evidence.test.weights))
         for start in range(0, len(first), _BLOCK):
             block = slice(start, start + _BLOCK)

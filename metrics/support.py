@@ -61,6 +61,8 @@ class Support(Metric):
         places = [points(evidence, view) for view in (real, fake)]
         if not places[0].shape[1]:
             return [Refusal(reason="nothing varies among the training records")]
+        if (places[1] == places[1][0]).all():
+            return [Refusal(reason="the synthetic records are all alike")]
         sides = (draws(real), draws(fake))
         return [
             measured(rows, size, part=part, most=np.inf if part == "density" else 1.0)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedbench import stats
-from fedbench.attack import Attack, Guess, Sight
+from fedbench.attack import Attack, Guess, Knowledge, Sight
 from fedbench.games.blind import distrust
 from fedbench.games.dealing import Challenge
 from fedbench.games.scoring import (
@@ -91,7 +91,37 @@ def play_membership(
     for alpha in ALPHAS:
         rng = bootstrap.child("tpr", alpha).rng()
         rows += [Scored("", row) for row in _low_fpr(usable, alpha, counts, rng)]
-    return guess, rows
+    room = _room(attack, sight)
+    return guess, [replace(row, measure=_within(row.measure, room)) for row in rows]
+
+
+def _room(attack: Attack, sight: Sight) -> float:
+    """Return how many different patients a release has, where it is all that is attacked."""
+    crossed = {Knowledge.UPDATES, Knowledge.AGGREGATE, Knowledge.PEER}
+    if Knowledge.SYNTHETIC not in attack.knows or crossed & attack.knows:
+        return math.inf
+    return float(len(sight.synthetic.table.drop_duplicates()))
+
+
+def _within(row: Measure | Refusal, room: float) -> Measure | Refusal:
+    """Say of a row that it says nothing, where the release has no room for what it would notice.
+
+    What is noticed is a share of the training patients whose records were copied, and that takes
+    as many different records. A release of one record, or of one again and again, can give away
+    one patient only.
+    """
+    share = math.nan if isinstance(row, Refusal) else row.facts.get("detectable", math.nan)
+    if isinstance(row, Refusal) or math.isnan(share):
+        return row
+    share = 2 * (share - 0.5) if row.part == "auc" else share
+    copied = math.ceil(share * row.facts["n_members"])
+    if copied <= room:
+        return row
+    words = (
+        f"nothing can be said: a leak is noticed from {copied:,} copied training records on, and "
+        f"the release has {room:,.0f} different record{'s' * (room > 1)}"
+    )
+    return replace(row, facts={**row.facts, "detectable": math.nan, "verdict": words})
 
 
 def _silent(reason: str, challenge: Challenge) -> list[Scored]:

@@ -23,6 +23,8 @@ ABOUT: tuple[str, ...] = tuple(_WORDS.split())
 """The columns that say what a number is about: rows that differ only by seed share them all."""
 
 LEVEL = 0.05
+_DIFFERENCES = ("augmentation.", "forgetting.")
+"""Metrics whose parts are called as what they are differences of."""
 _SHARES = ("auc", "auroc", "auprc", "brier", "c_index", "detection")
 
 RULE = (
@@ -183,7 +185,8 @@ def _status(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def is_share(name: str) -> bool:
     """Whether a measure lies between 0 and 1."""
-    return name.rpartition(".")[2] in _SHARES or ".tpr@" in name
+    share = name.rpartition(".")[2] in _SHARES or ".tpr@" in name
+    return share and not name.startswith(_DIFFERENCES)
 
 
 def _inside(

@@ -124,7 +124,11 @@ def _place(found: Number) -> str:
     """Say where a number lies between its ends, where these can be told apart."""
     if found.normalized is None:
         return ""
-    return f"Between floor (0) and ceiling (1) that is {number(found.normalized, 2)}."
+    ends = [
+        what if end is None else f"{what} ({number(end)})"
+        for what, end in (("floor", found.floor), ("ceiling", found.ceiling))
+    ]
+    return f"From {' to '.join(ends)} that is {number(found.normalized, 2)}, from 0 to 1."
 
 
 def _worst(columns: pd.DataFrame) -> Iterator[str]:

@@ -285,6 +285,21 @@ def test_a_leak_is_found_where_pooled_scores_would_hide_it() -> None:
     assert row(rows, "auc", "worst").value == row(rows, "auc", "b").value
 
 
+@pytest.mark.parametrize("again", [1, 300])
+def test_a_release_without_room_for_a_leak_says_nothing(again: int) -> None:
+    rng = np.random.default_rng(0)
+    members, others, released = cut(people(1_000, rng), 300, 400, 300)
+    rows = rows_of(released, {"a": members}, {"a": others})
+    assert row(rows, "auc").facts["verdict"].startswith("not detectable")
+    first = released.static.iloc[[0] * again].assign(patient=[f"r{i}" for i in range(again)])
+    rows = rows_of(Cohort.of_tables(SCHEMA, first), {"a": members}, {"a": others})
+    for part in ("auc", "leak@10%"):
+        found = row(rows, part)
+        assert np.isnan(found.facts["detectable"])
+        assert "nothing can be said: a leak is noticed from" in found.facts["verdict"]
+        assert found.facts["verdict"].endswith("the release has 1 different record")
+
+
 def test_too_few_patients_are_refused_not_guessed() -> None:
     rng = np.random.default_rng(0)
     members, others, released, lonely = cut(people(200, rng), 20, 60, 100, 1)

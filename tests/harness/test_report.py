@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from fedbench import report, stats
 from fedbench.errors import RunError
-from fedbench.report.numbers import Numbers, across_seeds
+from fedbench.report.numbers import Numbers, across_seeds, is_share
 from fedbench.report.reasons import plain
 from fedbench.report.words import human_bytes, number, together, told
 from fedbench.results import RunDir, frame, write_json, write_parquet
@@ -408,6 +408,12 @@ def test_the_numbers_of_a_sentence_are_those_of_the_rows(make: Make) -> None:
     run = make(everything())
     (found,) = Numbers.of(run.results()).where(label="copula", target="gain", name="utility.auroc")
     assert f"{number(found.value)} (95 % interval {number(found.low)} to" in said(run, "gain")
+
+
+def test_differences_are_not_cut_to_what_a_share_can_be() -> None:
+    assert is_share("utility.auroc")
+    assert not is_share("augmentation.auroc")
+    assert not is_share("forgetting.c_index")
 
 
 def test_a_loss_is_said_as_such(make: Make) -> None:

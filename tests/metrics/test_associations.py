@@ -3,14 +3,16 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from fedbench.data import Cohort
-from fedbench.metric import Evidence, Measure
+from fedbench.metric import Evidence, Measure, Refusal
 from fedbench.metrics import associations
 from fedbench.metrics._encoded import encoded, records
 from fedbench.metrics.associations import Associations
 from fedbench.metrics.marginals import Marginals
+from fedbench.metrics.support import Support
 
 RNG = np.random.default_rng(0)
 
@@ -75,3 +77,20 @@ def test_columns_all_missing_or_constant_do_no_harm(
     assert value(judge(flat, flat)).value == 0
     assert 0 < value(judge(flat, test, test)).value < 1
     assert 0 < value(judge(test, flat, test)).value < 1
+
+
+def test_records_in_which_nothing_varies_are_refused(
+    draw: Callable[..., Cohort], judge: Callable[..., Evidence]
+) -> None:
+    test = draw(200, 0)
+    one = test.take(test.patients[:1])
+    tables = {
+        name: pd.concat([table.assign(patient=f"r{i}") for i in range(50)])
+        for name in ("static", "visits", "codes", "outcome")
+        if len(table := getattr(one, name))
+    }
+    alike = Cohort.of_tables(test.schema, **tables)
+    for metric in (Associations(), Support()):
+        (refused,) = metric.measure(judge(test, alike, test), RNG)
+        assert isinstance(refused, Refusal)
+        assert "the synthetic records" in refused.reason
