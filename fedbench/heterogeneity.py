@@ -97,7 +97,8 @@ def altered(site: str, before: Cohort, after: Cohort) -> list[Index]:
         same = old[keys].reset_index(drop=True).equals(new[keys].reset_index(drop=True))
         for column in old.columns.difference(keys, sort=False):
             was, now = old[column].notna().to_numpy(), new[column].notna().to_numpy()
-            if lost := 1 - now.sum() / was.sum() if was.any() else 0.0:
+            lost = 1 - now.sum() / was.sum() if was.any() else 0.0
+            if lost > 0:
                 found.append(Index(site, f"lost {column}", float(lost)))
             if same and (both := was & now).any():
                 other = old[column].to_numpy()[both] != new[column].to_numpy()[both]

@@ -30,7 +30,7 @@ def compute(run: RunDir, world: World) -> Json | None:
         base = cell.facts()["row"]
         if (base["dataset"], base["scenario"]) != (world.dataset, world.scenario):
             continue
-        if base["label"] not in world.labels or not (cell.path / "timings.json").is_file():
+        if base.get("label") not in world.labels or not (cell.path / "timings.json").is_file():
             continue
         took = read_json(cell.path / "timings.json")
         if all(name in took for name in _TIMES):

@@ -51,8 +51,9 @@ def test_the_structure_is_better_than_the_floor(
     assert table["empty"].isna().all()
     assert (table["constant"] == "yes").all()
     assert not (table["ward"] == "never").any()
+    # From training to training, and processor to processor, .08 to .25 where .20 is right.
     assert table["weight"].isna().mean() == pytest.approx(
-        small.table["weight"].isna().mean(), abs=0.1
+        small.table["weight"].isna().mean(), abs=0.15
     )
 
 
