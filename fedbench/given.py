@@ -329,9 +329,8 @@ def _apart(parts: Mapping[str, Cohort], files: Mapping[str, str]) -> None:
             )
 
 
-def _twins(case: Case) -> Iterator[str]:
+def _twins(case: Case, rows: Mapping[str, pd.Series]) -> Iterator[str]:
     """Say which real records look like a training record far more often than like each other."""
-    rows = {n: pd.util.hash_pandas_object(p.table, index=False) for n, p in case.parts.items()}
     for name in [name for name in rows if name != "train"]:
         found, alike = rows[name].isin(rows["train"]), rows[name].duplicated(keep=False)
         if found.sum() > 2 * alike.sum():
@@ -342,13 +341,12 @@ def _twins(case: Case) -> Iterator[str]:
             )
 
 
-def _copies(case: Case) -> Iterator[str]:
+def _copies(case: Case, rows: Mapping[str, pd.Series]) -> Iterator[str]:
     """Say how many synthetic records equal a training record, where control records do not so.
 
     Were nobody copied, a record that equals somebody would as often be one of the control, in
     proportion to how many there are.
     """
-    rows = {n: pd.util.hash_pandas_object(p.table, index=False) for n, p in case.parts.items()}
     rest = "control" if "control" in rows else "test"
     train, control = set(rows["train"]), set(rows.get(rest, ()))
     found = pd.util.hash_pandas_object(case.release.table, index=False)
@@ -367,8 +365,9 @@ def _copies(case: Case) -> Iterator[str]:
 
 
 def _limits(case: Case) -> Iterator[str]:
-    yield from _twins(case)
-    yield from _copies(case)
+    rows = {n: pd.util.hash_pandas_object(p.table, index=False) for n, p in case.parts.items()}
+    yield from _twins(case, rows)
+    yield from _copies(case, rows)
     for task in case.schema.tasks.values():
         levels = case.schema.static[task.column].levels if task.column else ()
         if levels:

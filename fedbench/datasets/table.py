@@ -100,14 +100,15 @@ def _lacking(given: Given, schema: Schema) -> Iterator[str]:
     for table, columns in _wanted(schema, single=given.single).items():
         if table not in given.tables:
             what = f"The schema describes {table}, and there is no such table"
-            advice = f"Put {table}.csv or {table}.parquet into {given.path}."
-            if given.single:
+            if not given.single:
+                advice = f"Put {table}.csv or {table}.parquet into {given.path}."
+            elif table == "outcome":
+                advice = "A single file has the columns time (days) and event (0 or 1) for it."
+            else:
                 advice = (
                     "A single file has one row per patient: put it into a folder as static.csv, "
                     f"beside {table}.csv."
                 )
-            if given.single and table == "outcome":
-                advice = "A single file has the columns time (days) and event (0 or 1) for it."
             yield f"{what}. {advice}"
             continue
         there = [str(name) for name in given.tables[table]]
@@ -121,8 +122,7 @@ def _lacking(given: Given, schema: Schema) -> Iterator[str]:
 
 
 def _wanted(schema: Schema, *, single: bool) -> Mapping[str, Sequence[str]]:
-    cluster = [schema.cluster] if schema.cluster else []
-    patient = [] if single else ["patient"]
+    patient, cluster = [] if single else ["patient"], [schema.cluster] if schema.cluster else []
     wanted = {
         Part.STATIC: [*patient, *schema.static, *cluster],
         Part.VISITS: ["patient", "day", *schema.visits],

@@ -91,16 +91,21 @@ def play_membership(
     for alpha in ALPHAS:
         rng = bootstrap.child("tpr", alpha).rng()
         rows += [Scored("", row) for row in _low_fpr(usable, alpha, counts, rng)]
-    room = _room(attack, sight)
+    room = _room(attack, sight, challenge)
     return guess, [replace(row, measure=_within(row.measure, room)) for row in rows]
 
 
-def _room(attack: Attack, sight: Sight) -> float:
+def _room(attack: Attack, sight: Sight, challenge: Challenge) -> float:
     """Return how many different patients a release has, where it is all that is attacked."""
     crossed = {Knowledge.UPDATES, Knowledge.AGGREGATE, Knowledge.PEER}
     if Knowledge.SYNTHETIC not in attack.knows or crossed & attack.knows:
         return math.inf
-    return float(len(sight.synthetic.table.drop_duplicates()))
+    return sight.shared(
+        "different records of the release",
+        challenge.public,
+        {Knowledge.SYNTHETIC},
+        lambda seen: float(len(seen.synthetic.table.drop_duplicates())),
+    )
 
 
 def _within(row: Measure | Refusal, room: float) -> Measure | Refusal:

@@ -96,10 +96,11 @@ def train(
     sites: Mapping[str, Cohort],
     rounds: int = 3,
     encoder: Encoder | None = None,
+    seed: int = 0,
 ) -> Trained:
     """Train in the smallest loop that could be called federated averaging."""
     encoder = encoder or agreed(list(sites.values()))
-    seeds, state, sent = Seeds(0), dict[str, np.ndarray](), 0
+    seeds, state, sent = Seeds(seed), dict[str, np.ndarray](), 0
     at = {name: Site(name, encoder.encode(mine), encoder, {}, mine) for name, mine in sites.items()}
     for phase in generator.phases():
         total = phase.rounds or rounds

@@ -43,18 +43,19 @@ def test_federated_is_centralized(
 def test_the_structure_is_better_than_the_floor(
     trained: Callable[..., Any], structure: Callable[[Cohort, Cohort], float], small: Cohort
 ) -> None:
-    run = trained(Ctgan(passes=60, hidden=64), {"all": small}, 6)
-    written = Ctgan(hidden=64).sample(run.state, run.encoder, 4000, np.random.default_rng(1))
-    floor = Independent().sample({}, run.encoder, 4000, np.random.default_rng(1))
-    assert structure(written, small) < 0.7 * structure(floor, small)
-    table = written.table
-    assert table["empty"].isna().all()
-    assert (table["constant"] == "yes").all()
-    assert not (table["ward"] == "never").any()
-    # From training to training, and processor to processor, .08 to .25 where .20 is right.
-    assert table["weight"].isna().mean() == pytest.approx(
-        small.table["weight"].isna().mean(), abs=0.15
-    )
+    apart, missing = [], []
+    for seed in range(6):  # one training is chance, and another one on another processor
+        run = trained(Ctgan(passes=60, hidden=64), {"all": small}, 6, seed=seed)
+        written = Ctgan(hidden=64).sample(run.state, run.encoder, 4000, np.random.default_rng(1))
+        floor = Independent().sample({}, run.encoder, 4000, np.random.default_rng(1))
+        apart.append(structure(written, small) / structure(floor, small))
+        table = written.table
+        assert table["empty"].isna().all()
+        assert (table["constant"] == "yes").all()
+        assert not (table["ward"] == "never").any()
+        missing.append(table["weight"].isna().mean())
+    assert np.mean(apart) < 0.7
+    assert np.mean(missing) == pytest.approx(small.table["weight"].isna().mean(), abs=0.1)
 
 
 def test_it_begins_with_columns_on_their_own(trained: Callable[..., Any], small: Cohort) -> None:

@@ -395,6 +395,14 @@ def test_concordance_equals_lifelines_on_repeated_patients(seed: int, n: int) ->
             assert c == pytest.approx(expected, abs=1e-12, nan_ok=True)
 
 
+def test_rows_of_weights_are_counted_as_if_each_were_alone() -> None:
+    rng = np.random.default_rng(5)
+    follow_up = rng.integers(1, 30, 130), rng.random(130) < 0.5, rng.normal(size=130)
+    weights = stats.poisson_weights(rng, 130, 50)
+    alone = [stats.weighted_concordance(*follow_up, row[None])[0] for row in weights]
+    np.testing.assert_array_equal(stats.weighted_concordance(*follow_up, weights), alone)
+
+
 def test_concordance_of_many_equals_lifelines() -> None:
     rng = np.random.default_rng(0)
     time, event = rng.integers(1, 900, 3_000), rng.random(3_000) < 0.3
