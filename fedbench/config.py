@@ -50,6 +50,7 @@ STANDARD = (
 )
 FAST = ("dcr", "attribute")
 AUDITED = (
+    "verbatim",
     "ratio",
     "density",
     "classifier",

@@ -61,7 +61,7 @@ AUDIT = Examination("audit", (), SETS["attacks"]["audit"])
 EVALUATION = Examination(
     "evaluate",
     tuple(n for n in SETS["metrics"]["full"] if METRICS.find(n).family != "communication"),
-    SETS["attacks"]["fast"],
+    (*SETS["attacks"]["fast"], "verbatim"),
 )
 
 

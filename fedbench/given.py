@@ -10,7 +10,6 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binomtest
 
 from fedbench.attacking import Arena
 from fedbench.config import DatasetChoice, Scenario
@@ -35,8 +34,6 @@ LATER = 1.0
 """Day from which a column is known that is foreseen at day 0."""
 FEWEST, MOST = 10, 10_000
 """Synthetic records that metrics look at: at least, and unless more are asked for."""
-COPIED = 0.001
-"""Less likely than this by chance, synthetic records that equal training records are copies."""
 
 NOT_PUBLIC = (
     "The schema was drafted from these very records. That is fine for looking at them; its bounds "
@@ -341,33 +338,9 @@ def _twins(case: Case, rows: Mapping[str, pd.Series]) -> Iterator[str]:
             )
 
 
-def _copies(case: Case, rows: Mapping[str, pd.Series]) -> Iterator[str]:
-    """Say how many synthetic records equal a training record, where control records do not so.
-
-    Were nobody copied, a record that equals somebody would as often be one of the control, in
-    proportion to how many there are.
-    """
-    rest = "control" if "control" in rows else "test"
-    train, control = set(rows["train"]), set(rows.get(rest, ()))
-    found = pd.util.hash_pandas_object(case.release.table, index=False)
-    mine, others = {*found} & train - control, {*found} & control - train
-    share = len(train) / max(len(train) + len(control), 1)
-    if not control or not mine:
-        return
-    chance = binomtest(len(mine), len(mine) + len(others), share, alternative="greater").pvalue
-    if chance < COPIED:
-        yield (
-            f"{int(found.isin(mine).sum()):,} of {len(found):,} synthetic records equal one of "
-            f"{case.files['train']} in every column, and {int(found.isin(others).sum()):,} one of "
-            f"{case.files[rest]}: they are copies, whatever share of the training patients "
-            f"that is (by chance: p {chance:.1g})."
-        )
-
-
 def _limits(case: Case) -> Iterator[str]:
     rows = {n: pd.util.hash_pandas_object(p.table, index=False) for n, p in case.parts.items()}
     yield from _twins(case, rows)
-    yield from _copies(case, rows)
     for task in case.schema.tasks.values():
         levels = case.schema.static[task.column].levels if task.column else ()
         if levels:

@@ -28,8 +28,10 @@ FULL = PATIENTS >= 10_000
 OTHERS = max(PATIENTS, 1_000)  # 1 % false alarms need a thousand
 
 DISTANCE = ("dcr", "ratio")
+COPIES = ("dcr", "verbatim")
 FORESTS = ("classifier", "surprise")
-MEMBERSHIP = (*DISTANCE, "density", *FORESTS)
+NEAR = (*DISTANCE, "density", *FORESTS)  # see records that were changed, too
+MEMBERSHIP = ("verbatim", *NEAR)
 
 
 @dataclass
@@ -129,11 +131,28 @@ def test_a_copy_is_caught_at_the_fewest_false_alarms(stage: Field, attack: str) 
     assert stage.rows(attack, "copy")[fewest].value >= 0.85
 
 
+@pytest.mark.parametrize("attack", COPIES)
 @pytest.mark.parametrize("share", [0.01, 0.05, 0.1, 0.5])
-def test_the_leak_share_holds_the_share_that_was_copied(stage: Field, share: float) -> None:
-    found = stage.rows("dcr", f"leaky {share}")["leak@1%"]
+def test_the_leak_share_holds_the_share_that_was_copied(
+    stage: Field, share: float, attack: str
+) -> None:
+    found = stage.rows(attack, f"leaky {share}")["leak@1%"]
     assert found.low <= share <= found.high
     assert found.high - found.low < (0.05 if FULL else 0.2)
+
+
+def test_a_handful_of_copies_shows_where_nobody_else_is_ranked(stage: Field) -> None:
+    ranked, counted = (stage.rows(name, "leaky 0.02")["leak@1%"] for name in COPIES)
+    assert ranked.low <= 0 < counted.low
+    assert counted.high - counted.low < ranked.high - ranked.low
+
+
+def test_near_copies_are_no_copies(stage: Field) -> None:
+    assert (
+        stage.rows("verbatim", "mixed")["auc"].value
+        < 0.52
+        < stage.rows("dcr", "mixed")["auc"].value
+    )
 
 
 @pytest.mark.parametrize("share", [0.0, 0.05, 0.1, 0.5, 1.0])
@@ -168,7 +187,7 @@ def test_columns_without_their_patients_give_nobody_away(stage: Field, attack: s
 def test_which_attack_sees_most_depends_on_the_release(stage: Field) -> None:
     """A record with other cells is recognised by forests, one moved a little by distances."""
     cells, moved = (
-        {attack: stage.rows(attack, release)["auc"].value for attack in MEMBERSHIP}
+        {attack: stage.rows(attack, release)["auc"].value for attack in NEAR}
         for release in ("jittered", "mixed")
     )
     assert max(cells, key=lambda a: cells[a]) in FORESTS
@@ -181,7 +200,7 @@ def small_stages() -> list[Field]:
     return [Field(50, 100, seed) for seed in range(200 if FULL else 40)]
 
 
-QUICK = (*DISTANCE, "density", "linkage", "singling")
+QUICK = (*DISTANCE, "verbatim", "density", "linkage", "singling")
 
 
 @pytest.mark.parametrize("attack", [*QUICK, *(["surprise"] if FULL else [])])

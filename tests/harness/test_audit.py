@@ -269,14 +269,16 @@ def test_hospitals_are_attacked_each_for_itself(
     assert {"north", "south"} <= set(rows["site"])
 
 
-def test_copies_are_counted_however_few(audit: Audit) -> None:
+def test_a_handful_of_copies_closes_the_gate(audit: Audit) -> None:
     train = made(150, 0)
     tables = small(train=train, control=made(300, 1, start=500))
     mixed = pd.concat([train.head(8), made(60, 2)], ignore_index=True)
-    found = audit("--json", **{**tables, "synthetic": mixed})
-    said = "8 of 68 synthetic records equal one of train.csv in every column, and 0 one of control"
-    assert said in " ".join(found.err.split())
-    assert "they are copies" not in audit("--json", **tables).err
+    found = audit("--json", "--fail-over", "0", **{**tables, "synthetic": mixed})
+    assert (found.status, found.facts["verdict"]) == (1, GIVEN_AWAY)
+    rows = found.run.results().set_index("name")
+    counted = rows[(rows["regime"] == "given") & (rows["site"] == "")].loc["verbatim.leak@10%"]
+    assert counted["value"] == pytest.approx(8 / 150)
+    assert audit("--json", **tables).facts["verdict"] != GIVEN_AWAY
 
 
 # Small, odd and wrong tables
