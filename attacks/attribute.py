@@ -41,7 +41,7 @@ class Attribute(Attack):
     knows: ClassVar[frozenset[Knowledge]] = frozenset(
         {Knowledge.SYNTHETIC, Knowledge.OTHER_COLUMNS}
     )
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     trees: Annotated[int, Ge(1)] = 30
 

@@ -23,7 +23,7 @@ class Canary(Auditing):
     """
 
     knows: ClassVar[frozenset[Knowledge]] = frozenset({Knowledge.SYNTHETIC})
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     def guess(self, sight: Sight, challenge: PublicChallenge, rng: Rng) -> Guess:
         distances = to_release(sight, challenge)

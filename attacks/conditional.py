@@ -46,7 +46,7 @@ class Conditional(Attack):
     knows: ClassVar[frozenset[Knowledge]] = frozenset(
         {Knowledge.SYNTHETIC, Knowledge.OTHER_COLUMNS}
     )
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     columns: Annotated[int, Ge(1)] = 6
     least: Annotated[int, Ge(1)] = 2

@@ -49,7 +49,7 @@ class Inversion(Reading):
 
     game: ClassVar[Game] = "reconstruction"
     knows: ClassVar[frozenset[Knowledge]] = frozenset({Knowledge.UPDATES})
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     rehearsed: ClassVar[int] = 1
 
     looks: Annotated[float, Gt(0), Lt(0.5)] = 0.1

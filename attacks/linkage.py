@@ -24,7 +24,7 @@ class Linkage(Attack):
 
     game: ClassVar[Game] = "linkage"
     knows: ClassVar[frozenset[Knowledge]] = frozenset({Knowledge.SYNTHETIC})
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     def guess(self, sight: Sight, challenge: PublicChallenge, rng: Rng) -> Links:
         if challenge.others is None:

@@ -36,7 +36,7 @@ class Lookalike(Attack):
     knows: ClassVar[frozenset[Knowledge]] = frozenset(
         {Knowledge.SYNTHETIC, Knowledge.OTHER_COLUMNS}
     )
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     def guess(self, sight: Sight, challenge: PublicChallenge, rng: Rng) -> Guess:
         secret = sight.schema.feature(challenge.secret)

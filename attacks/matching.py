@@ -26,7 +26,7 @@ class Matching(Secretive):
     knows: ClassVar[frozenset[Knowledge]] = frozenset(
         {Knowledge.UPDATES, Knowledge.REFERENCE, Knowledge.OTHER_COLUMNS}
     )
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     def guess(self, sight: Sight, challenge: PublicChallenge, rng: Rng) -> Guess:
         pointing = Cosine(rounds=self.rounds, reference=self.reference, draws=self.draws)

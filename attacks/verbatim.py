@@ -23,7 +23,7 @@ class Verbatim(Attack):
 
     game: ClassVar[Game] = "membership"
     knows: ClassVar[frozenset[Knowledge]] = frozenset({Knowledge.SYNTHETIC})
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     def guess(self, sight: Sight, challenge: PublicChallenge, rng: Rng) -> Guess:
         distances = to_release(sight, challenge)

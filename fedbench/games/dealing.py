@@ -52,7 +52,8 @@ class Challenge:
     ``truth`` says who is a member; ``answers`` is the level of the secret in the attribute
     game, and ``roster`` the lists on which patients stand; ``pairs`` is the row of ``others``
     that belongs to each target in the linkage game; ``records`` and ``homes`` are the patients,
-    none of whom is shown, in the singling-out and the reconstruction game; ``claim`` is what was
+    none of whom is shown, in the singling-out and the reconstruction game, and in the linkage
+    game ``records`` are all who were trained on; ``claim`` is what was
     promised about canaries. ``patients`` and ``clusters`` are for the harness alone.
     """
 
@@ -142,9 +143,17 @@ class Lineup:
         )
 
     def without_twins(self) -> Lineup:
-        """Leave out records that somebody in the other class has as well: unanswerable."""
+        """Leave out who looks like somebody of the other class: unanswerable.
+
+        Then all who look like somebody else go, also of their own class. Of two who are alike, both
+        would be members more often than both others where members are many, so that who is left
+        would tell the classes apart by how common a look is, whatever was released.
+        """
         looks = pd.util.hash_pandas_object(self.table, index=False).to_numpy()
-        twin = np.isin(looks, np.intersect1d(looks[self.truth], looks[~self.truth]))
+        if not np.isin(looks[self.truth], looks[~self.truth]).any():
+            return self
+        _, who, times = np.unique(looks, return_inverse=True, return_counts=True)
+        twin = times[who] > 1
         return replace(self.take(~twin), twins=int(twin.sum()))
 
     def ask(self, rng: Rng, secret: Feature | None = None, hide: Sequence[str] = ()) -> Challenge:

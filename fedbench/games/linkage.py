@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,6 +23,7 @@ __all__ = ["Halves", "halves_of", "linkage_challenges", "play_linkage"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Looks = NDArray[np.uint64]
 Halves = tuple[tuple[str, ...], tuple[str, ...]]
 
 _SLACK = 1e-6  # of sums of probabilities
@@ -74,15 +74,16 @@ def linkage_challenges(
     """Ask which half belongs to which, see ``halves_of``; nothing, where there is only one."""
     if not all(halves):
         return []
-    lineup = Lineup.of(schema, members, nonmembers)
-    whole = lineup.ask(rng)
+    everybody = Lineup.everybody(schema, members, nonmembers)
+    whole = everybody.without_twins().ask(rng)
     back = rng.permutation(len(whole.truth))
     first, second = (whole.public.targets[list(half)] for half in halves)
     pairs = np.empty_like(back)
     pairs[back] = np.arange(len(back))
     others = second.iloc[back].reset_index(drop=True)
     public = PublicChallenge("linkage", first, whole.sites, others=others)
-    return [replace(whole, public=public, pairs=pairs)]
+    trained = everybody.table[everybody.truth]
+    return [replace(whole, public=public, pairs=pairs, records=trained)]
 
 
 def play_linkage(
@@ -152,21 +153,31 @@ def _met(attack: Attack, links: Guess, challenge: Challenge) -> Floats:
 
 
 def _ceiling(challenge: Challenge, rows: Ints) -> Measure:
-    """How often these members would be linked if their own records were released."""
+    """How often these members would be linked if all members' own records were released."""
     assert challenge.public.others is not None  # noqa: S101  (this game has them)
     halves = challenge.public.targets, challenge.public.others.iloc[challenge.pairs]
-    looks = [pd.util.hash_pandas_object(h, index=False).to_numpy()[rows] for h in halves]
+    mine = [_looks(half)[rows] for half in halves]
+    all_of_them = [_looks(challenge.records[list(half)]) for half in halves]
     first, second, both = (
-        _twins(look) for look in (*looks, pd.util.hash_array(looks[0]) ^ looks[1])
+        _times(*looks)
+        for looks in (*zip(mine, all_of_them, strict=True), (_joined(mine), _joined(all_of_them)))
     )
     chance = float((both / (first * second)).mean())
     return Measure(value=chance, low=chance, high=chance, n=len(rows), part="ceiling")
 
 
-def _twins(looks: NDArray[np.integer[Any]]) -> Floats:
-    """Return how many look like each one, itself included."""
-    _, who, times = np.unique(looks, return_inverse=True, return_counts=True)
-    return np.asarray(times[who], dtype=np.float64)
+def _looks(half: pd.DataFrame) -> Looks:
+    return np.asarray(pd.util.hash_pandas_object(half, index=False), dtype=np.uint64)
+
+
+def _joined(halves: Sequence[Looks]) -> Looks:
+    return pd.util.hash_array(halves[0]) ^ halves[1]
+
+
+def _times(mine: Looks, released: Looks) -> Floats:
+    """Return how many of those released look like each of mine."""
+    looks, times = np.unique(released, return_counts=True)
+    return np.asarray(times[np.searchsorted(looks, mine)], dtype=np.float64)
 
 
 def _words(found: Measure, beside: Sequence[Measure]) -> str:
