@@ -10,6 +10,8 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
+from scipy.stats import binomtest
 
 from fedbench.attacking import Arena
 from fedbench.config import DatasetChoice, Scenario
@@ -32,6 +34,8 @@ REPLICATES = 400
 EVERYWHERE = "everywhere"
 LATER = 1.0
 """Day from which a column is known that is foreseen at day 0."""
+SWAPPED = 1e-6
+"""Below this chance a release of control patients is no luck: tables were mixed up."""
 FEWEST, MOST = 10, 10_000
 """Synthetic records that metrics look at: at least, and unless more are asked for."""
 
@@ -153,6 +157,7 @@ def prepare(asked: Asked) -> Case:
     _apart(parts, files)
     told = _named(released, patient, list(named.values()))
     records = released.by_patient("", f"{SYNTHETIC} ").cohort(wide.schema)
+    _not_of_others(parts, files, records)
     case = Case(
         files={**files, SYNTHETIC: released.path.name},
         parts=parts,
@@ -324,6 +329,34 @@ def _apart(parts: Mapping[str, Cohort], files: Mapping[str, str]) -> None:
                 f"All records of {files[one]} or of {files[other]} are in the other, word for "
                 "word, so that nobody could be told apart. Give other patients, or more columns."
             )
+
+
+def _not_of_others(parts: Mapping[str, Cohort], files: Mapping[str, str], release: Cohort) -> None:
+    """A release of those who are said not to have been trained on can give nobody away.
+
+    Counted are looks that one patient has, of both tables together: without copies, those that are
+    released are dealt to both like the others.
+    """
+    if "control" not in parts:
+        return
+    train, control = (_looks(parts[name]) for name in ("train", "control"))
+    looks, times = np.unique(np.concatenate([train, control]), return_counts=True)
+    of_others = np.isin(looks[times == 1], control)
+    copied = np.isin(looks[times == 1], _looks(release))
+    theirs, mine = int((copied & of_others).sum()), int((copied & ~of_others).sum())
+    if not theirs:
+        return
+    share = float(of_others.mean())
+    if binomtest(theirs, theirs + mine, share, alternative="greater").pvalue < SWAPPED:
+        raise DataError(
+            f"Records of {theirs:,} patients of {files['control']} are released word for word, and "
+            f"of {mine:,} of {files['train']}. Either the two tables are swapped, or patients of "
+            f"{files['control']} were trained on; give others as the control."
+        )
+
+
+def _looks(cohort: Cohort) -> NDArray[np.uint64]:
+    return np.asarray(pd.util.hash_pandas_object(cohort.table, index=False), dtype=np.uint64)
 
 
 def _twins(case: Case, rows: Mapping[str, pd.Series]) -> Iterator[str]:

@@ -158,6 +158,22 @@ def test_the_very_file_that_was_trained_on_is_given_away(tmp_path: Path) -> None
     assert GIVEN_AWAY in next(out.glob("audit-*/report.md")).read_text()
 
 
+def test_a_release_of_the_control_is_taken_for_swapped_tables(audit: Audit) -> None:
+    control = made(150, 1, start=1000)
+    said = audit("--fail-over", "0.05", **small(control=control, synthetic=control[:60]))
+    assert said.status == 2
+    assert "Records of 60 patients of control.csv are released word for word" in said.err
+    assert "swapped" in said.err
+
+
+def test_tables_with_few_looks_are_not_taken_for_swapped(audit: Audit) -> None:
+    def few(n: int, seed: int, start: int = 0) -> pd.DataFrame:
+        return made(n, seed, start).assign(a=lambda table: (3 * table["a"]).round())
+
+    tables = {"train": few(60, 0), "control": few(900, 1, start=1000), "synthetic": few(60, 2)}
+    assert audit(**tables).status == 0
+
+
 def test_real_identifiers_in_a_release_are_told_of(audit: Audit) -> None:
     train, control = made(60, 0), made(150, 1, start=1000)
     named = {"Patient ID": [f"P{i:04d}" for i in range(60)]}
