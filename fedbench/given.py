@@ -337,9 +337,8 @@ def _not_of_others(parts: Mapping[str, Cohort], files: Mapping[str, str], releas
     Counted are looks that one patient has, of both tables together: without copies, those that are
     released are dealt to both like the others.
     """
-    if "control" not in parts:
-        return
-    train, control = (_looks(parts[name]) for name in ("train", "control"))
+    rest = "control" if "control" in parts else "test"
+    train, control = (_looks(parts[name]) for name in ("train", rest))
     looks, times = np.unique(np.concatenate([train, control]), return_counts=True)
     of_others = np.isin(looks[times == 1], control)
     copied = np.isin(looks[times == 1], _looks(release))
@@ -349,9 +348,9 @@ def _not_of_others(parts: Mapping[str, Cohort], files: Mapping[str, str], releas
     share = float(of_others.mean())
     if binomtest(theirs, theirs + mine, share, alternative="greater").pvalue < SWAPPED:
         raise DataError(
-            f"Records of {theirs:,} patients of {files['control']} are released word for word, and "
+            f"Records of {theirs:,} patients of {files[rest]} are released word for word, and "
             f"of {mine:,} of {files['train']}. Either the two tables are swapped, or patients of "
-            f"{files['control']} were trained on; give others as the control."
+            f"{files[rest]} were trained on; give others as --{rest}."
         )
 
 

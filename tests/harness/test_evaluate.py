@@ -219,3 +219,13 @@ def test_the_terminal_shows_numbers_answers_and_report(evaluate: Evaluate) -> No
     for text in ("How like real patients\n", "What they are good for\n", "  a: a share of "):
         assert text in found.out
     assert found.out.strip().split("\n\n")[-1].startswith("Report: runs/evaluate-")
+
+
+def test_the_test_patients_themselves_are_no_synthetic_records(
+    evaluate: Evaluate, tmp_path: Path
+) -> None:
+    test = made(200, 1, start=200)
+    found = evaluate(train=made(200, 0), test=test, synthetic=test.sample(150, random_state=0))
+    assert found.status == 2
+    assert "150 patients of test.csv are released word for word, and of 0" in found.err
+    assert not list(tmp_path.glob("runs/*"))
