@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -23,8 +23,9 @@ from fedbench.collect import collect
 from fedbench.config import SETS
 from fedbench.data import Cohort
 from fedbench.environment import describe
+from fedbench.floors import FLOOR, Redraws, drawn
 from fedbench.given import REPLICATES, SEED, SYNTHETIC, Case
-from fedbench.kinds import ATTACKS, GENERATORS, METRICS
+from fedbench.kinds import ATTACKS, METRICS
 from fedbench.metric import Metric, Refusal
 from fedbench.results import CellDir, RunDir, digest, portable, write_json, write_parquet
 from fedbench.schemas import schema_file
@@ -34,9 +35,6 @@ from fedbench.tabular import numbered
 from fedbench.world import renamed, uniform
 
 __all__ = ["AUDIT", "EVALUATION", "Examination", "perform"]
-
-FLOOR = "independent"
-"""The generator that knows single columns only."""
 
 Note = Callable[[str], None]
 Row = dict[str, Any]
@@ -170,8 +168,7 @@ class _Cell:
         if self.generator == "uniform":
             return uniform(world.encoder, world.m, seeds.rng())
         if self.generator == FLOOR:
-            plugin = GENERATORS.build(FLOOR)
-            return plugin.sample({}, world.encoder, world.m, seeds.rng(), None)
+            return drawn(world, seeds.rng())
         names = np.array(numbered("c", len(world.train)), dtype=object)
         return renamed(world.train, names)
 
@@ -182,9 +179,12 @@ class _Cell:
             return
         views = {"": world.synthetic(self._scored(released))}
         aside = Aside(beside=world.beside({}))
+        redraws = Redraws(world) if self.generator == FLOOR else None
         for name, metric in mine:
             self.note(f"{name} on {self._called}")
-            found = answers(world, name, metric, views, aside)
+            found: Iterable[Answer] = answers(world, name, metric, views, aside)
+            if redraws:
+                found = redraws.steadied(name, metric, found)
             yield name, metric, [a for a in found if len(world.sites) > 1 or not a.question.site]
 
     def _scored(self, released: Cohort) -> Cohort:

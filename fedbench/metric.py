@@ -206,6 +206,9 @@ class Metric(Plugin):
     """Whether it looks at synthetic records; if not, it is asked once per dataset and seed."""
     needs_model: ClassVar[bool] = False
     """Whether it asks the trained model, which is not kept: asked when a cell is trained, only."""
+    needs_replicates: ClassVar[bool] = False
+    """Whether values, and not only their intervals, rest on the bootstrap: it then takes as many
+    replicates to know a value as to know its interval."""
 
     @abstractmethod
     def measure(self, evidence: Evidence, rng: Rng) -> Sequence[Measure | Refusal]:

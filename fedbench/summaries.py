@@ -415,12 +415,19 @@ class _Anchored:
 
 
 def _normalized(row: Row, floor: Row, ceiling: Row, noise: float) -> Row:
-    """Where a value lies between floor (0) and ceiling (1), if the two can be told apart."""
+    """Where a value lies between floor (0) and ceiling (1), if the two can be told apart.
+
+    They must lie three noise floors apart, which are the ceiling's, and further than the floor's
+    own interval lets chance reach.
+    """
     if not abs(ceiling["value"] - floor["value"]) > 3 * noise:
         return {}
     if any(r.get("replicates") is None for r in (row, floor, ceiling)):
         return {}
     value, low, high = (np.asarray(r["replicates"], dtype=float) for r in (row, floor, ceiling))
+    apart = percentile(ceiling["value"] - floor["value"], high - low)
+    if not (apart.low > 0 or apart.high < 0):
+        return {}
     with np.errstate(divide="ignore", invalid="ignore"):
         ratios = (value - low) / (high - low)
     point = (row["value"] - floor["value"]) / (ceiling["value"] - floor["value"])

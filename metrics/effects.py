@@ -49,6 +49,7 @@ class Effects(Metric):
     better: ClassVar = "higher"
     version: ClassVar[int] = 2
     anchors: ClassVar[Anchors] = Anchors(floor="independent", ceiling="real")
+    needs_replicates: ClassVar[bool] = True
 
     penalty: Annotated[float, Gt(0)] = 0.01
 

@@ -25,7 +25,8 @@ INTRODUCTION = (
     (
         "Every number stands between two ends. The ceiling is what the real training records reach "
         "when they are scored as if they were synthetic, equally many of them; the floor, "
-        f"{FLOOR}, draws every column of the training records on its own."
+        f"{FLOOR}, draws every column of the training records on its own: the mean of several "
+        "draws, whose interval says how far they lie apart."
     ),
 )
 READING_IT = (

@@ -1,0 +1,129 @@
+"""The floor is what single columns reach, and not what one draw of them does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fedbench.floors import DRAWS, FLOOR, Redraws, drawn
+from fedbench.given import Asked, prepare
+from fedbench.kinds import METRICS
+from fedbench.metric import Measure
+from fedbench.scoring import Answer, Aside, answers
+from fedbench.summaries import finished
+from fedbench.world import World
+
+
+def made(n: int, seed: int, start: int = 0) -> pd.DataFrame:
+    """Patients whose columns hang together."""
+    rng = np.random.default_rng(seed)
+    a = rng.normal(size=n)
+    ill = (a + rng.normal(size=n) > 0.5).astype(int)
+    return pd.DataFrame(
+        {"a": a, "b": a + rng.normal(size=n), "ill": ill},
+        index=[f"p{start + i}" for i in range(n)],
+    )
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    here = tmp_path_factory.mktemp("tables")
+    files: dict[str, Path] = {}
+    for name, table in (("train", made(150, 0)), ("test", made(300, 1, 1000))):
+        files[name] = here / f"{name}.csv"
+        table.to_csv(files[name], index_label="patient")
+    synthetic = here / "synthetic.csv"
+    made(150, 2).to_csv(synthetic, index=False)
+    return prepare(Asked(parts=files, synthetic=synthetic, predict=("ill",))).world
+
+
+def asked(world: World, name: str, seed: int, *, few: bool = False) -> list[Answer]:
+    """What a metric says of one draw."""
+    place = replace(world, replicates=8, _views={}) if few else world
+    view = place.synthetic(drawn(place, np.random.default_rng(seed)))
+    return list(answers(place, name, METRICS.build(name), {"": view}, Aside()))
+
+
+def values(found: list[Answer]) -> Mapping[object, float]:
+    return {
+        (a.question, a.found.part, a.found.key): a.found.value
+        for a in found
+        if isinstance(a.found, Measure)
+    }
+
+
+ENDING = [
+    name
+    for name in METRICS.names()
+    if METRICS.find(name).anchors.floor == FLOOR and not METRICS.find(name).needs_replicates
+]
+
+
+@pytest.mark.parametrize("name", ENDING)
+def test_a_value_does_not_depend_on_how_many_replicates_are_drawn(world: World, name: str) -> None:
+    many, few = (values(asked(world, name, 1, few=few)) for few in (False, True))
+    assert many.keys() == few.keys()
+    for key, value in many.items():
+        assert few[key] == pytest.approx(value, abs=1e-9, nan_ok=True)
+
+
+def auroc(found: list[Answer]) -> Measure:
+    (one,) = (a.found for a in found if a.found.part == "auroc" and not a.question.site)
+    assert isinstance(one, Measure)
+    return one
+
+
+def test_the_floors_interval_holds_the_mean_of_all_draws(world: World) -> None:
+    alone = [auroc(asked(world, "utility", 100 + i, few=True)).value for i in range(60)]
+    truth = float(np.mean(alone))
+    metric, hits, missed = METRICS.build("utility"), 0, 0
+    for seed in range(20):
+        other = replace(world, seed=seed, _views={})
+        first = asked(other, "utility", seed)
+        found = auroc(list(Redraws(other).steadied("utility", metric, first)))
+        hits += found.low <= truth <= found.high
+        missed += not auroc(first).low <= truth <= auroc(first).high
+    assert hits >= 18
+    assert missed > 5
+
+
+def test_replicates_are_spread_as_the_interval_is_and_others_stay(world: World) -> None:
+    first = asked(world, "utility", 3)
+    redraws = Redraws(world)
+    found = auroc(list(redraws.steadied("utility", METRICS.build("utility"), first)))
+    assert found.replicates is not None
+    assert found.replicates.mean() == pytest.approx(found.value, abs=1e-6)
+    low, high = np.quantile(found.replicates, [0.025, 0.975])
+    assert high - low == pytest.approx(found.high - found.low, rel=0.3)
+    shares = asked(world, "marginals", 3)
+    assert list(redraws.steadied("marginals", METRICS.build("marginals"), shares)) == shares
+    assert DRAWS == 5
+
+
+def row(label: str, regime: str, value: float, spread: float) -> dict[str, object]:
+    """A number whose replicates lie so far apart."""
+    found = METRICS.find("utility").anchors
+    z = np.linspace(-1, 1, 401)
+    return {
+        "dataset": "d", "scenario": "", "seed": 0, "label": label, "generator": label,
+        "regime": regime, "name": "utility.auroc", "family": "utility", "target": "pooled",
+        "site": "", "model": "", "secret": "", "anchors": found, "status": "done", "weak": "",
+        "value": value, "low": value - spread, "high": value + spread, "n": 9,
+        "replicates": value + spread * (z if label != FLOOR else np.roll(z, 100)),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("spread", "is_given"), [(0.02, True), (0.5, False)])
+def test_no_scale_begins_at_a_floor_that_may_lie_at_the_ceiling(
+    spread: float, *, is_given: bool
+) -> None:
+    rows = [row("copy", "control", 0.8, 0.02), row(FLOOR, "given", 0.5, spread)]
+    found = finished([*rows, row("mine", "given", 0.7, 0.02)])
+    (mine,) = (r for r in found if r["label"] == "mine")
+    assert ("normalized" in mine) == is_given
+    assert mine["floor"] == 0.5
