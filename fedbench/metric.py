@@ -14,6 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fedbench.data import Cohort, Schema
+from fedbench.direction import Better
 from fedbench.encoding import Encoder
 from fedbench.errors import ContractError
 from fedbench.plugin import Plugin
@@ -197,7 +198,8 @@ class Metric(Plugin):
     """
 
     family: ClassVar[Family]
-    better: ClassVar[Literal["higher", "lower"]]
+    better: ClassVar[Better]
+    """Where its best lies; a part whose best lies elsewhere says so in ``Measure.facts``."""
     version: ClassVar[int]
     anchors: ClassVar[Anchors] = Anchors()
     per_site: ClassVar[bool] = True

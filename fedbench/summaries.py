@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fedbench.direction import badness, best_at, side
 from fedbench.metric import Anchors
 from fedbench.planting import PLANTED
 from fedbench.results import CONTRADICTED
@@ -67,9 +68,15 @@ class Number:
             self.above + other.below,
         )
 
-    def turned(self) -> Number:
-        """Return it with the other sign."""
-        return Number(-self.value, -self.replicates, self.n, self.above, self.below)
+    @classmethod
+    def badness(cls, row: Row) -> Number:
+        """Return how bad a row's number is, see ``direction.badness``."""
+        found, better = cls.of(row), row["better"]
+        value, replicates = (
+            badness(each, better, of=found.value) for each in (found.value, found.replicates)
+        )
+        beyond = (found.below, found.above)[:: int(side(found.value, better))]
+        return cls(float(value), replicates, found.n, *beyond)
 
     @staticmethod
     def mean(numbers: Sequence[Number], weights: Floats, *, apart: bool) -> Number:
@@ -269,18 +276,19 @@ def _worst(group: Sequence[Row]) -> Row:
     if len(strong) < 2:
         reason = f"{len(strong)} sites have enough patients for a row; the worst of 2 is needed."
         return base | {"status": "refused", "reason": reason}
-    replicates = np.array([row["replicates"] for row in strong], dtype=float)
-    values = np.array([row["value"] for row in strong])
-    better = group[0]["better"]
-    found = worst(replicates, values, better)
-    at = int(np.argmin(values) if better == "higher" else np.argmax(values))
+    numbers = [Number.badness(row) for row in strong]
+    values = [number.value for number in numbers]
+    found = worst(np.array([number.replicates for number in numbers]), values, "lower")
+    furthest = strong[int(np.argmax(values))]
+    best, way = best_at(furthest["better"]) or 0.0, side(furthest["value"], furthest["better"])
+    low, high = sorted([best + way * found.low, best + way * found.high])
     worst_row = base | {
-        "value": found.value,
+        "value": furthest["value"],
         # At AUC 0 or 1 a bootstrap does not move; the site's own limits do not forget that.
-        "low": min(found.low, strong[at]["low"]),
-        "high": max(found.high, strong[at]["high"]),
-        "n": strong[at]["n"],
-        "verdict": f"worst of {len(strong)}: {strong[at]['site']}",
+        "low": min(low, furthest["low"]),
+        "high": max(high, furthest["high"]),
+        "n": furthest["n"],
+        "verdict": f"worst of {len(strong)}: {furthest['site']}",
     }
     return _within_scale(worst_row)
 
@@ -341,8 +349,7 @@ def _taxes(by_regime: Mapping[str, Sequence[Row]]) -> list[Row]:
 
 def _improvement(ours: Row, theirs: Row) -> Number:
     """Return how much better ours is, positive whatever the direction."""
-    apart = Number.of(ours).minus(Number.of(theirs))
-    return apart if ours["better"] == "higher" else apart.turned()
+    return Number.badness(theirs).minus(Number.badness(ours))
 
 
 def _specialists(rows: Iterable[Row]) -> dict[tuple[Any, ...], dict[str, Row]]:
@@ -420,17 +427,17 @@ def _normalized(row: Row, floor: Row, ceiling: Row, noise: float) -> Row:
     They must lie three noise floors apart, which are the ceiling's, and further than the floor's
     own interval lets chance reach.
     """
-    if not abs(ceiling["value"] - floor["value"]) > 3 * noise:
-        return {}
     if any(r.get("replicates") is None for r in (row, floor, ceiling)):
         return {}
-    value, low, high = (np.asarray(r["replicates"], dtype=float) for r in (row, floor, ceiling))
-    apart = percentile(ceiling["value"] - floor["value"], high - low)
+    mine, least, most = (Number.badness(each) for each in (row, floor, ceiling))
+    if not abs(most.value - least.value) > 3 * noise:
+        return {}
+    apart = percentile(most.value - least.value, most.replicates - least.replicates)
     if not (apart.low > 0 or apart.high < 0):
         return {}
     with np.errstate(divide="ignore", invalid="ignore"):
-        ratios = (value - low) / (high - low)
-    point = (row["value"] - floor["value"]) / (ceiling["value"] - floor["value"])
+        ratios = (mine.replicates - least.replicates) / (most.replicates - least.replicates)
+    point = (mine.value - least.value) / (most.value - least.value)
     found = percentile(point, ratios)
     return {"normalized": point, "normalized_low": found.low, "normalized_high": found.high}
 

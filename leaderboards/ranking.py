@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import special
 
+from fedbench.direction import badness
 from fedbench.leaderboards.board import Board, Column
 from fedbench.leaderboards.entries import Entry
 from fedbench.report.numbers import across_seeds, is_share
@@ -152,12 +153,13 @@ def ranks(
     >>> ranks({"a": np.array([1.0, 3.0]), "b": np.array([2.0, 2.0])}, {"a": 1, "b": 2}, "lower")
     {'a': (1, 1, 2), 'b': (2, 1, 2)}
     """
-    sign = -1.0 if better == "higher" else 1.0
+    bad = {name: badness(mine, better) for name, mine in draws.items()}
+    told = {name: float(badness(value, better)) for name, value in values.items()}
     found = {}
-    for name, mine in draws.items():
-        ahead = sum((sign * other < sign * mine).astype(int) for other in draws.values())
+    for name, mine in bad.items():
+        ahead = sum((other < mine).astype(int) for other in bad.values())
         low, high = np.quantile(1 + np.asarray(ahead), LIMITS, method="inverted_cdf")
-        rank = 1 + sum(sign * other < sign * values[name] for other in values.values())
+        rank = 1 + sum(other < told[name] for other in told.values())
         found[name] = (int(rank), int(min(low, rank)), int(max(high, rank)))
     return found
 

@@ -45,8 +45,8 @@ class Adversarial(Metric):
     """
 
     family: ClassVar[Family] = "fidelity"
-    better: ClassVar = "lower"
-    version: ClassVar[int] = 1
+    better: ClassVar = "near 0.5"
+    version: ClassVar[int] = 2
     anchors: ClassVar[Anchors] = Anchors(floor="independent", ceiling="real")
     per_site: ClassVar[bool] = False
 

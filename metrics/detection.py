@@ -38,8 +38,8 @@ class Detection(Metric):
     """
 
     family: ClassVar[Family] = "fidelity"
-    better: ClassVar = "lower"
-    version: ClassVar[int] = 3
+    better: ClassVar = "near 0.5"
+    version: ClassVar[int] = 4
     anchors: ClassVar[Anchors] = Anchors(floor="independent", ceiling="real")
     per_site: ClassVar[bool] = False
 

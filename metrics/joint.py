@@ -40,8 +40,8 @@ class Joint(Metric):
     """
 
     family: ClassVar[Family] = "fidelity"
-    better: ClassVar = "lower"
-    version: ClassVar[int] = 1
+    better: ClassVar = "near 0"
+    version: ClassVar[int] = 2
     anchors: ClassVar[Anchors] = Anchors(floor="independent", ceiling="real")
     per_site: ClassVar[bool] = False
 

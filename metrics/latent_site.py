@@ -49,8 +49,8 @@ class LatentSite(Metric):
     """
 
     family: ClassVar[Family] = "fairness"
-    better: ClassVar = "lower"
-    version: ClassVar[int] = 1
+    better: ClassVar = "near 0.5"
+    version: ClassVar[int] = 2
     per_site: ClassVar[bool] = False
     needs_model: ClassVar[bool] = True
 

@@ -23,7 +23,8 @@ class Rules(Metric):
     """How much more often synthetic patients break the schema's rules than real ones.
 
     Per rule, of the patients of whom something could have broken it, the share of whom something
-    did; synthetic minus real, because real records have slips of the pen too. Named by the rule,
+    did; synthetic minus real, because real records have slips of the pen too. Below 0 synthetic
+    records break them less often, which is no defect. Named by the rule,
     and their mean. Limits are never closer than Newcombe's for two shares, which stay open where
     nobody breaks a rule.
     """

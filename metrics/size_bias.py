@@ -36,8 +36,8 @@ class SizeBias(Metric):
     is corrected for the sampling of both sides, without which small hospitals would always look
     badly drawn; so it can come out below 0. The number is minus the slope of that distance on the
     logarithm (base 2) of how many patients a hospital trains with: what each doubling takes off.
-    Above 0 large hospitals are served better, 0 is best. The row ``tax`` is the same of
-    ``federated`` minus that of ``centralized``, paired.
+    Above 0 large hospitals are served better, 0 is best. The row ``tax`` is how much
+    further from 0 it is for ``federated`` than for ``centralized``, paired.
 
     At least five hospitals of 20 test patients are needed: which of so many are drawn better has
     some order anyway, and of fewer it is that of their sizes, up or down, more often than once in
@@ -46,8 +46,8 @@ class SizeBias(Metric):
     """
 
     family: ClassVar[Family] = "fairness"
-    better: ClassVar = "lower"
-    version: ClassVar[int] = 1
+    better: ClassVar = "near 0"
+    version: ClassVar[int] = 2
     anchors: ClassVar[Anchors] = Anchors(ceiling="real")
     per_site: ClassVar[bool] = False
 

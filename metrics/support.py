@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar
 
 import numpy as np
@@ -26,9 +26,9 @@ class Support(Metric):
     """Whether synthetic patients are where real ones are (typical), and real ones are reached.
 
     Around every real patient a ball reaches to her ``neighbours``-th nearest real patient. Part
-    ``density``: synthetic patients in a ball, as a share of ``neighbours``, which is about 1 for
-    patients of the same law and more for typical ones only; ``coverage``: the share of balls with
-    a synthetic patient (Naeem et al. 2020, https://arxiv.org/abs/2002.09797). Part
+    ``density``: synthetic patients in a ball, as a share of ``neighbours``, which is about 1, the
+    best, for patients of the same law and more for typical ones only; ``coverage``: the share of
+    balls with a synthetic patient (Naeem et al. 2020, https://arxiv.org/abs/2002.09797). Part
     ``alpha_precision``: how evenly synthetic patients fill the shells around the real centre, each
     of which holds the same share of real ones; ``beta_recall``: how evenly real patients who are
     no further from a synthetic one than from a real one fill the shells around the synthetic
@@ -42,7 +42,7 @@ class Support(Metric):
 
     family: ClassVar[Family] = "fidelity"
     better: ClassVar = "higher"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     anchors: ClassVar[Anchors] = Anchors(floor="independent", ceiling="real")
     per_site: ClassVar[bool] = False
 
@@ -64,10 +64,12 @@ class Support(Metric):
         if (places[1] == places[1][0]).all():
             return [Refusal(reason="the synthetic records are all alike")]
         sides = (draws(real), draws(fake))
-        return [
-            measured(rows, size, part=part, most=np.inf if part == "density" else 1.0)
-            for part, rows in self._found(places[0], places[1], *sides)
-        ]
+        answers = []
+        for part, rows in self._found(places[0], places[1], *sides):
+            crowded = part == "density"
+            found = measured(rows, size, part=part, most=np.inf if crowded else 1.0)
+            answers.append(replace(found, facts={"better": "near 1"}) if crowded else found)
+        return answers
 
     def _found(
         self, real: Floats, fake: Floats, mine: Weights, theirs: Weights

@@ -14,6 +14,7 @@ from scipy import stats
 
 from fedbench.compare.primary import SHARES
 from fedbench.compare.runs import About, Row, Run
+from fedbench.direction import badness
 
 __all__ = ["Worsening", "worsening"]
 
@@ -88,7 +89,8 @@ def worsening(base: Run, head: Run, about: About, seeds: Sequence[int]) -> Worse
     if about.name in SHARES:
         worse = np.log(np.maximum(after, 1) / np.maximum(before, 1))
     else:
-        worse = _sign(about, pairs[0][0]) * (after - before)
+        better = _better(about, pairs[0][0])
+        worse = badness(after, better) - badness(before, better)
     variances = [
         _variance(_draws(base, about, one), _draws(head, about, two), (one, two))
         for one, two in pairs
@@ -97,22 +99,23 @@ def worsening(base: Run, head: Run, about: About, seeds: Sequence[int]) -> Worse
     return Worsening(before, after, worse, np.array(variances), overlap)
 
 
-def _sign(about: About, row: Row) -> float:
-    """Say in which direction it is worse; gains are good and taxes bad, whatever the measure."""
-    better = {"gain": "higher", "tax": "lower"}.get(about.target, row["better"])
-    return -1.0 if better == "higher" else 1.0
+def _better(about: About, row: Row) -> str:
+    """Say which way it is better; gains are good and taxes bad, whatever the measure."""
+    return {"gain": "higher", "tax": "lower"}.get(about.target, str(row["better"]))
 
 
 def _draws(run: Run, about: About, row: Row) -> Floats | None:
-    """Return bootstrap replicates, those of the worst hospital from those of all."""
-    if row.get("replicates") is not None:
-        return np.asarray(row["replicates"], dtype=float)
-    if about.place != "worst":
-        return None
-    rows = [run.rows[hospital].get(row["seed"], {}) for hospital in run.hospitals(about)]
-    known = [other["replicates"] for other in rows if other.get("replicates") is not None]
-    pick = np.min if row["better"] == "higher" else np.max
-    return np.asarray(pick(np.array(known, dtype=float), axis=0)) if known else None
+    """Return how bad bootstrap replicates are, those of the worst hospital from those of all."""
+    if about.place == "worst" and row.get("replicates") is None:
+        rows = [run.rows[hospital].get(row["seed"], {}) for hospital in run.hospitals(about)]
+    else:
+        rows = [row]
+    known = [
+        badness(each["replicates"], _better(about, each), of=each["value"])
+        for each in rows
+        if each.get("replicates") is not None
+    ]
+    return np.asarray(np.max(known, axis=0)) if known else None
 
 
 def _variance(one: Floats | None, two: Floats | None, rows: tuple[Row, Row]) -> float:

@@ -9,6 +9,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from fedbench.direction import hint
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -84,7 +86,7 @@ def _reach(cell: Json) -> list[list[float]] | None:
 
 def _frame(axes: Axes, found: Json, own: Sequence[Json]) -> None:
     axes.set_xlabel(f"← leaks less · {found['x']['title']}, 0.5 is guessing · leaks more →")
-    axes.set_ylabel(f"{found['y']['title']}{' · better →' if found['better'] else ''}")
+    axes.set_ylabel(_upwards(found["y"]["title"], found["better"]))
     right = max([p["x"].get("high") or p["x"]["value"] for p in own] + [0.55])
     left = min([p["x"].get("low") or p["x"]["value"] for p in own] + [0.47])
     axes.set_xlim(left - 0.01, right + 0.02)
@@ -155,8 +157,16 @@ def hospitals(found: Json, name: str) -> str:
 
 def _direction(found: Json) -> str:
     """Name an axis with the way that is better."""
-    said = {"higher": "{} · better →", "lower": "← better · {}"}.get(found["better"], "{}")
-    return said.format(found["title"])
+    if found["better"] == "lower":
+        return f"← better · {found['title']}"
+    return _upwards(found["title"], found["better"])
+
+
+def _upwards(title: str, better: str) -> str:
+    """Name an axis that ends at its best, or say which number is best."""
+    if better.startswith("near"):
+        return f"{title} · {hint(better)}"
+    return f"{title} · better →" if better else title
 
 
 def _panel(axes: Axes, panel: Json, regimes: Sequence[str], cut: float | None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from fedbench import direction
 from fedbench.report.controls import Check, backwards, doubted, noticed
 from fedbench.report.notes import meaning
 from fedbench.report.numbers import Number
@@ -35,7 +36,6 @@ CONTROLS = {
     "uniform": "uniform noise: floor of single columns",
 }
 MOST_SHARES = 2
-BEST = {"detection": "0.5 is best", "higher": "higher is better", "lower": "lower is better"}
 
 
 def cell(found: Number | None) -> Json:
@@ -209,7 +209,8 @@ def _leak(world: World, attack: str) -> str:
 def _head(world: World, name: str, task: str) -> Json:
     if name == "communication.bytes":
         return _headed(name, "", "sent per hospital", "both ways")
-    hint = BEST.get(name) or BEST.get(_better(world, name), "")
+    better = _better(world, name)
+    hint = direction.hint(better) if better else ""
     if name.endswith(".auc"):
         hint = "0.5 is guessing, 1 finds everybody"
     if ".leak@" in name:

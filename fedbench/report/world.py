@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
+from fedbench.direction import badness
 from fedbench.kinds import ATTACKS, METRICS
 from fedbench.report.numbers import Number, Numbers
 from fedbench.report.plays import Play, plays
@@ -128,7 +129,7 @@ class World:
         if mine is None or len(scored) < 2:
             return "alone"
         floor = scored.get(FLOOR)
-        if floor is not None and not self._worth(mine) > self._worth(floor):
+        if floor is not None and not self._badness(mine) < self._badness(floor):
             return "below the floor"
         guess = GUESSED.get(mine["name"])
         if guess is not None and (mine.low is None or mine.low <= guess):
@@ -228,13 +229,11 @@ class World:
         found = self.pooled(label, self.main, *self.score)
         if found is None or not found.done:
             return label == FLOOR, True, 0.0, label
-        return label == FLOOR, False, -self._worth(found), label
+        return label == FLOOR, False, self._badness(found), label
 
     @staticmethod
-    def _worth(found: Number) -> float:
-        """More is better."""
-        value = found.value or 0.0
-        return value if found["better"] == "higher" else -value
+    def _badness(found: Number) -> float:
+        return float(badness(found.value or 0.0, found["better"]))
 
 
 def worlds(

@@ -17,6 +17,7 @@ import pandas as pd
 from fedbench.config import SETS
 from fedbench.data import Cohort, DataStore, Rule
 from fedbench.datasets.simulated import Simulated
+from fedbench.direction import badness
 from fedbench.encoding import Encoder, summarize
 from fedbench.kinds import METRICS
 from fedbench.metric import Evidence, Measure, Metric, View
@@ -172,7 +173,7 @@ def measured(
                         "value": found.value,
                         "low": found.low,
                         "high": found.high,
-                        "better": metric.better,
+                        "better": found.facts.get("better", metric.better),
                     }
 
     whole = list(rows("", 0.0, clean))
@@ -218,7 +219,7 @@ def _among(metric: str, names: Sequence[str]) -> bool:
 
 def _verdict(mine: pd.DataFrame) -> tuple[Verdict, float]:
     value, clean = mine["value"].to_numpy(float), mine.iloc[0]
-    worse = pd.Series(value if clean["better"] == "lower" else -value)
+    worse = pd.Series(badness(value, clean["better"]))
     rank = worse.corr(mine["strength"], method="spearman") if np.ptp(value) > 0 else 0.0
     inside = (value >= clean["low"] - 1e-12) & (value <= clean["high"] + 1e-12)
     if rank >= MONOTONE - 1e-9:

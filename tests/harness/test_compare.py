@@ -144,6 +144,25 @@ def gate(found: Comparison, name: str, place: str = "pooled") -> Any:
     return next(g for g in found.gates if (g.about.name, g.about.place) == (name, place))
 
 
+def test_a_fall_below_what_is_best_is_no_improvement() -> None:
+    """An area under the curve of .45 tells as much as .55."""
+
+    def told_apart(value: float) -> Run:
+        run = made_up()
+        for about, rows in run.rows.items():
+            if about.name == "associations":
+                for seed, row in rows.items():
+                    spread = np.random.default_rng([7, seed]).normal(0, 0.02, 60)
+                    row |= {"better": "near 0.5", **numbers(value, spread)}
+        return run
+
+    asked = Asked(tolerance={"associations": 0.02})
+    for base, head, worse in ((0.5, 0.3, 0.2), (0.7, 0.3, 0.0), (0.3, 0.5, -0.2)):
+        found = judge(told_apart(base), told_apart(head), asked)
+        assert gate(found, "associations").worse == pytest.approx(worse)
+        assert gate(found, "associations").regressed == (worse > 0.02)
+
+
 def test_a_run_against_itself_passes() -> None:
     found = judge(made_up(), made_up(), Asked())
     assert not found.regressed

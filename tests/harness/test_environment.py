@@ -16,6 +16,7 @@ DECIDE_NOTHING = {
     "attack",
     "codec",
     "config",
+    "direction",
     "errors",
     "federation",
     "heterogeneity",

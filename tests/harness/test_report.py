@@ -242,7 +242,7 @@ def test_without_any_interval_there_is_none() -> None:
 
 def test_seeds_without_a_number_are_counted() -> None:
     study = Study(seeds=2)
-    study.add("marginals", 0.1, generator="copula", regime="federated")
+    study.add("marginals", 0.1, generator="copula", regime="federated", better="lower")
     study.rows[1] |= {"value": None, "status": "refused", "reason": "too few"}
     (found,) = Numbers.of(frame(study.rows))
     assert (found.seeds, found.asked, found.status, found.reasons) == (1, 2, "done", ("too few",))
@@ -610,7 +610,7 @@ def test_an_unfinished_run_is_an_error(tmp_path: Path) -> None:
 
 def test_sizes_come_from_the_partitions(make: Make) -> None:
     study = Study(seeds=2)
-    study.add("marginals", 0.1, generator="copula", regime="federated")
+    study.add("marginals", 0.1, generator="copula", regime="federated", better="lower")
     run = make(study)
     for row, north in zip(study.rows, (30, 40), strict=True):
         site = ["North"] * north + ["East"] * (100 - north)

@@ -72,6 +72,79 @@ def test_gain_is_positive_when_federation_helps_whatever_the_direction() -> None
         assert gain["low"] == pytest.approx(0.1), "paired draws cancel"
 
 
+def told_apart(value: float, **columns: Any) -> Row:
+    return row(value, name="detection", family="fidelity", better="near 0.5", task="", **columns)
+
+
+def test_what_is_best_in_the_middle_gains_by_coming_closer_from_either_side() -> None:
+    for federated, local in ((0.52, 0.7), (0.48, 0.7), (0.48, 0.3), (0.52, 0.3)):
+        rows = [
+            told_apart(value, regime=regime, site=site, target="specialist", model=model)
+            for site in ("big", "small")
+            for regime, value, model in (("federated", federated, ""), ("local", local, site))
+        ]
+        gain = find(derived(rows, SIZES), target="gain", site="", level="unweighted")
+        assert gain["value"] == pytest.approx(0.18)
+        assert gain["low"] <= gain["value"] <= gain["high"]
+
+
+def test_below_the_best_is_no_negative_tax() -> None:
+    """.45 against .5 is chance, or a tie with .55: never better than guessing."""
+    for federated, tax in ((0.45, 0.05), (0.55, 0.05), (0.5, 0.0)):
+        rows = [
+            told_apart(federated, spread=5),
+            told_apart(0.5, spread=5, regime="centralized"),
+        ]
+        found = find(derived(rows, SIZES), target="tax")
+        assert found["value"] == pytest.approx(tax)
+        assert federated > 0.5 or found["low"] <= 0 <= found["high"], "it may be chance"
+
+
+def test_the_worst_hospital_is_furthest_from_what_is_best() -> None:
+    for values, worst in (((0.3, 0.55), 0.3), ((0.7, 0.45), 0.7), ((0.45, 0.48), 0.45)):
+        rows = [
+            told_apart(value, site=site, target="specialist")
+            for site, value in zip(("big", "small"), values, strict=True)
+        ]
+        found = find(derived(rows, SIZES), site="worst")
+        assert found["value"] == worst
+        assert found["verdict"] == "worst of 2: big"
+        assert found["low"] <= worst <= found["high"]
+        assert found["high"] - found["low"] < 0.1
+
+
+def test_on_the_scale_below_the_best_is_as_far_as_above_it() -> None:
+    ends = [told_apart(0.9, generator="independent"),
+            told_apart(0.5, regime="control", generator="copy")]  # fmt: skip
+    above, below = (find(finished([told_apart(v), *ends]), generator="g") for v in (0.6, 0.4))
+    assert above["normalized"] == pytest.approx(0.75) == below["normalized"]
+    assert find(finished([told_apart(0.5), *ends]), generator="g")["normalized"] == 1.0
+
+
+def test_gains_of_what_is_best_in_the_middle_cover() -> None:
+    """Wherever both lie, on one side of the best, on both sides or at it."""
+    rng = np.random.default_rng(5)
+    for federated, local in ((0.5, 0.5), (0.5, 0.53), (0.48, 0.53), (0.7, 0.5), (0.47, 0.44)):
+        covered = []
+        for _ in range(200):
+            noise = rng.normal(0, 0.02, 2)
+            shared = rng.normal(0, 0.02)
+            rows = []
+            for truth, own, regime in zip(
+                (federated, local), noise, ("federated", "local"), strict=True
+            ):
+                value = truth + shared + own
+                rows.append(told_apart(value, regime=regime, site="big", target="specialist"))
+            both = np.random.default_rng(0).normal(0, 0.02, (3, 400))
+            for mine, own in zip(rows, both, strict=False):
+                mine["replicates"] = mine["value"] + both[2] + own
+                mine["low"], mine["high"] = np.quantile(mine["replicates"], [0.025, 0.975])
+            gain = find(derived(rows, SIZES), target="gain", site="big")
+            truth = abs(local - 0.5) - abs(federated - 0.5)
+            covered.append(gain["low"] <= truth <= gain["high"])
+        assert np.mean(covered) >= 0.93, (federated, local)
+
+
 def test_means_are_weighted_by_patients_or_not() -> None:
     rows = [at("big", 0.8), at("small", 0.4)]
     found = derived(rows, SIZES)

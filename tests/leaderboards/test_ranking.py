@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from fedbench.config import read_suite
+from fedbench.direction import badness
 from fedbench.leaderboards.board import Board, Column
 from fedbench.leaderboards.entries import Entry
 from fedbench.leaderboards.pages import page
@@ -107,16 +108,16 @@ def test_who_lacks_a_seed_has_no_rank_but_a_reason() -> None:
     some.dictionaries(
         some.text(min_size=1), some.lists(some.floats(-9, 9), min_size=20, max_size=20), min_size=1
     ),
-    some.sampled_from(["lower", "higher"]),
+    some.sampled_from(["lower", "higher", "near 0.5"]),
 )
 def test_a_rank_lies_in_its_range(found: Mapping[str, Sequence[float]], better: str) -> None:
     draws = {name: np.array(values) for name, values in found.items()}
     values = {name: float(mine.mean()) for name, mine in draws.items()}
     ordered = ranks(draws, values, better)
     assert all(1 <= best <= at <= worst <= len(found) for at, best, worst in ordered.values())
-    best = (max if better == "higher" else min)(values.values())
+    bad = {name: float(badness(value, better)) for name, value in values.items()}
     assert {n for n, (at, _, _) in ordered.items() if at == 1} == {
-        n for n, value in values.items() if value == best
+        name for name in bad if bad[name] == min(bad.values())
     }
 
 

@@ -1,0 +1,70 @@
+"""Which way a number is better, and so how bad it is."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Better", "badness", "best_at", "hint", "side"]
+
+Better = Literal["higher", "lower", "near 0", "near 0.5", "near 1"]
+"""Where a measure's best lies: at an end of its scale, or at a number from which both ways are bad.
+
+What tells synthetic from real patients at best guesses: its area under the curve is best at .5,
+and .45 is chance, no better than perfect.
+"""
+
+
+def best_at(better: str) -> float | None:
+    """Return the number that is best; None where it is an end of the scale.
+
+    >>> best_at("near 0.5")
+    0.5
+
+    Raises:
+        ValueError: there is no such way to be better.
+    """
+    if better not in get_args(Better):
+        raise ValueError(f"better is {better!r}; expected one of {', '.join(get_args(Better))}")
+    return float(better.removeprefix("near ")) if better.startswith("near ") else None
+
+
+def side(value: float, better: str) -> float:
+    """Return 1 where a larger number than this is worse, -1 where a smaller one is."""
+    best = best_at(better)
+    if best is None:
+        return -1.0 if better == "higher" else 1.0
+    return -1.0 if value < best else 1.0
+
+
+def badness(
+    numbers: npt.ArrayLike, better: str, of: float | None = None
+) -> npt.NDArray[np.float64]:
+    """Return how bad numbers are: the larger, the worse; where one number is best, how far from it.
+
+    Args:
+        numbers: of one measure.
+        better: which way they are better.
+        of: the value that they are replicates of. They are then seen from its side of what is
+            best, beyond which they are below 0: folded there, their spread would be too small.
+
+    >>> badness([0.45, 0.55, 0.7], "near 0.5").round(2).tolist()
+    [0.05, 0.05, 0.2]
+    >>> badness([0.45, 0.55], "near 0.5", of=0.55).round(2).tolist()
+    [-0.05, 0.05]
+    """
+    found, best = np.asarray(numbers, dtype=np.float64), best_at(better)
+    if best is None:
+        return -found if better == "higher" else found
+    return np.abs(found - best) if of is None else side(of, better) * (found - best)
+
+
+def hint(better: str) -> str:
+    """Return it in words.
+
+    >>> hint("near 0.5")
+    '0.5 is best'
+    """
+    return f"{better} is better" if best_at(better) is None else f"{best_at(better):g} is best"
