@@ -10,7 +10,6 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from scipy.stats import binomtest
 
 from fedbench.attacking import Arena
@@ -20,6 +19,7 @@ from fedbench.draft import Draft, drafted, widened
 from fedbench.errors import DataError, SpecError
 from fedbench.federation.study import Choice
 from fedbench.partition import Split
+from fedbench.repeats import looks_of, repeats
 from fedbench.results import portable
 from fedbench.schemas import read_schema
 from fedbench.tables import hint
@@ -323,8 +323,8 @@ def _apart(parts: Mapping[str, Cohort], files: Mapping[str, str]) -> None:
                 f"{len(both)} patients are in {files[one]} and in {files[other]}, the first is "
                 f"{both[0]!r}. Each may be in one only; leave them out of {files[other]}."
             )
-        looks = [pd.util.hash_pandas_object(parts[n].table, index=False) for n in (one, other)]
-        if looks[0].isin(looks[1]).all() or looks[1].isin(looks[0]).all():
+        looks = [looks_of(parts[name]) for name in (one, other)]
+        if np.isin(looks[0], looks[1]).all() or np.isin(looks[1], looks[0]).all():
             raise DataError(
                 f"All records of {files[one]} or of {files[other]} are in the other, word for "
                 "word, so that nobody could be told apart. Give other patients, or more columns."
@@ -338,10 +338,10 @@ def _not_of_others(parts: Mapping[str, Cohort], files: Mapping[str, str], releas
     released are dealt to both like the others.
     """
     rest = "control" if "control" in parts else "test"
-    train, control = (_looks(parts[name]) for name in ("train", rest))
+    train, control = (looks_of(parts[name]) for name in ("train", rest))
     looks, times = np.unique(np.concatenate([train, control]), return_counts=True)
     of_others = np.isin(looks[times == 1], control)
-    copied = np.isin(looks[times == 1], _looks(release))
+    copied = np.isin(looks[times == 1], looks_of(release))
     theirs, mine = int((copied & of_others).sum()), int((copied & ~of_others).sum())
     if not theirs:
         return
@@ -354,25 +354,8 @@ def _not_of_others(parts: Mapping[str, Cohort], files: Mapping[str, str], releas
         )
 
 
-def _looks(cohort: Cohort) -> NDArray[np.uint64]:
-    return np.asarray(pd.util.hash_pandas_object(cohort.table, index=False), dtype=np.uint64)
-
-
-def _twins(case: Case, rows: Mapping[str, pd.Series]) -> Iterator[str]:
-    """Say which real records look like a training record far more often than like each other."""
-    for name in [name for name in rows if name != "train"]:
-        found, alike = rows[name].isin(rows["train"]), rows[name].duplicated(keep=False)
-        if found.sum() > 2 * alike.sum():
-            yield (
-                f"{found.sum():,} of {len(found):,} records of {case.files[name]} equal one of "
-                f"{case.files['train']} in every column. If they are the same patients, leave them "
-                f"out of {case.files[name]}: attacks on them look like false alarms."
-            )
-
-
 def _limits(case: Case) -> Iterator[str]:
-    rows = {n: pd.util.hash_pandas_object(p.table, index=False) for n, p in case.parts.items()}
-    yield from _twins(case, rows)
+    yield from repeats(case.parts, case.files)
     for task in case.schema.tasks.values():
         levels = case.schema.static[task.column].levels if task.column else ()
         if levels:

@@ -354,6 +354,34 @@ def test_training_records_among_the_control_are_noticed_without_names(audit: Aud
     assert "in every column" not in audit(**few).err  # as do many others
 
 
+def coarse(n: int, seed: int, start: int = 0) -> pd.DataFrame:
+    """Patients of whom several look alike."""
+    return made(n, seed, start).assign(a=lambda table: table["a"].round(1))
+
+
+def test_training_records_that_stand_twice_are_told_of(audit: Audit) -> None:
+    once = coarse(150, 0)
+    twice = pd.concat([once, once]).set_axis([f"p{i}" for i in range(300)])
+    tables = small(train=twice, control=coarse(150, 1, start=1000), synthetic=twice)
+    said = " ".join(audit(**tables).err.split())
+    assert "300 of 300 records of train.csv equal another one of it in every column" in said
+    assert "one row per patient" in said
+    honest = small(train=coarse(300, 0), control=coarse(150, 1, start=1000))
+    assert "another one of it" not in audit(**honest).err
+
+
+def test_renamed_patients_are_noticed_where_others_look_alike_too(audit: Audit) -> None:
+    mixed = coarse(200, 1, start=1000)
+    mixed.iloc[:50] = coarse(400, 0).iloc[:50]
+    assert mixed.duplicated(keep=False).sum() > 25  # more than half as many as were renamed
+    tables = small(train=coarse(400, 0), control=mixed)
+    assert "in every column. If they are the same patients, leave" in " ".join(
+        audit(**tables).err.split()
+    )
+    honest = small(train=coarse(400, 0), control=coarse(200, 1, start=1000))
+    assert "leave them out" not in " ".join(audit(**honest).err.split())
+
+
 WRONG: list[tuple[Mapping[str, Any], str, str]] = [
     ({"control": Path("train.csv")}, "", "--train and --control are both 'train.csv'"),
     ({"control": Path("gone.csv")}, "", "--control 'gone.csv': there is no such file or folder."),
