@@ -19,6 +19,7 @@ LUCK = 0.001
 """Below this chance records that look alike are not taken for different patients."""
 
 Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
 Looks = NDArray[np.uint64]
 
 
@@ -75,19 +76,21 @@ class _Both:
 
     def are_shared(self) -> bool:
         """Say whether more looks stand in both tables than if records were dealt to them."""
-        both = 1 - self.share**self._times - (1 - self.share) ** self._times
-        return _more((self.first > 0) & (self.second > 0), both)
+        return _more(
+            (self.first > 0) & (self.second > 0),
+            1 - self._all(self.share) - self._all(1 - self.share),
+        )
 
     def are_repeated(self) -> bool:
         """Say whether more looks stand several times in the first table and not in the second."""
-        return _more(self.second == 0, self.share**self._times)
+        return _more(self.second == 0, self._all(self.share))
 
-    @property
-    def _times(self) -> Ints:
-        return self.first + self.second
+    def _all(self, share: float) -> Floats:
+        """Return the chances that all who look alike stand in a table with this share."""
+        return np.asarray(share ** (self.first + self.second), dtype=np.float64)
 
 
-def _more(seen: NDArray[np.bool_], chance: NDArray[np.float64]) -> bool:
+def _more(seen: NDArray[np.bool_], chance: Floats) -> bool:
     """Say whether more happened than independent events of these chances would by luck."""
     beyond = float(seen.sum() - chance.sum()) - 0.5
     spread = float(np.sqrt((chance * (1 - chance)).sum()))
