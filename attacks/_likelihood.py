@@ -35,7 +35,7 @@ class Likelihood(Tracing):
     about normal around m with C/n, and with a patient of trace g in it around m + (g - m)/n. The
     log ratio is (g - m)' C^-1 (G - m) - (g - m)' C^-1 (g - m) / 2n, with m and C from reference
     patients. C has their rank and a ridge, and is not written down (Woodbury's formula); noise of
-    known size that privacy added to sums is a part of the ridge. For sums
+    known size that privacy added is a part of the ridge. For sums
     this is the tracing attack of Dwork et al. 2015 (https://doi.org/10.1109/FOCS.2015.46) with
     correlated columns; no model is trained for it.
 

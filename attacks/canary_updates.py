@@ -25,7 +25,7 @@ class CanaryUpdates(Auditing, Tracing):
     """
 
     knows: ClassVar[frozenset[Knowledge]] = frozenset({Knowledge.UPDATES, Knowledge.REFERENCE})
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     def scores(self, traces: Traces, usual: Cohort, targets: Cohort, patients: float) -> Floats:
         known, each = (

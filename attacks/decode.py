@@ -56,7 +56,7 @@ class Decode(Secretive):
         unknowns: Patients times answers that are solved for at once, at most.
     """
 
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
 
     draws: Annotated[int, Ge(1)] = 4
     unknowns: Annotated[int, Ge(2)] = 3000

@@ -17,4 +17,4 @@ class Origin(Homing, Likelihood):
     """The hospital whose updates the patient makes likeliest, see the attack ``gradient``."""
 
     knows: ClassVar[frozenset[Knowledge]] = frozenset({Knowledge.UPDATES, Knowledge.REFERENCE})
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4

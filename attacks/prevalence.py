@@ -35,7 +35,7 @@ class Prevalence(Listening):
 
     game: ClassVar[Game] = "property"
     knows: ClassVar[frozenset[Knowledge]] = frozenset({Knowledge.UPDATES, Knowledge.REFERENCE})
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     def guess(self, sight: Sight, challenge: PublicChallenge, rng: Rng) -> Guess:
         usual = self.usual(sight, rng)

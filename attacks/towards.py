@@ -17,4 +17,4 @@ class Towards(Homing, Cosine):
     """The hospital whose updates have the largest cosine with her gradient (a weak attack)."""
 
     knows: ClassVar[frozenset[Knowledge]] = frozenset({Knowledge.UPDATES, Knowledge.REFERENCE})
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3

@@ -78,7 +78,8 @@ class Gradients(Traces):
     scales gradients (Adam), that is undone as it would scale those of ``like``. The noise that a
     generator draws for a patient is not known: her gradient is a mean over ``draws`` of it.
     ``along`` a path it is also a mean over the straight line from before to after, by Simpson's
-    rule; of a single step it is where that step began.
+    rule; of a single step it is where that step began. Under DP-SGD each gradient is shortened as
+    the training did, and the noise is known.
     """
 
     def __init__(
@@ -105,6 +106,7 @@ class Gradients(Traces):
         self.seen = ((before - after) / (generator.learning_rate * glimpse.steps)).astype(
             np.float32
         )
+        self.haze = glimpse.noise**2 / glimpse.patients
         if generator.optimizer == "adam":
             self.seen = (self.seen * self._scale(like)).astype(np.float32)
 
@@ -122,8 +124,20 @@ class Gradients(Traces):
             for weight, place in self._places:
                 each = _over(torch.func.grad(place.loss), place, patients)
                 flat = [each[name].reshape(len(cohort), -1) for name in place.names]
-                found += weight * torch.cat(flat, dim=1).float().nan_to_num_(0.0, 0.0, 0.0).numpy()
+                whole = torch.cat(flat, dim=1).float().nan_to_num_(0.0, 0.0, 0.0).numpy()
+                found += weight * self._shortened(whole)
         return np.asarray(found / len(draws), dtype=np.float32)
+
+    def _shortened(self, each: Singles) -> Singles:
+        """Cut each patient's gradient of every objective as DP-SGD does."""
+        if not np.isfinite(self._glimpse.clip):
+            return each
+        objectives, kept = self._middle.objectives, each.copy()
+        bound = self._glimpse.clip / np.sqrt(len(objectives))
+        for mine in objectives:
+            length = np.linalg.norm(each[:, mine], axis=1, keepdims=True)
+            kept[:, mine] *= np.minimum(1.0, bound / np.maximum(length, 1e-30))
+        return kept
 
     def losses(self, cohort: Cohort) -> Floats:
         found = np.zeros(len(cohort))
@@ -138,7 +152,8 @@ class Gradients(Traces):
         found = self.of(next(self.blocks(like))).astype(np.float64)
         batch = min(self._generator.batch or np.inf, self._glimpse.patients)
         mean = found.mean(axis=0)
-        return np.asarray(np.sqrt(mean**2 + found.var(axis=0) / batch) + 1e-8)
+        vary = found.var(axis=0) / batch + self.haze * self._glimpse.steps / self._glimpse.patients
+        return np.asarray(np.sqrt(mean**2 + vary) + 1e-8)
 
     def _place(self, share: float, length: float = 0.0) -> _Place:
         """Return the network after this share of the way, which is so much of the training."""
@@ -158,7 +173,11 @@ class Gradients(Traces):
             if name.startswith(mine) and name in here
         }
         progress = glimpse.progress + (share - 0.5) * length
-        return _Place(_Losses(network, generator, objectives, progress), parameters)
+        flat = np.concatenate(
+            [np.full(p.numel(), _objective_of(generator, n)) for n, p in parameters.items()]
+        )
+        each = [np.flatnonzero(flat == name) for name in objectives]
+        return _Place(_Losses(network, generator, objectives, progress), parameters, each)
 
     def _patients(self, cohort: Cohort, draw: int) -> Sequence[Tensor]:
         """Return all there is of the patients, each with noise of the attacker's own."""
@@ -186,12 +205,18 @@ class _Losses(nn.Module):
         return torch.stack([found[name].sum() for name in self._objectives]).sum()
 
 
+def _objective_of(generator: Neural, parameter: str) -> str:
+    return next(o for o, prefixes in generator.objectives.items() if parameter.startswith(prefixes))
+
+
 @dataclass(frozen=True)
 class _Place:
     """A network, and those of its parameters that records train."""
 
     losses: _Losses
     parameters: Mapping[str, Tensor]
+    objectives: Sequence[NDArray[np.intp]]
+    """Which numbers each of them trains, all parameters laid end to end."""
 
     @property
     def names(self) -> Sequence[str]:

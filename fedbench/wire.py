@@ -48,7 +48,9 @@ class Glimpse:
     ``before`` and ``after`` are parameters, ``sums`` the sums over ``patients`` of them, and
     ``steps`` how often the optimizer stepped at each site. ``progress`` is how much of the
     training was done half way through the round, and ``length`` its share of the whole. ``noise``
-    is the standard deviation of what privacy added to every number of ``sums``.
+    is the standard deviation of what privacy added to every number of ``sums`` or, where it is
+    parameters that crossed, of the gradient's sum over the patients, as a mean over the steps;
+    ``clip`` is how long each one's gradient was at most.
     """
 
     phase: Phase
@@ -61,6 +63,7 @@ class Glimpse:
     steps: float
     length: float = 0.0
     noise: float = 0.0
+    clip: float = math.inf
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,8 @@ class Wire:
     seen: Seen = "updates"
     agreed: Mapping[str, Update] = field(default_factory=dict)
     """The counts that every site sent to agree on the encoder, before the first round."""
+    clip: float = math.inf
+    """The longest gradient that a patient may have, where DP-SGD shortens them."""
 
     def seen_as(self, seen: Seen) -> Wire:
         """Return the same training as another party saw it."""
@@ -119,9 +124,9 @@ class Wire:
         if site not in each.heard:
             return None
         if self.seen == "updates":
-            return _together(each, [site])
+            return self._stepped(each, [site])
         if self.seen == "aggregate":
-            return _together(each, list(each.heard))
+            return self._stepped(each, list(each.heard))
         return self._by_a_peer(each, site)
 
     def _by_a_peer(self, each: Round, site: str) -> Glimpse | None:
@@ -139,10 +144,32 @@ class Wire:
             return None
         share = n / whole.patients
         rest = {name: (told[name] - share * own.parameters[name]) / (1 - share) for name in names}
-        others = tuple(other for other in whole.sites if other != peer)
+        others = [other for other in whole.sites if other != peer]
         return replace(
-            whole, sites=others, after=rest, sums={}, patients=whole.patients - n, steps=own.steps
+            self._stepped(each, others),
+            after=rest,
+            sums={},
+            patients=whole.patients - n,
+            steps=own.steps,
         )
+
+    def _stepped(self, each: Round, sites: Sequence[str]) -> Glimpse:
+        """Return what these sites said together, and how DP-SGD changed their gradients."""
+        seen = _together(each, sites)
+        if not math.isfinite(self.clip) or seen.sums:
+            return seen
+        noise = math.hypot(*(_shaken(each.heard[site], self.clip) for site in sites))
+        return replace(seen, noise=noise, clip=self.clip)
+
+
+def _shaken(update: Update, clip: float) -> float:
+    """Return the noise in the sum of all patients' gradients, as a mean over a site's steps.
+
+    A step divides the noised sum over a sample by how many are in it on average.
+    """
+    paid = sum(charge.steps for charge in update.charges)
+    squares = sum(c.steps * (c.noise / c.rate) ** 2 for c in update.charges)
+    return clip * math.sqrt(squares) / max(paid, 1)
 
 
 def _together(each: Round, sites: Sequence[str]) -> Glimpse:

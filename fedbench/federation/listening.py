@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +20,7 @@ from fedbench.federation.planning import ENCODER
 from fedbench.federation.study import Study
 from fedbench.generator import Phase
 from fedbench.kinds import CODECS, GENERATORS
+from fedbench.privacy import Patient
 from fedbench.strategy import Update
 from fedbench.wire import Round, Wire, chosen
 
@@ -62,7 +64,9 @@ class Listener:
     def wire(self, study: Study, encoder: Encoder) -> Wire:
         """Return what crossed, as attacks are given it."""
         generator = GENERATORS.build(study.generator.name, study.generator.settings)
-        return Wire(generator, encoder, self.rounds(), agreed=self.agreed)
+        promise = study.promise
+        clip = promise.clip if isinstance(promise, Patient) else math.inf
+        return Wire(generator, encoder, self.rounds(), agreed=self.agreed, clip=clip)
 
     def __call__(self, message: Message) -> None:
         """Take note of a message if it belongs to a chosen round.

@@ -11,7 +11,7 @@ import pytest
 
 from fedbench import games, stats
 from fedbench.attack import Knowledge, Sight
-from fedbench.attacks._training import Tracing
+from fedbench.attacks._training import Tracing, traces_of
 from fedbench.attacks.aggregate import Aggregate
 from fedbench.attacks.cosine import Cosine
 from fedbench.attacks.gradient import Gradient
@@ -194,6 +194,31 @@ def test_noise_of_known_size_is_allowed_for(
         for each in (wire, replace(wire, rounds=silent))
     )
     assert told > untold + 0.08
+
+
+def test_clipped_and_noised_gradients_are_read_as_such(
+    members: dict[str, Cohort], reference: Cohort, challenge: Challenge
+) -> None:
+    promise = Choice("patient", {"epsilon": 100.0, "delta": 1e-3, "encoder": 0.1})
+    settings: dict[str, Any] = {"hidden": 16, "latent": 4, "batch": 0, "passes": 1}
+    settings |= {"least_steps": 1, "optimizer": "sgd", "learning_rate": 0.01}
+    wire = crossed(members, Choice("tvae", settings), rounds=1, privacy=promise)
+    (glimpse,) = wire.glimpses("north", 1)
+    (charge,) = wire.rounds[0].heard["north"].charges
+    assert glimpse.clip == 1.0
+    assert glimpse.noise == pytest.approx(charge.noise)
+    together = wire.seen_as("aggregate").glimpses("north", 1)[0]
+    assert together.noise == pytest.approx(np.sqrt(2) * glimpse.noise)
+    traces = traces_of(wire, glimpse, reference, draws=1)
+    assert traces is not None
+    lengths = np.linalg.norm(traces.of(reference), axis=1)
+    assert lengths.max() == pytest.approx(1.0, rel=1e-4)
+    assert traces.haze == pytest.approx(glimpse.noise**2 / glimpse.patients)
+    told, untold = (
+        area(Gradient(**QUICK), each, reference, challenge)
+        for each in (wire, replace(wire, clip=np.inf))
+    )
+    assert told > untold + 0.05
 
 
 def test_too_few_reference_patients_are_refused_or_said(
