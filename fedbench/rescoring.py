@@ -32,6 +32,13 @@ IDENTITY = """
 """What makes two rows answers to the same question."""
 
 
+SHOWN = ("status", "value", "low", "high")
+"""The columns of a row that are told first, where they came out otherwise."""
+
+EXAMPLES = 5
+"""Rows that came out otherwise which are told; the rest are counted."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Rescored:
     """What became of a run.
@@ -47,6 +54,8 @@ class Rescored:
     changed: int
     names: tuple[str, ...] = field(default=())
     """Measures of which a number came out otherwise."""
+    examples: tuple[str, ...] = field(default=())
+    """The first of the rows that changed: what they are about, what was there and what is now."""
 
 
 def rescore(  # noqa: PLR0913  (each is a choice of the user's)
@@ -66,6 +75,11 @@ def rescore(  # noqa: PLR0913  (each is a choice of the user's)
     Raises:
         FedbenchError: the run is unfinished, has no records, or is about other data.
     """
+    if run.given:
+        raise RunError(
+            f"{run.path} was made by `fedbench {run.given}`, which keeps no records, so it cannot "
+            f"be scored again. Do `fedbench {run.given}` again with the same tables."
+        )
     suite = _with(suite_of_run(run), metrics, attacks)
     run.check()
     before = run.results()
@@ -202,14 +216,40 @@ def _compared(before: pd.DataFrame, after: pd.DataFrame, **facts: Any) -> Rescor
     old, new = (rows.set_index(IDENTITY).drop(columns="suite") for rows in (before, after))
     both = new.index.intersection(old.index)
     same = _alike(old.loc[both], new.loc[both])
-    names = both[~same].get_level_values("name").unique() if len(both) else []
+    otherwise = both[~same]
+    names = otherwise.get_level_values("name").unique() if len(both) else []
     return Rescored(
         rows=len(after),
         new=len(after) - len(both),
         changed=int((~same).sum()),
         names=tuple(map(str, names)),
+        examples=tuple(_told(at, old.loc[at], new.loc[at]) for at in otherwise[:EXAMPLES]),
         **facts,
     )
+
+
+def _told(at: Sequence[Any], old: pd.Series, new: pd.Series) -> str:
+    """Say what a row is about and what became of it, such as ``detection · pooled: 0.5 → 0.6``."""
+    about = dict(zip(IDENTITY, map(str, at), strict=True))
+    first = about.pop("name")
+    place = [first, *(f"seed {v}" if k == "seed" else v for k, v in about.items() if v)]
+    shown = [name for name in SHOWN if not _alike_one(old[name], new[name])]
+    name = (shown or [str(k) for k in old.index if not _alike_one(old[k], new[k])])[0]
+    what = "" if name == "value" else f"{name} "
+    ends = [_plain(row[name]) for row in (old, new)]
+    if ends[0] == ends[1]:  # they differ further back
+        ends = [str(row[name]) for row in (old, new)]
+    return f"{' · '.join(place)}: {what}{' → '.join(ends)}"
+
+
+def _alike_one(old: Any, new: Any) -> bool:
+    return bool((pd.isna(old) and pd.isna(new)) or (not pd.isna(old) and old == new))
+
+
+def _plain(found: Any) -> str:
+    if pd.isna(found):
+        return "nothing"
+    return f"{found:.6g}" if isinstance(found, float) else str(found)
 
 
 def _alike(old: pd.DataFrame, new: pd.DataFrame) -> Any:

@@ -281,7 +281,10 @@ def rescored(found: Rescored) -> str:
         else "All rows there were came out as before."
     )
     asked = f"{found.asked:,} question{'s' * (found.asked != 1)} to cells"
-    return f"{what}: {asked}; {found.rows:,} rows{new}. {otherwise}"
+    told = [f"  {example}" for example in found.examples]
+    if rest := found.changed - len(told):
+        told.append(f"  and {rest:,} more")
+    return "\n".join([f"{what}: {asked}; {found.rows:,} rows{new}. {otherwise}", *told])
 
 
 def answers(run: RunDir) -> Mapping[str, Any]:

@@ -12,6 +12,7 @@ from fedbench.metric import Evidence, Key, Measure, Refusal, View
 from fedbench.stats import percentile, recentre
 
 __all__ = [
+    "FEWEST",
     "Floats",
     "Singles",
     "averaged",
@@ -29,6 +30,9 @@ __all__ = [
 
 Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
+
+FEWEST = 10
+"""Patients of either side below which no number is given: intervals of so few are guesswork."""
 
 _NUMBERS = 1 << 22  # a block of products holds this many, 16 MiB
 
@@ -147,8 +151,9 @@ def measured(  # noqa: PLR0913  (a number and all that goes with it)
     )
 
 
-def lacking(evidence: Evidence, least: int = 1) -> Refusal | None:
-    """Refuse where a side has fewer patients than ``least``."""
+def lacking(evidence: Evidence, least: int = FEWEST) -> Refusal | None:
+    """Refuse where a side has fewer patients than ``least``, which is never below ``FEWEST``."""
+    least = max(least, FEWEST)
     for view, name in ((evidence.test, "real test"), (evidence.synthetic, "synthetic")):
         if len(view) < least:
             return Refusal(reason=f"{len(view)} {name} patients; this needs at least {least}.")

@@ -53,7 +53,7 @@ class Adversarial(Metric):
     patients: Annotated[int, Ge(10)] = 2000
 
     def measure(self, evidence: Evidence, rng: Rng) -> Sequence[Measure | Refusal]:
-        if refusal := lacking(evidence, 10):
+        if refusal := lacking(evidence):
             return [refusal]
         sides = (evidence.test, evidence.synthetic)
         size = min(self.patients, *(len(side) for side in sides))

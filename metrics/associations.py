@@ -39,7 +39,7 @@ class Associations(Metric):
     anchors: ClassVar[Anchors] = Anchors(floor="independent", ceiling="real")
 
     def measure(self, evidence: Evidence, rng: Rng) -> Sequence[Measure | Refusal]:
-        if refusal := lacking(evidence, 2):
+        if refusal := lacking(evidence):
             return [refusal]
         sides = [
             _Side.of(evidence.test, evidence),

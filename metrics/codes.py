@@ -70,7 +70,7 @@ class Codes(Metric):
     def measure(self, evidence: Evidence, rng: Rng) -> Sequence[Measure | Refusal]:
         if not evidence.schema.vocabularies:
             return [Refusal(reason="the schema has no codes", status="not applicable")]
-        if refusal := lacking(evidence, 2):
+        if refusal := lacking(evidence):
             return [refusal]
         streams = rng.spawn(2)
         real, fake = (

@@ -59,7 +59,7 @@ class Columns(Metric):
             raise ValueError(f"bins is {self.bins}; expected at least 2")
 
     def measure(self, evidence: Evidence, rng: Rng) -> Sequence[Measure | Refusal]:
-        if refusal := lacking(evidence, 2):
+        if refusal := lacking(evidence):
             return [refusal]
         found: dict[str, dict[str, Floats]] = {}
         refused: list[Refusal] = []

@@ -54,7 +54,7 @@ class Equivalence(Metric):
             raise ValueError("margin and share are above 0, and a share is below 1")
 
     def measure(self, evidence: Evidence, rng: Rng) -> Sequence[Measure | Refusal]:
-        if refusal := lacking(evidence, 10):
+        if refusal := lacking(evidence):
             return [refusal]
         found: list[Measure] = []
         beyond: list[Floats] = []

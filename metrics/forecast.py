@@ -55,7 +55,7 @@ class Forecast(Metric):
         names = [n for n, c in evidence.schema.visits.items() if c.kind != "category"]
         if not names:
             return [Refusal(reason="no number is measured at visits", status="not applicable")]
-        if refusal := lacking(evidence, 2):
+        if refusal := lacking(evidence):
             return [refusal]
         streams = rng.spawn(2)
         real, fake = (

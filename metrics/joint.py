@@ -49,7 +49,7 @@ class Joint(Metric):
     permutations: Annotated[int, Ge(19)] = 499
 
     def measure(self, evidence: Evidence, rng: Rng) -> Sequence[Measure | Refusal]:
-        if refusal := lacking(evidence, 10):
+        if refusal := lacking(evidence):
             return [refusal]
         streams = rng.spawn(4)
         real, fake = (

@@ -56,7 +56,7 @@ class Quality(Metric):
     association: Annotated[float, Ge(0), Le(1)] = 0.3
 
     def measure(self, evidence: Evidence, rng: Rng) -> Sequence[Measure | Refusal]:
-        if refusal := lacking(evidence, 2):
+        if refusal := lacking(evidence):
             return [refusal]
         views, n = (evidence.test, evidence.synthetic), len(evidence.test)
         real, fake = (Side.of(view.table, np.ones((1, len(view)), np.uint8)) for view in views)

@@ -57,7 +57,7 @@ class SizeBias(Metric):
         if len(evidence.beside) < 2:
             reason = "this needs records of several hospitals"
             return [Refusal(reason=reason, status="not applicable")]
-        if refusal := lacking(evidence, 2) or _too_few(evidence.beside):
+        if refusal := lacking(evidence) or _too_few(evidence.beside):
             return [refusal]
         ruler, known = Ruler(evidence.encoder, self.bins), _large_enough(evidence.beside)
         apart = {

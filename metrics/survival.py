@@ -49,7 +49,7 @@ class Survival(Metric):
     def measure(self, evidence: Evidence, rng: Rng) -> Sequence[Measure | Refusal]:
         if evidence.schema.outcome is None:
             return [Refusal(reason="the schema has no outcome", status="not applicable")]
-        if refusal := lacking(evidence, 2):
+        if refusal := lacking(evidence):
             return [refusal]
         trained = evidence.train.cohort.outcome["time"].to_numpy(float)
         end = float(np.quantile(trained, self.share)) if len(trained) else 0.0

@@ -68,7 +68,7 @@ class Visits(Metric):
         schema = evidence.schema
         if not schema.visits and not schema.vocabularies:
             return [Refusal(reason="the schema has no visits", status="not applicable")]
-        if refusal := lacking(evidence, 2):
+        if refusal := lacking(evidence):
             return [refusal]
         streams = rng.spawn(2)
         real, fake = (

@@ -73,7 +73,7 @@ MEASURES: Mapping[str, str] = {
     "augmentation.c_index": "C-index gained by a small hospital",
     "augmentation.r2": "R² gained by a small hospital",
     "agreement.models": "order of kinds of models (rank correlation)",
-    "agreement.choice": "score lost by choosing a model by synthetic records",
+    "agreement.choice": "score of the model that synthetic records choose, minus that of the best",
     "agreement.importance": "which columns matter to models (share in common)",
     "size_bias": "how much better large hospitals are drawn than small ones",
     "forgetting": "what the first hospitals lost in single columns when the last one joined",

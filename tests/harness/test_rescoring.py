@@ -129,6 +129,10 @@ def test_a_number_that_comes_out_otherwise_is_named(done: RunDir, again: Again) 
     found = again()
     assert found.changed > 0
     assert found.names == ("marginals",)
+    assert len(found.examples) == min(found.changed, 5)
+    assert all(text.startswith("marginals · ") and " → " in text for text in found.examples)
+    before, after = found.examples[0].rpartition(": ")[2].split(" → ")
+    assert float(before) - float(after) == pytest.approx(1e-9, rel=0.01)
 
 
 def test_a_cell_that_was_not_done_stays_so(done: RunDir, again: Again) -> None:
@@ -192,9 +196,14 @@ def test_the_command_tells_mistakes_in_one_line(
         assert (said.out, said.err.count("\n")) == ("", 1)
         assert problem in said.err
     assert contents(done) == before
-    (done.path / "audit.toml").touch()
-    assert cli.main(["score", str(done.path)]) == 2
-    assert "was made by `fedbench audit` and has no suite" in capfd.readouterr().err
+    for command in ("evaluate", "audit"):
+        (done.path / f"{command}.toml").touch()
+        assert cli.main(["score", str(done.path)]) == 2
+        told = capfd.readouterr().err
+        assert f"was made by `fedbench {command}`, which keeps no records" in told
+        assert f"Do `fedbench {command}` again with the same tables." in told
+        assert told.count("\n") == 1
+        (done.path / f"{command}.toml").unlink()
 
 
 def test_the_command_says_what_it_asked(done: RunDir, capfd: pytest.CaptureFixture[str]) -> None:
