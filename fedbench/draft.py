@@ -14,7 +14,7 @@ from fedbench.errors import DataError
 from fedbench.looks import Side, kind_of, unfit, with_comma
 from fedbench.tabular import Given, as_levels, as_numbers, names_hospital
 
-__all__ = ["MOST_LEVELS", "Draft", "drafted", "widened"]
+__all__ = ["MOST_LEVELS", "Draft", "drafted", "unmet", "widened"]
 
 MOST_LEVELS = 50
 """Levels that a category may have; text with more is not compared."""
@@ -110,6 +110,25 @@ def widened(schema: Schema, synthetic: Given) -> Draft:
 
     static, visits = wider("static", schema.static), wider("visits", schema.visits)
     return Draft(replace(schema, static=static, visits=visits), tuple(notes))
+
+
+def unmet(schema: Schema, real: Sequence[Given], synthetic: Given) -> tuple[str, ...]:
+    """Say of which categories real and synthetic records have no value in common."""
+    notes: list[str] = []
+    for table, columns in (("static", schema.static), ("visits", schema.visits)):
+        for name in (n for n, c in columns.items() if c.kind == "category"):
+            has = [
+                {str(v) for given in side for v in as_levels(given.tables[table][name]).dropna()}
+                for side in (real, [synthetic])
+                if all(name in given.tables.get(table, ()) for given in side)
+            ]
+            if len(has) == 2 and all(has) and not has[0] & has[1]:
+                notes.append(
+                    f"No value of {name!r} in {synthetic.told(table)} is met in the others: "
+                    f"{min(has[1])!r} there, {min(has[0])!r} here. If they mean the same, write "
+                    "them alike and ask again: as they are, copies of records are overlooked."
+                )
+    return tuple(notes)
 
 
 def _ends(column: Column) -> str:

@@ -15,7 +15,7 @@ from scipy.stats import binomtest
 from fedbench.attacking import Arena
 from fedbench.config import DatasetChoice, Scenario
 from fedbench.data import Cohort, Column, Role, Schema, Task
-from fedbench.draft import Draft, drafted, widened
+from fedbench.draft import Draft, drafted, unmet, widened
 from fedbench.errors import DataError, SpecError
 from fedbench.federation.study import Choice
 from fedbench.partition import Split
@@ -164,7 +164,7 @@ def prepare(asked: Asked) -> Case:
         release=renamed(records, np.array(numbered("s", len(records)), dtype=object)),
         is_drafted=asked.schema is None,
         records=asked.records,
-        notes=(*described.notes, *wide.notes, *told),
+        notes=(*described.notes, *wide.notes, *unmet(schema, list(real.values()), released), *told),
     )
     return replace(case, notes=(*case.notes, *_limits(case)))
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedbench.data import Cohort, Column, Schema
-from fedbench.draft import MOST_LEVELS, drafted, widened
+from fedbench.draft import MOST_LEVELS, drafted, unmet, widened
 from fedbench.errors import DataError, SpecError
 from fedbench.kinds import DATASETS
 from fedbench.schemas import read_schema, schema_file
@@ -253,3 +253,13 @@ def test_vertical_bars_are_named(tmp_path: Path) -> None:
     (path := tmp_path / "t.csv").write_text("patient|age\na|1\n")
     with pytest.raises(DataError, match="separated by vertical bars"):
         read(path, "--train")
+
+
+def test_categories_that_are_spelled_otherwise_are_told(table: Callable[..., Given]) -> None:
+    train = table(sex=["f", "m"], smoker=["no", "yes"])
+    release = table("release.csv", sex=["Female", "Male"], smoker=["yes", "maybe"])
+    schema = drafted([train], release, "mine", set(), []).schema
+    (note,) = unmet(schema, [train], release)
+    assert "'sex' in release.csv" in note
+    assert "'Female' there, 'f' here" in note
+    assert unmet(schema, [train], train) == ()
