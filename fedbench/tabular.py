@@ -46,6 +46,23 @@ HOSPITAL = (
 BESIDE = {"", "id", "no", "nr", "num", "number", "code", "name", "first", "last", "study", "care"}
 """Words that such a name may have beside them."""
 
+COLUMNS: Mapping[str, Mapping[str, str]] = {
+    "static": {"patient": "who"},
+    "visits": {"patient": "who", "day": "a number of days"},
+    "codes": {
+        "patient": "who",
+        "day": "a number of days",
+        "system": "the coding system's name",
+        "code": "a code of it",
+    },
+    "outcome": {
+        "patient": "who",
+        "time": "the last day of follow-up, a number",
+        "event": "1 if it ended with the event, 0 if not",
+    },
+}
+"""What a file of a cohort folder must have; ``static`` and ``visits`` have columns beside."""
+
 MOST_DIGITS = 15
 """That a number keeps; longer ones are not told apart as numbers."""
 
@@ -183,7 +200,23 @@ def read(path: Path, option: str) -> Given:
         raise DataError(f"{asked}: there is no such file or folder.")
     files = _of_folder(path, asked) if path.is_dir() else {"static": path}
     found = {name: _table(file, f"{option} {str(file)!r}") for name, file in files.items()}
-    return _given(path, found)
+    given = _given(path, found)
+    if path.is_dir():
+        for name, file in files.items():
+            _complete(name, given.tables[name], f"{option} {str(file)!r}")
+    return given
+
+
+def _complete(name: str, table: pd.DataFrame, asked: str) -> None:
+    """See to it that a file of a cohort folder has what such a file must have."""
+    needed = COLUMNS[name]
+    if lacking := [column for column in needed if column not in table]:
+        listed = ", ".join(f"{column!r} ({what})" for column, what in needed.items())
+        found = ", ".join(map(repr, table))
+        raise DataError(
+            f"{asked} has no column {', '.join(map(repr, lacking))}; found {found}. In a cohort "
+            f"folder, {name} needs {listed}."
+        )
 
 
 def _of_folder(path: Path, asked: str) -> Mapping[str, Path]:

@@ -16,7 +16,7 @@ from fedbench.draft import MOST_LEVELS, drafted, unmet, widened
 from fedbench.errors import DataError, SpecError
 from fedbench.kinds import DATASETS
 from fedbench.schemas import read_schema, schema_file
-from fedbench.tabular import Given, read
+from fedbench.tabular import COLUMNS, Given, read
 
 
 @pytest.fixture
@@ -263,3 +263,37 @@ def test_categories_that_are_spelled_otherwise_are_told(table: Callable[..., Giv
     assert "'sex' in release.csv" in note
     assert "'Female' there, 'f' here" in note
     assert unmet(schema, [train], train) == ()
+
+
+PAGE = (Path(__file__).parents[2] / "docs" / "evaluate.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The cohort folder that the guide writes."""
+    monkeypatch.chdir(tmp_path)
+    (example,) = (b for b in PAGE.split("```python\n") if b.startswith("from pathlib import Path"))
+    exec(example.partition("```")[0], {})  # noqa: S102  (the guide's own words)
+    return tmp_path / "train"
+
+
+def test_the_guides_folder_is_read_and_its_table_names_what_is_needed(folder: Path) -> None:
+    found = read(folder, "--train")
+    assert set(found.tables) == set(COLUMNS)
+    for name, needed in COLUMNS.items():
+        (row,) = (line for line in PAGE.splitlines() if line.startswith(f"| `{name}` |"))
+        assert all(f"`{column}`" in row for column in needed)
+
+
+@pytest.mark.parametrize(
+    ("table", "column"), [(name, column) for name, needed in COLUMNS.items() for column in needed]
+)
+def test_a_folders_file_that_lacks_a_column_is_named(folder: Path, table: str, column: str) -> None:
+    file = folder / f"{table}.csv"
+    pd.read_csv(file).drop(columns=column).to_csv(file, index=False)
+    with pytest.raises(DataError) as found:
+        read(folder, "--train")
+    said = str(found.value)
+    assert said.startswith(f"--train {str(file)!r} has no column {column!r}; found ")
+    assert f"In a cohort folder, {table} needs 'patient' (who)" in said
+    assert f"{column!r} ({COLUMNS[table][column]})" in said
