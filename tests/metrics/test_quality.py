@@ -8,12 +8,15 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 import pytest
+from numpy.typing import NDArray
 from scipy.stats.contingency import association
 from sdmetrics.reports import QualityReport
 
-from fedbench.data import Cohort
-from fedbench.metric import Evidence, Measure
+from fedbench.data import Cohort, Column, Schema
+from fedbench.encoding import Encoder, summarize
+from fedbench.metric import Evidence, Measure, View
 from fedbench.metrics.quality import Quality, Related, Side, shapes, trends
+from fedbench.stats import poisson_weights
 
 RNG = np.random.default_rng(0)
 
@@ -106,6 +109,45 @@ def test_a_subsample_for_the_interval_leaves_value_and_width_alone(
         assert whole[name].value == part[name].value
         wide = [m.high - m.low for m in (whole[name], part[name])]
         assert wide[1] / wide[0] == pytest.approx(1, abs=0.35)
+
+
+NUMBERS, KINDS = [f"x{k}" for k in range(6)], {f"c{k}": "abc"[: 2 + k % 2] for k in range(6)}
+LINKED = Schema(
+    name="linked",
+    clock="",
+    static={
+        **{name: Column(kind="number", low=-50, high=50) for name in NUMBERS},
+        **{name: Column(kind="category", levels=tuple(levels)) for name, levels in KINDS.items()},
+    },
+)
+NOBODY = pd.DataFrame({"patient": []})
+
+
+def linked(loads: NDArray[np.float64], rng: np.random.Generator, n: int) -> Cohort:
+    """Patients whose columns go together through two numbers that nobody sees."""
+    values = rng.normal(size=(n, 2)) @ loads.T + rng.normal(size=(n, 12))
+    static = pd.DataFrame(values[:, :6], columns=NUMBERS)
+    for k, (name, levels) in enumerate(KINDS.items()):
+        codes = np.digitize(values[:, 6 + k], [-0.5, 0.7] if len(levels) == 3 else [0.2])
+        static[name] = pd.Categorical(np.array(list(levels))[codes], list(levels))
+    static["patient"] = np.arange(n).astype(str).astype(object)
+    return Cohort(LINKED, static, NOBODY, NOBODY, NOBODY)
+
+
+@pytest.mark.parametrize("strength", [0.55, 2.0])  # some 12 and 45 of 66 pairs are chosen
+def test_intervals_hold_whichever_pairs_are_chosen(strength: float) -> None:
+    loads, rng = np.random.default_rng(3).normal(0, strength, (12, 2)), np.random.default_rng(4)
+    encoder = Encoder(LINKED, summarize(linked(loads, rng, 500)))
+    found = []
+    for _ in range(50):
+        test, fake = (
+            View(cohort, poisson_weights(rng, len(cohort), 100))
+            for cohort in (linked(loads, rng, 150), linked(0.6 * loads, rng, 150))
+        )
+        evidence = Evidence(LINKED, encoder, test, test, fake)
+        found.append(measured(evidence, Quality())["trends"])
+    truth = np.mean([m.value for m in found])
+    assert np.mean([m.low <= truth <= m.high for m in found]) > 0.88
 
 
 def test_broken_trends_are_seen(draw: Draw, judge: Judge, changed: Change) -> None:
