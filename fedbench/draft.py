@@ -126,7 +126,7 @@ def unmet(schema: Schema, real: Sequence[Given], synthetic: Given) -> tuple[str,
                 notes.append(
                     f"No value of {name!r} in {synthetic.told(table)} is met in the others: "
                     f"{min(has[1])!r} there, {min(has[0])!r} here. If they mean the same, write "
-                    "them alike and ask again: as they are, copies of records are overlooked."
+                    "them alike and ask again: as they are, no record counts as a copy."
                 )
     return tuple(notes)
 

@@ -42,6 +42,14 @@ The test patients whom real models learn from are drawn by chance too, which rep
 nothing leave out: over 40 draws of 300 simulated test patients with the same synthetic ones,
 values of ``importance`` were spread 1.8 times as far as replicates said, of ``choice`` 1.4 times.
 """
+REFIT = 1.5
+"""By how much scores are spread before kinds of models are ranked by them.
+
+Over 40 draws of 400 made-up test patients and 250 synthetic ones intervals of ``models`` held the
+mean 39 times, and 37 times where a third of the synthetic labels was swapped; without this 38 and
+36 times, the narrowest of them being .2 and .3 wide where values differed by .2 and .4 (one
+standard deviation).
+"""
 ASKED = "boosting"
 """The kind of model whose predictors are weighed."""
 
@@ -73,7 +81,7 @@ class Agreement(Metric):
 
     family: ClassVar[Family] = "utility"
     better: ClassVar = "higher"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     anchors: ClassVar[Anchors] = Anchors(floor="independent", ceiling="real")
     per_site: ClassVar[bool] = False
 
@@ -224,7 +232,8 @@ def _compared(
     theirs: _Result, mine: _Result, exam: _Exam, question: Question
 ) -> Iterator[Measure | Refusal]:
     n, key = exam.n, question.key
-    rows = mended(rank_correlation(theirs.scores, mine.scores)[None])[0]
+    spread = [_widened(side, REFIT) for side in (theirs.scores, mine.scores)]
+    rows = mended(rank_correlation(*spread)[None])[0]
     if np.isfinite(rows[0]):
         yield measured(rows, n, part="models", key=key, least=-1.0)
     else:
@@ -241,8 +250,8 @@ def _compared(
         yield Refusal(reason=reason, part="importance", key=key)
 
 
-def _widened(rows: Floats) -> Floats:
-    return np.asarray(rows[0] + WIDER * (rows - rows[0]))
+def _widened(rows: Floats, by: float = WIDER) -> Floats:
+    return np.asarray(rows[0] + by * (rows - rows[0]))
 
 
 def _refused(reason: str, parts: Sequence[str], key: Key) -> Iterator[Refusal]:
