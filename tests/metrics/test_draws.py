@@ -29,7 +29,7 @@ ASKED = sorted(
 def test_a_handful_of_synthetic_patients_has_no_number(
     draw: Draw, judge: Judge, name: str, n: int
 ) -> None:
-    evidence = judge(draw(60, 0), draw(n, 1), b=20)
+    evidence = judge(draw(300, 0), draw(n, 1), b=20)
     answers = METRICS.build(name, {}).measure(evidence, np.random.default_rng(0))
     assert answers
     assert not any(isinstance(answer, Measure) and not answer.weak for answer in answers)
