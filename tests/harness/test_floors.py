@@ -111,9 +111,10 @@ def row(label: str, regime: str, value: float, spread: float) -> dict[str, objec
     z = np.linspace(-1, 1, 401)
     return {
         "dataset": "d", "scenario": "", "seed": 0, "label": label, "generator": label,
-        "regime": regime, "name": "utility.auroc", "family": "utility", "target": "pooled",
-        "site": "", "model": "", "secret": "", "anchors": found, "status": "done", "weak": "",
-        "value": value, "low": value - spread, "high": value + spread, "n": 9,
+        "regime": regime, "name": "utility.auroc", "family": "utility", "better": "higher",
+        "target": "pooled", "site": "", "model": "", "secret": "", "anchors": found,
+        "status": "done", "weak": "", "n": 9,
+        "value": value, "low": value - spread, "high": value + spread,
         "replicates": value + spread * (z if label != FLOOR else np.roll(z, 100)),
     }  # fmt: skip
 
