@@ -229,3 +229,9 @@ def test_the_test_patients_themselves_are_no_synthetic_records(
     assert found.status == 2
     assert "150 patients of test.csv are released word for word, and of 0" in found.err
     assert not list(tmp_path.glob("runs/*"))
+
+
+def test_the_reports_heading_is_one_sentence_after_the_other(evaluate: Evaluate) -> None:
+    found = evaluate("--json", **tables())
+    page = (found.run.path / "report.html").read_text(encoding="utf-8")
+    assert "UTC. 250 synthetic patients scored per model. " in page
