@@ -24,6 +24,7 @@ class Verbatim(Attack):
     game: ClassVar[Game] = "membership"
     knows: ClassVar[frozenset[Knowledge]] = frozenset({Knowledge.SYNTHETIC})
     version: ClassVar[int] = 2
+    yes: ClassVar[str] = "stand in the release word for word"
 
     def guess(self, sight: Sight, challenge: PublicChallenge, rng: Rng) -> Guess:
         distances = to_release(sight, challenge)

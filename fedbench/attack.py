@@ -233,6 +233,8 @@ class Attack(Plugin):
     game: ClassVar[Game]
     knows: ClassVar[frozenset[Knowledge]]
     version: ClassVar[int]
+    yes: ClassVar[str] = ""
+    """What its yes says of patients, of a membership attack that scores by yes and no alone."""
     secrets: tuple[str, ...] = ()
     """Columns that the attribute game asks for; without any, the sensitive categories."""
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from fedbench.report.words import measure, percent, together
+
 __all__ = ["Gate", "gate"]
 
 USELESS = 0.2
@@ -42,7 +44,7 @@ def gate(rows: pd.DataFrame, most: float) -> Gate:
         return Gate(
             passed=False,
             text=f"the gate is closed: {_called(worst)} is {_found(worst)}, shown to be above "
-            f"{most:.1%}.",
+            f"{percent(most)}.",
         )
     areas = mine[mine["name"].str.endswith(".auc")]
     told = areas[(areas["p_adjusted"] < LEVEL) & (areas["low"] > GUESSING)]
@@ -55,15 +57,15 @@ def gate(rows: pd.DataFrame, most: float) -> Gate:
             text="the gate is closed: this audit can say nothing about leaks, see the report.",
         )
     widest = shares.sort_values("high").iloc[-1]
+    above = f"a leak above {percent(most)}"
     ruled_out = (
-        f"above {most:.1%} is ruled out for this attack"
+        f"every attack that counts rules out {above}; the highest it may be is by"
         if widest["high"] <= most
-        else f"above {most:.1%} was not shown, and not ruled out either: {_called(widest)} may "
-        f"be up to {widest['high']:.1%}"
+        else f"{above} was not shown, and not ruled out either:"
     )
     return Gate(
         passed=True,
-        text=f"the gate is open: a leak {ruled_out} ({_called(widest)} is {_found(widest)})."
+        text=f"the gate is open: {ruled_out} {_called(widest)}, {_found(widest)}."
         + (f" Yet {_recognised(told.iloc[0])}." if len(told) else ""),
     )
 
@@ -71,13 +73,18 @@ def gate(rows: pd.DataFrame, most: float) -> Gate:
 def _recognised(row: pd.Series) -> str:
     return (
         "training patients are told from others better than by guessing: "
-        f"{row['name']} is {row['value']:.3f} ({row['low']:.3f} to {row['high']:.3f})"
+        f"{_called(row)} is {_found(row)}"
     )
 
 
 def _called(row: pd.Series) -> str:
-    return f"{row['name']} of {row['secret']}" if row["secret"] else str(row["name"])
+    name = measure(row["name"])
+    return f"{name}, “{row['secret']}”" if row["secret"] else name
 
 
 def _found(row: pd.Series) -> str:
-    return f"{row['value']:.1%} ({row['low']:.1%} to {row['high']:.1%})"
+    area = str(row["name"]).endswith(".auc")
+    value, low, high = together(
+        row["value"], row["low"], row["high"], share=not area, chance=GUESSING if area else 0.0
+    )
+    return f"{value} ({low} to {high})"

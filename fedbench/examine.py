@@ -99,6 +99,7 @@ def _written(asked: Examination, case: Case) -> str:
         **({"metrics": list(asked.metrics), "records": case.world.m} if asked.metrics else {}),
         "attacks": list(asked.attacks),
         "notes": list(case.notes),
+        **({"id": case.patient} if case.patient else {}),
     }
     tables = [
         {"part": name, "file": case.files[name], "records": len(cohort)}

@@ -74,6 +74,8 @@ class Case:
     is_drafted: bool
     notes: tuple[str, ...]
     records: int
+    patient: str = ""
+    """The column of single tables that says who a patient is, if one does."""
 
     @property
     def schema(self) -> Schema:
@@ -164,6 +166,7 @@ def prepare(asked: Asked) -> Case:
         release=renamed(records, np.array(numbered("s", len(records)), dtype=object)),
         is_drafted=asked.schema is None,
         records=asked.records,
+        patient=patient if released.single else "",
         notes=(*described.notes, *wide.notes, *unmet(schema, list(real.values()), released), *told),
     )
     return replace(case, notes=(*case.notes, *_limits(case)))

@@ -311,20 +311,18 @@ def evaluated(run: RunDir) -> str:
     ]
     titles = [said["title"] for said in world["headline"]]
     answers = [f"{title}\n{text}" for title, text in zip(titles, told, strict=False)]
-    return "\n\n".join([_controls(world), _main(world["main"]), *answers, _ending(run)])
+    return "\n\n".join([_controls(world), _turned(world["main"]), *answers, _ending(run)])
 
 
 def audited(run: RunDir) -> str:
     """Show the controls, the numbers, the verdict and where the report is."""
     world = read_json(run.path / "report.json")["worlds"][0]
-    return "\n\n".join([_controls(world), _main(world["main"]), _ending(run)])
+    return "\n\n".join([_controls(world), _turned(world["main"]), _ending(run)])
 
 
 def _controls(world: Mapping[str, Any]) -> str:
-    checks = [
-        (check["outcome"], f"{check['tried']}: {check['text']}") for check in world["controls"]
-    ]
-    return "Controls first\n" + facts([(f"  {outcome}", text) for outcome, text in checks])
+    checks = [(f"  {check['outcome']}", check["text"]) for check in world["checked"]]
+    return "Controls first\n" + facts(checks)
 
 
 def _ending(run: RunDir) -> str:
@@ -399,8 +397,18 @@ def _main(found: Mapping[str, Any]) -> str:
     return tabulate(rows, headers=heads, tablefmt="simple", disable_numparse=True)
 
 
-def _head(column: Mapping[str, Any]) -> str:
-    return "\n".join(textwrap.wrap(column["title"], NARROW) + textwrap.wrap(column["hint"], NARROW))
+def _turned(found: Mapping[str, Any]) -> str:
+    """Show the same with a line for each measure."""
+    heads = ["measure", *(row["generator"] for row in found["rows"])]
+    rows = [
+        [_head(column, WIDE // 2), *(_cell(row["cells"][at]) for row in found["rows"])]
+        for at, column in enumerate(found["columns"])
+    ]
+    return tabulate(rows, headers=heads, tablefmt="simple", disable_numparse=True)
+
+
+def _head(column: Mapping[str, Any], width: int = NARROW) -> str:
+    return "\n".join(textwrap.wrap(column["title"], width) + textwrap.wrap(column["hint"], width))
 
 
 def _cell(found: Mapping[str, Any]) -> str:

@@ -36,7 +36,8 @@ def _given(command: str, found: Mapping[str, Any]) -> str:
     words = ["fedbench", command, "--schema", "schema.toml"]
     for table in found["tables"]:
         words += [f"--{table['part']}", str(table["file"])]
-    words += ["--records", str(found[command]["records"])] if "records" in found[command] else []
+    for option in ("id", "records"):
+        words += [f"--{option}", str(found[command][option])] if option in found[command] else []
     return shlex.join(words)
 
 

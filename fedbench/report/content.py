@@ -15,7 +15,7 @@ from fedbench.report import facts, given, scored, silent, tables
 from fedbench.report.again import again
 from fedbench.report.audits import audits, planted
 from fedbench.report.compute import compute
-from fedbench.report.controls import checks
+from fedbench.report.controls import checks, listed
 from fedbench.report.exposure import exposed
 from fedbench.report.frontier import frontier
 from fedbench.report.notes import GLOSSARY, caveats, introduction, reading
@@ -140,6 +140,7 @@ def _world(run: RunDir, world: World, suite: Json, table: pd.DataFrame) -> Json:
         "overview": [] if run.given else tables.overview(world, played),
         "behind": tables.behind(world),
         "controls": [check.plain() for check in played],
+        "checked": listed(played),
         "main": tables.main(world),
         "baseline": tables.baseline(world),
         "tradeoff": tables.tradeoff(world),

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from fedbench.games.blind import STRICT
 from fedbench.games.controls import CAUGHT, FOLLOWED, IGNORED, QUIET
 from fedbench.report.numbers import Number
 from fedbench.report.plays import Play
-from fedbench.report.words import POWER, interval, plural, seeds, told
+from fedbench.report.words import POWER, interval, plural, seeds, shown, told
 from fedbench.report.world import World
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "broken",
     "checks",
     "doubted",
+    "listed",
     "noticeable",
     "noticed",
 ]
@@ -36,10 +37,12 @@ class Check:
     tried: str
     outcome: Outcome
     text: str
+    brief: str = ""
+    """Its number alone, where there is no more to say than that it was passed."""
 
     def plain(self) -> dict[str, Any]:
         """Return it as JSON knows it."""
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if name != "brief"}
 
 
 def chance(name: str) -> float:
@@ -78,6 +81,29 @@ def checks(world: World) -> list[Check]:
     ]
     blind = (_blind(world, attack) for attack in world.attacks)  # the same for each of them
     return found + [check for check in blind if check][:1]
+
+
+_PASSED = {
+    "copy": "The copy of the training records was caught by every one of these",
+    "real": "The null control (records that no generator saw) was silent in every one of these",
+}
+
+
+def listed(played: Sequence[Check]) -> list[dict[str, str]]:
+    """Return controls as a reader goes through them; those that were simply passed are one item."""
+    plain = {
+        control: [c for c in played if c.control == control and c.outcome == "passed" and c.brief]
+        for control in _PASSED
+    }
+    told = []
+    for check in played:
+        mine = plain.get(check.control, [])
+        if check not in mine or len(mine) == 1:
+            told.append((check.outcome, f"{check.tried}: {check.text}"))
+        elif check is mine[0]:
+            each = "; ".join(f"{c.tried}, {c.brief}" for c in mine)
+            told.append((check.outcome, f"{_PASSED[check.control]} (95 % intervals): {each}."))
+    return [{"outcome": outcome, "text": text} for outcome, text in told]
 
 
 def _check(
@@ -189,7 +215,9 @@ def _copy(world: World, play: Play) -> Check:
         f"{held.failures}",
         "failed": f"was NOT caught: this attack finds nothing here. {_reasons(held.why)}",
     }[held.outcome]
-    return _check("copy", world, play, held.outcome, f"The copy of the training records {said}")
+    brief = _brief(found) if noticed(found) else ""
+    said = f"The copy of the training records {said}"
+    return replace(_check("copy", world, play, held.outcome, said), brief=brief)
 
 
 def _one_by_one(found: Number, held: _Held) -> str:
@@ -206,7 +234,8 @@ def _null(world: World, play: Play) -> Check:
         return _unheard("real", world, play, found)
     outcome, said = _silence(found, held)
     said = f"The null control (records that no generator saw) {said}"
-    return _check("real", world, play, outcome, said)
+    brief = "" if noticed(found) else _brief(found)
+    return replace(_check("real", world, play, outcome, said), brief=brief)
 
 
 def _silence(found: Number, held: _Held) -> tuple[Outcome, str]:
@@ -260,8 +289,16 @@ def _unheard(
 
 
 def _shown(found: Number, level: float = 0.95) -> str:
-    what = "AUC" if found["name"].endswith((".auc", ".blind")) else "advantage"
-    return f"{what} {interval(found, level)}, {seeds(found)}"
+    return f"{_what(found)} {interval(found, level)}, {seeds(found)}"
+
+
+def _brief(found: Number) -> str:
+    value, low, high = shown(found)
+    return f"{_what(found)} {value} ({low} to {high})"
+
+
+def _what(found: Number) -> str:
+    return "AUC" if found["name"].endswith((".auc", ".blind")) else "advantage"
 
 
 def broken(play: Play, played: Sequence[Check]) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fedbench.report.controls import Check, backwards, broken, noticeable, noticed
-from fedbench.report.leaks import VERBATIM, leaked
+from fedbench.report.leaks import VERBATIM, beyond, leaked
 from fedbench.report.notes import ATTRIBUTES, GLOSSARY, how
 from fedbench.report.numbers import Number
 from fedbench.report.plays import Play
@@ -72,7 +72,7 @@ READING_IT = (
         "The verdict speaks of a leak where a number is beyond chance, after Holm's correction for "
         "all that was asked."
     ),
-    "Refused means that there were too few patients to say anything.",
+    "Refused means that nothing can be said: patients were too few, or a control failed.",
 )
 TERMS = {
     term: GLOSSARY[term]
@@ -116,9 +116,14 @@ def _numbers(world: World, play: Play) -> list[Number]:
 
 
 def _shown(world: World, found: Heard) -> list[str]:
-    shares = [n for _, n in found if ".leak@" in n["name"]]
-    areas = [n for _, n in found if n["name"].endswith(".auc")]
-    texts = []
+    ranked = [n for play, n in found if not play.yes]
+    shares = [n for n in ranked if ".leak@" in n["name"]]
+    areas = [n for n in ranked if n["name"].endswith(".auc")]
+    texts = [
+        f"{beyond(play, n)} (attack {play.attack})."
+        for play, n in found
+        if play.yes and n["name"] == play.name
+    ]
     if shares:
         most = max(shares, key=lambda n: n.low or 0.0)
         attack, _, alarms = most["name"].partition(".leak@")

@@ -10,10 +10,19 @@ from fedbench.report.advantages import details, gains, verdicts
 from fedbench.report.controls import Check, backwards, doubted, noticeable, noticed
 from fedbench.report.numbers import Number
 from fedbench.report.plays import Play
-from fedbench.report.words import interval, joined, mixed, nothing, number, percent, seeds
+from fedbench.report.words import (
+    interval,
+    joined,
+    mixed,
+    nothing,
+    number,
+    percent,
+    seeds,
+    together,
+)
 from fedbench.report.world import World
 
-__all__ = ["leaked"]
+__all__ = ["VERBATIM", "beyond", "leaked"]
 
 VERBATIM = (
     "How large a leak is noticed is reckoned for word-for-word copies of training "
@@ -35,10 +44,13 @@ def leaked(world: World, label: str, played: Sequence[Check]) -> tuple[str, list
     told = [_recognized(one) for one in members] or [
         nothing("whether training patients can be recognized", ["no such attack was run"])
     ]
-    found = [text for one in members for text in _membership(world, label, one, played)]
     return (
         "\n".join([*told, *verdicts(gained)]),
-        [*found, *details(gained, played)],
+        [
+            *_controls(members, played),
+            *(_membership(world, label, one) for one in members),
+            *details(gained, played),
+        ],
     )
 
 
@@ -49,25 +61,29 @@ def leaked(world: World, label: str, played: Sequence[Check]) -> tuple[str, list
 class _Member:
     """What a membership attack found on the release that the sentences are about."""
 
-    attack: str
+    play: Play
     found: Number | None
     finding: Finding
     why: tuple[str, ...] = ()
     elsewhere: tuple[str, ...] = ()
 
+    @property
+    def attack(self) -> str:
+        """Its name."""
+        return self.play.attack
+
 
 def _member(world: World, label: str, play: Play, played: Sequence[Check]) -> _Member:
-    attack, found = play.attack, world.pooled(label, world.main, play.name)
+    found = world.pooled(label, world.main, play.name)
     if found is None or not found.done:
         reasons = found.reasons if found is not None else ()
         return _Member(
-            attack, found, "nothing", reasons or ("the attack was not run on this release",)
+            play, found, "nothing", reasons or ("the attack was not run on this release",)
         )
     if because := doubted(play, found, played):
-        return _Member(attack, found, "nothing", tuple(because))
-    return _Member(
-        attack, found, _finding(found), elsewhere=tuple(_elsewhere(world, label, attack))
-    )
+        return _Member(play, found, "nothing", tuple(because))
+    elsewhere = tuple(_elsewhere(world, label, play.attack))
+    return _Member(play, found, _finding(found), elsewhere=elsewhere)
 
 
 def _finding(found: Number) -> Finding:
@@ -99,15 +115,36 @@ def _recognized(one: _Member) -> str:
     return said
 
 
-def _membership(world: World, label: str, one: _Member, played: Sequence[Check]) -> list[str]:
-    first = _controls(f"{one.attack}.auc", played)
+def _membership(world: World, label: str, one: _Member) -> str:
     found = one.found
     if found is None or one.finding == "nothing":
         noun = f"whether training patients can be recognized (attack {one.attack})"
-        return [first, nothing(noun, one.why)]
+        return nothing(noun, one.why)
+    if one.play.yes:
+        return _answered(one.play, found)
     area = f"Attack {one.attack}: AUC {interval(found)}, where 0.5 is guessing, {seeds(found)}."
     quiet = f"{_would(found)}{mixed(found)}" if one.finding == "quiet" else ""
-    return [first, f"{area}{quiet}", *_leak(world, label, one.attack)]
+    return " ".join([f"{area}{quiet}", *_leak(world, label, one.attack)])
+
+
+def _answered(play: Play, found: Number) -> str:
+    """Tell an attack that answers yes or no, for which 2 AUC - 1 is the difference of shares."""
+    told = f"Attack {play.attack}: {beyond(play, found)}, {seeds(found)}."
+    if noticed(found):
+        return told
+    seen = noticeable(found)
+    would = "" if seen is None else f" {percent(2 * seen - 1)} are noticed four times out of five."
+    return f"{told}{would}{mixed(found)}"
+
+
+def beyond(play: Play, found: Number) -> str:
+    """Say for how many more training patients than others a yes-or-no attack says yes."""
+    ends = (None if end is None else 2 * end - 1 for end in (found.value, found.low, found.high))
+    value, low, high = together(*ends, share=True)
+    return (
+        f"{value} (95 % interval {low} to {high}) of the training patients {play.yes}, beyond the "
+        "share of other patients of whom that is true"
+    )
 
 
 def _leak(world: World, label: str, attack: str) -> list[str]:
@@ -118,7 +155,7 @@ def _leak(world: World, label: str, attack: str) -> list[str]:
         if found is not None and found.done:
             return [_share(at, found), *texts]
         if found is not None:
-            texts.append(nothing(f"attacks with {at} % false alarms", found.reasons))
+            texts.append(nothing(f"{attack} with {at} % false alarms", found.reasons))
     return texts
 
 
@@ -174,17 +211,26 @@ _STEP = {
 }
 
 
-def _controls(name: str, played: Sequence[Check]) -> str:
-    """What the controls say comes before what the attack says."""
+def _controls(members: Sequence[_Member], played: Sequence[Check]) -> list[str]:
+    """What the controls say comes before what the attacks say; attacks alike share a sentence."""
+    said: dict[str, list[str]] = {}
+    for one in members:
+        said.setdefault(_of_controls(one.play.name, played), []).append(one.attack)
+    if len(members) == 1:
+        return [f"{text}." for text in said]
+    return [f"{text} (attack{'s' * (len(who) > 1)} {joined(who)})." for text, who in said.items()]
+
+
+def _of_controls(name: str, played: Sequence[Check]) -> str:
     outcomes = {check.control: check.outcome for check in played if check.name == name}
     if "step" in outcomes:
         step, quiet = _STEP[outcomes["step"]], _NULL[outcomes.get("strangers", "refused")]
         return (
             f"Controls first: an exact step on few patients was {step}, and the null control "
-            f"{quiet}."
+            f"{quiet}"
         )
     caught = _COPY.get(
         outcomes.get("copy", ""), "no copy control has shown that this attack works here"
     )
     null = _NULL.get(outcomes.get("real", ""), "was not played")
-    return f"Controls first: {caught}, and the null control {null}."
+    return f"Controls first: {caught}, and the null control {null}"

@@ -65,8 +65,8 @@ def _world(world: Json) -> list[str]:
         *(line for sentence in world["headline"] for line in _answer(sentence)),
         *_overview(world),
         *_behind(world["behind"]),
-        *_list("Controls", map(_check, world["controls"]), level=3),
-        *_main(world["main"], "" if _given(world) else ", on all hospitals' patients together"),
+        *_list("Controls", map(_check, world["checked"]), level=3),
+        *_main(world["main"], turned=_given(world)),
         *_baseline(world["baseline"]),
         *_privacy(world["privacy"]),
         *_audits(world["audits"]),
@@ -109,7 +109,7 @@ def _data(data: Json) -> str:
 
 
 def _check(check: Json) -> str:
-    return f"{check['outcome']}: {check['tried']}: {check['text']}"
+    return f"{check['outcome']}: {check['text']}"
 
 
 def _overview(world: Json) -> list[str]:
@@ -174,13 +174,19 @@ def _change(found: Json) -> str:
     return shown if shown == found["verdict"] else f"{found['verdict']}: {shown}"
 
 
-def _main(main: Json, whose: str) -> list[str]:
+def _main(main: Json, *, turned: bool) -> list[str]:
+    """Return the primary measures: a line per generator, or ``turned``, a line per measure."""
     heads = [_head(column) for column in main["columns"]]
     rows = [[_named(row), row["regime"], *map(_cell, row["cells"])] for row in main["rows"]]
-    title = f"### Primary measures{whose}"
+    whose = "" if turned else ", on all hospitals' patients together"
+    if turned:
+        across = [list(cells) for cells in zip(heads, *(row[2:] for row in rows), strict=True)]
+        shown = table(["measure", *(row[0] for row in rows)], across)
+    else:
+        shown = table(["generator", "regime", *heads], rows)
     meanings = [f"* {safe(name)}: {safe(text)}" for name, text in main["meanings"].items()]
     notes = [f"* {safe(text)}" for text in main["notes"]]
-    return ["", title, "", table(["generator", "regime", *heads], rows), "", *meanings, *notes]
+    return ["", f"### Primary measures{whose}", "", shown, "", *meanings, *notes]
 
 
 def _head(column: Json) -> str:

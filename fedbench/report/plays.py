@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from fedbench.attack import Game
+from fedbench.attack import Attack, Game
 from fedbench.errors import FedbenchError
 from fedbench.games.telling import TOLD, Telling, told_as
 from fedbench.kinds import ATTACKS
@@ -33,6 +33,12 @@ class Play:
     def name(self) -> str:
         """The name of its main number."""
         return f"{self.attack}.{self.said.main}"
+
+    @property
+    def yes(self) -> str:
+        """What its yes says; nothing where it ranks patients, or is not here."""
+        found = _declared(self.attack)
+        return found.yes if found else ""
 
     def called(self, among: Sequence[Play], words: Mapping[str, str]) -> str:
         """Say what is attacked: the secret, with the attack where several are after it.
@@ -77,7 +83,12 @@ def _game(attack: str, part: str, secret: str) -> Game | Literal[""]:
 
 def game_of(attack: str) -> Game | Literal[""]:
     """Return the game that an attack declares; nothing if there is no such attack here."""
+    found = _declared(attack)
+    return found.game if found else ""
+
+
+def _declared(attack: str) -> type[Attack] | None:
     with contextlib.suppress(FedbenchError):
         if attack in ATTACKS.names():
-            return ATTACKS.find(attack).game
-    return ""
+            return ATTACKS.find(attack)
+    return None

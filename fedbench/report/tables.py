@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -107,9 +108,19 @@ def main(world: World) -> Json:
     full = [row for row in full if any(c["status"] != "absent" for c in row["cells"])]
     return {
         "columns": [_head(world, *column) for column in columns],
-        "meanings": {measure(n): text for n, _ in columns if (text := meaning(n))},
+        "meanings": _meanings([name for name, _ in columns]),
         "notes": _remarks(world, columns, full),
         "rows": full,
+    }
+
+
+def _meanings(names: Sequence[str]) -> dict[str, str]:
+    """Return what measures mean; what several attacks have is said once, without their names."""
+    several = Counter(text for name in names if (text := meaning(name)))
+    return {
+        measure(name) if several[text] == 1 else measure(name).rpartition(" (")[0]: text
+        for name in names
+        if (text := meaning(name))
     }
 
 

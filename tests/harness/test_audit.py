@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import re
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -56,6 +57,13 @@ class Audited:
     @property
     def run(self) -> RunDir:
         return RunDir.open(Path(self.facts["run"]))
+
+    @property
+    def told(self) -> str:
+        """The verdict with all that is said under it."""
+        (world,) = json.loads((self.run.path / "report.json").read_text())["worlds"]
+        (said,) = world["headline"]
+        return " ".join([f"{said['title']}.", said["text"], *said["details"]])
 
     def row(self, name: str, label: str = "synthetic", about: str = "") -> Mapping[str, Any]:
         rows = self.run.results()
@@ -135,17 +143,19 @@ def test_a_copy_a_leak_and_independent_records_are_told_apart(audit: Audit, deal
     share = leaked.row("dcr.leak@1%")
     assert 0.05 < share["low"] < LEAKED / TRAIN < share["high"] < 0.15
     assert leaked.facts["passed"] is False
+    gained = 2 * leaked.row("verbatim.auc")["value"] - 1
+    assert gained == pytest.approx(LEAKED / TRAIN, abs=0.005)  # some have a twin, who are left out
+    told = f"{100 * gained:.1f} % (95 % interval "
+    assert f"Training patients are given away. {told}" in leaked.told
+    assert "stand in the release word for word" in leaked.told
+    assert leaked.told.count("Controls first: the copy control was caught") == 1
 
     honest = audit(*options, **given, synthetic=dealt.others)
     assert (honest.status, honest.facts["verdict"]) == (0, QUIET)
     assert honest.row("dcr.leak@1%")["low"] <= 0 <= honest.row("dcr.leak@1%")["high"]
     assert honest.row("dcr.check", "copy")["value"] == 1.0
     assert honest.row("dcr.check", "real")["value"] == 1.0
-    most = max(honest.row(f"dcr.leak@{at}%")["high"] for at in (1, 10))
-    told = "is ruled out for this attack" if most <= 0.05 else "not ruled out either"
-    assert f"the gate is open: a leak above 5.0% {told}" in honest.err.replace(
-        "was not shown, and ", ""
-    )
+    assert "the gate is open: " in honest.err
 
 
 def test_the_very_file_that_was_trained_on_is_given_away(tmp_path: Path) -> None:
@@ -449,6 +459,17 @@ def test_the_drafted_schema_is_read_back(audit: Audit, done: Audited) -> None:
     pd.testing.assert_frame_equal(one, other)
 
 
+def test_the_command_that_it_writes_down_makes_the_same_again(audit: Audit, done: Audited) -> None:
+    told = json.loads((done.run.path / "report.json").read_text())["again"]["command"]
+    fedbench, command, *options = shlex.split(told)
+    assert (fedbench, command) == ("fedbench", "audit")
+    schema = options.index("--schema") + 1
+    options[schema] = str(done.run.path / options[schema])
+    again = audit("--json", *options)
+    assert again.status == 0, again.err
+    pd.testing.assert_frame_equal(done.run.results(), again.run.results())
+
+
 def test_nobody_is_named_in_what_it_leaves_behind(done: Audited) -> None:
     for file in done.run.path.rglob("*"):
         if file.suffix == ".parquet":
@@ -497,6 +518,9 @@ def test_its_report_can_be_rendered_again_but_nothing_resumed(
 def test_the_terminal_ends_with_verdict_and_report(audit: Audit) -> None:
     found = audit(**small())
     assert found.out.startswith("Controls first\n")
+    for what in ("AUC of the attack (dcr)", "AUC of the attack (verbatim)"):
+        assert f"\n{what} " in found.out  # a line for each measure
+    assert found.out.count("The null control (records that no generator saw)") == 1
     *_, told, last = found.out.strip().split("\n\n")
     assert told.startswith((QUIET, SILENT))
     assert last.startswith("Report: runs/audit-")
@@ -534,17 +558,22 @@ def test_the_gate(row: Mapping[str, Any], most: float, *, passed: bool) -> None:
 def test_an_open_gate_says_whether_more_is_ruled_out() -> None:
     quiet = {"value": 0.02, "low": -0.03, "p_adjusted": 0.4, "detectable": 0.054}
     wide = gate(rows_of(**quiet, high=0.089), 0.05).text
-    assert "above 5.0% was not shown, and not ruled out either: dcr.leak@1%" in wide
-    assert "dcr.leak@1% is 2.0% (-3.0% to 8.9%)" in wide
+    of = "leak at 1 % false alarms (dcr), 2.0 % (\N{MINUS SIGN}3.0 % to {} %)."
+    said = "a leak above 5.0 % was not shown, and not ruled out either: "
+    assert wide == f"the gate is open: {said}{of.format('8.9')}"
     narrow = gate(rows_of(**quiet, high=0.04), 0.05).text
-    assert "a leak above 5.0% is ruled out for this attack" in narrow
+    said = "every attack that counts rules out a leak above 5.0 %; the highest it may be is by "
+    assert narrow == f"the gate is open: {said}{of.format('4.0')}"
 
 
 def test_patients_who_are_told_apart_close_the_gate_for_any_leak() -> None:
     quiet = {"low": -0.03, "p_adjusted": 0.4}
     area = rows_of(name="dcr.auc", value=0.6, low=0.55, high=0.65)
     both = pd.concat([rows_of(**quiet), area], ignore_index=True)
-    told = "training patients are told from others better than by guessing: dcr.auc is 0.600"
+    told = (
+        "training patients are told from others better than by guessing: AUC of the attack (dcr) "
+        "is 0.600 (0.550 to 0.650)"
+    )
     assert not gate(both, 0.0).passed
     assert told in gate(both, 0.0).text
     assert gate(both, 0.05).passed

@@ -382,7 +382,7 @@ def test_reasons_that_differ_in_numbers_are_said_once(make: Make) -> None:
         if row["name"] == "dcr.leak@1%":
             row |= {"value": None, "status": "refused", "reason": f"{410 + row['seed']} others."}
     text = said(make(study), "leak")
-    assert "Nothing can be said about attacks with 1 % false alarms, because 410 others." in text
+    assert "Nothing can be said about dcr with 1 % false alarms, because 410 others." in text
     assert "411" not in text
 
 
