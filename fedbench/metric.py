@@ -21,6 +21,7 @@ from fedbench.plugin import Plugin
 from fedbench.seeds import Rng
 
 __all__ = [
+    "FEWEST",
     "Anchors",
     "Evidence",
     "Family",
@@ -36,6 +37,9 @@ __all__ = [
 ]
 
 Family = Literal["fidelity", "utility", "privacy", "fairness", "communication", "compute"]
+
+FEWEST = 10
+"""Patients of either side below which no number is given: intervals of so few are guesswork."""
 
 T = TypeVar("T")
 
@@ -211,6 +215,18 @@ class Metric(Plugin):
     needs_replicates: ClassVar[bool] = False
     """Whether values, and not only their intervals, rest on the bootstrap: it then takes as many
     replicates to know a value as to know its interval."""
+
+    judges_few: ClassVar[bool] = False
+    """Whether it says itself, answer by answer, what rests on too few test patients: it is asked
+    about however few there are, because gains over hospitals use what is ``Measure.weak`` too."""
+
+    @property
+    def fewest(self) -> int:
+        """Test and synthetic patients that it needs; it is not asked about fewer than ``FEWEST``.
+
+        The harness refuses what looks at fewer.
+        """
+        return FEWEST
 
     @abstractmethod
     def measure(self, evidence: Evidence, rng: Rng) -> Sequence[Measure | Refusal]:

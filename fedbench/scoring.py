@@ -5,13 +5,14 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, NoReturn, cast
 
 import numpy as np
 import pandas as pd
 
 from fedbench.errors import ContractError, Refused, Unsupported
 from fedbench.metric import (
+    FEWEST,
     Anchors,
     Evidence,
     Hospital,
@@ -126,18 +127,19 @@ def answers(
     """Ask one metric about all models of a cell."""
     empty = next(iter(views.values()))
     for question in questions(metric, list(views), world.sites):
+        test = world.target(question.site)
         evidence = Evidence(
             schema=world.schema,
             encoder=world.encoder,
-            train=world.trained_on,
-            test=world.target(question.site),
-            synthetic=views.get(question.model, empty),
+            train=_enough(world.trained_on, "training"),
+            test=test if metric.judges_few else _enough(test, "real test", metric.fewest),
+            synthetic=_enough(views.get(question.model, empty), "synthetic", metric.fewest),
             site=question.site,
             model=question.model,
             ledger=aside.ledger,
             latents=aside.latents(question.model),
             beside=aside.beside,
-            before=aside.before,
+            before=None if aside.before is None else _enough(aside.before, "earlier synthetic"),
         )
         rng = world.seeds.child("score", name).rng()
 
@@ -146,7 +148,7 @@ def answers(
             return Answer(to, *about, found, status, anchors=metric.anchors)
 
         def ask(about: Evidence = evidence, rng: Rng = rng) -> Sequence[Measure | Refusal]:
-            return checked(metric, metric.measure(about, rng), len(about.test.weights))
+            return checked(metric, metric.measure(about, rng), world.replicates)
 
         for found, status in guarded(ask):
             yield answer(found, status)
@@ -167,3 +169,27 @@ def guarded(
         yield Refusal(reason=str(reason)), "failed"
     except Exception:  # noqa: BLE001  (the one place where a measure becomes failed)
         yield Refusal(reason=traceback.format_exc(limit=8)), "failed"
+
+
+class _TooFew:
+    """In the place of patients of whom nothing can be said: whoever looks at them is refused."""
+
+    def __init__(self, reason: str) -> None:
+        self._reason = reason
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise Refused(self._reason)
+
+    def __len__(self) -> NoReturn:
+        raise Refused(self._reason)
+
+
+def _enough(view: View, what: str, fewest: int = FEWEST) -> View:
+    """Return these patients, if they are as many as a number needs.
+
+    What says that it does not apply before it looks at anybody is still heard.
+    """
+    least = max(fewest, FEWEST)
+    if len(view) >= least:
+        return view
+    return cast("View", _TooFew(f"{len(view)} {what} patients; this needs at least {least}."))

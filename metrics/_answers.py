@@ -13,7 +13,7 @@ from scipy.special import expit
 
 from fedbench.data import Cohort, Task
 from fedbench.metric import Evidence, Key, Measure, Refusal, View
-from fedbench.metrics._draws import FEWEST, Floats, draws, measured
+from fedbench.metrics._draws import Floats, draws, measured
 from fedbench.metrics._models import Model, Unfit, learn
 from fedbench.stats import weighted_auc, weighted_concordance
 from fedbench.task import Problem
@@ -88,8 +88,6 @@ class Question:
 
     def learnt(self, learner: View) -> Model | Unfit:
         """Return the model that these patients teach, learnt once for all metrics."""
-        if len(learner) < FEWEST:
-            return Unfit(f"{len(learner)} patients to learn from; this needs at least {FEWEST}")
         return learner.shared(
             f"model: {self._label} {self.penalty!r}",
             lambda: learn(self.posed(learner), self.task, self.penalty),

@@ -8,16 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from fedbench.metric import Evidence, Key, Measure, Refusal, View
+from fedbench.metric import Key, Measure, View
 from fedbench.stats import percentile, recentre
 
 __all__ = [
-    "FEWEST",
     "Floats",
     "Singles",
     "averaged",
     "draws",
-    "lacking",
     "measured",
     "mended",
     "pair_shares",
@@ -30,9 +28,6 @@ __all__ = [
 
 Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
-
-FEWEST = 10
-"""Patients of either side below which no number is given: intervals of so few are guesswork."""
 
 _NUMBERS = 1 << 22  # a block of products holds this many, 16 MiB
 
@@ -149,12 +144,3 @@ def measured(  # noqa: PLR0913  (a number and all that goes with it)
         least=least,
         most=most,
     )
-
-
-def lacking(evidence: Evidence, least: int = FEWEST) -> Refusal | None:
-    """Refuse where a side has fewer patients than ``least``, which is never below ``FEWEST``."""
-    least = max(least, FEWEST)
-    for view, name in ((evidence.test, "real test"), (evidence.synthetic, "synthetic")):
-        if len(view) < least:
-            return Refusal(reason=f"{len(view)} {name} patients; this needs at least {least}.")
-    return None

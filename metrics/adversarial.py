@@ -12,7 +12,7 @@ from annotated_types import Ge
 from numpy.typing import NDArray
 
 from fedbench.metric import Anchors, Evidence, Family, Measure, Metric, Refusal
-from fedbench.metrics._draws import Floats, draws, lacking, measured
+from fedbench.metrics._draws import Floats, draws, measured
 from fedbench.metrics._events import thinned
 from fedbench.metrics._space import between, blocks, points
 from fedbench.seeds import Rng
@@ -53,8 +53,6 @@ class Adversarial(Metric):
     patients: Annotated[int, Ge(10)] = 2000
 
     def measure(self, evidence: Evidence, rng: Rng) -> Sequence[Measure | Refusal]:
-        if refusal := lacking(evidence):
-            return [refusal]
         sides = (evidence.test, evidence.synthetic)
         size = min(self.patients, *(len(side) for side in sides))
         some = [

@@ -22,7 +22,7 @@ from fedbench.metrics._answers import (
     unscorable,
     weakness,
 )
-from fedbench.metrics._draws import Floats, lacking, measured, mended, rank_correlation
+from fedbench.metrics._draws import Floats, measured, mended, rank_correlation
 from fedbench.metrics._events import thinned
 from fedbench.metrics._kinds import Score, taught
 from fedbench.metrics._models import Unfit
@@ -102,8 +102,6 @@ class Agreement(Metric):
         tasks = evidence.schema.tasks
         if not tasks:
             return [Refusal(reason="the schema names no task", status="not applicable")]
-        if refusal := lacking(evidence):
-            return [refusal]
         first, second, *streams = rng.spawn(2 + len(tasks))
         real = thinned(evidence.test, self.patients, "agreement", first)
         learnt = len(real) - len(real) // self.folds

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedbench.metric import Anchors, Evidence, Family, Measure, Metric, Refusal, View
-from fedbench.metrics._draws import Floats, Singles, lacking, measured, pair_shares, shares
+from fedbench.metrics._draws import Floats, Singles, measured, pair_shares, shares
 from fedbench.metrics._encoded import Encoded, encoded, records
 from fedbench.seeds import Rng
 
@@ -39,8 +39,6 @@ class Associations(Metric):
     anchors: ClassVar[Anchors] = Anchors(floor="independent", ceiling="real")
 
     def measure(self, evidence: Evidence, rng: Rng) -> Sequence[Measure | Refusal]:
-        if refusal := lacking(evidence):
-            return [refusal]
         sides = [
             _Side.of(evidence.test, evidence),
             _Side.of(evidence.synthetic, evidence),

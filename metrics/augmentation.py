@@ -19,7 +19,7 @@ from fedbench.metrics._answers import (
     unscorable,
     weakness,
 )
-from fedbench.metrics._draws import lacking, measured, mended
+from fedbench.metrics._draws import measured, mended
 from fedbench.metrics._models import Unfit, learn
 from fedbench.seeds import Rng
 from fedbench.task import Problem, problem
@@ -57,8 +57,6 @@ class Augmentation(Metric):
             raise ValueError(f"penalty is {self.penalty}; expected a number above 0")
 
     def measure(self, evidence: Evidence, rng: Rng) -> Sequence[Measure | Refusal]:
-        if refusal := lacking(evidence):
-            return [refusal]
         found = [
             self._answer(
                 Question(name=name, task=task, pose=problem, penalty=self.penalty), evidence, stream

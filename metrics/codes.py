@@ -16,7 +16,7 @@ from fedbench.coding import chapters
 from fedbench.data import Schema
 from fedbench.errors import SpecError
 from fedbench.metric import Anchors, Evidence, Family, Key, Measure, Metric, Refusal, View
-from fedbench.metrics._draws import Floats, lacking, measured, rank_correlation
+from fedbench.metrics._draws import Floats, measured, rank_correlation
 from fedbench.metrics._events import Events, counted, gap, thinned
 from fedbench.metrics._mentions import Mentions, agreement, prevalence
 from fedbench.seeds import Rng
@@ -70,8 +70,6 @@ class Codes(Metric):
     def measure(self, evidence: Evidence, rng: Rng) -> Sequence[Measure | Refusal]:
         if not evidence.schema.vocabularies:
             return [Refusal(reason="the schema has no codes", status="not applicable")]
-        if refusal := lacking(evidence):
-            return [refusal]
         streams = rng.spawn(2)
         real, fake = (
             thinned(view, self.patients, "codes", stream)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fedbench.data import Feature
 from fedbench.metric import Anchors, Evidence, Family, Key, Measure, Metric, Refusal
-from fedbench.metrics._draws import Floats, lacking, measured, mended
+from fedbench.metrics._draws import Floats, measured, mended
 from fedbench.metrics._ruler import Ruler, level_shares
 from fedbench.metrics._values import Values, distances, outside
 from fedbench.seeds import Rng
@@ -59,8 +59,6 @@ class Columns(Metric):
             raise ValueError(f"bins is {self.bins}; expected at least 2")
 
     def measure(self, evidence: Evidence, rng: Rng) -> Sequence[Measure | Refusal]:
-        if refusal := lacking(evidence):
-            return [refusal]
         found: dict[str, dict[str, Floats]] = {}
         refused: list[Refusal] = []
         for name, parts in self._by_column(evidence):

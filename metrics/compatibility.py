@@ -44,6 +44,7 @@ class Compatibility(Metric):
     better: ClassVar = "higher"
     version: ClassVar[int] = 1
     anchors: ClassVar[Anchors] = Anchors(ceiling="real")
+    judges_few: ClassVar[bool] = True
 
     penalty: Annotated[float, Gt(0)] = 0.01
 

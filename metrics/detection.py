@@ -12,7 +12,7 @@ from annotated_types import Ge
 from numpy.typing import NDArray
 
 from fedbench.metric import Anchors, Evidence, Family, Measure, Metric, Refusal, View
-from fedbench.metrics._draws import Floats, draws, lacking, measured
+from fedbench.metrics._draws import Floats, draws, measured
 from fedbench.seeds import Rng
 from fedbench.stats import combine_auc, weighted_auc
 
@@ -52,9 +52,11 @@ class Detection(Metric):
         if self.folds < 2:
             raise ValueError(f"folds is {self.folds}; expected at least 2")
 
+    @property
+    def fewest(self) -> int:
+        return 10 * self.folds
+
     def measure(self, evidence: Evidence, rng: Rng) -> Sequence[Measure | Refusal]:
-        if refusal := lacking(evidence, 10 * self.folds):
-            return [refusal]
         size = min(self.records, len(evidence.test), len(evidence.synthetic))
         real = _Sample.draw(evidence.test, size, self.folds, rng)
         fake = _Sample.draw(evidence.synthetic, size, self.folds, rng)

@@ -50,6 +50,7 @@ class Effects(Metric):
     version: ClassVar[int] = 2
     anchors: ClassVar[Anchors] = Anchors(floor="independent", ceiling="real")
     needs_replicates: ClassVar[bool] = True
+    judges_few: ClassVar[bool] = True
 
     penalty: Annotated[float, Gt(0)] = 0.01
 

@@ -11,7 +11,7 @@ from annotated_types import Gt, Lt
 
 from fedbench.data import Feature
 from fedbench.metric import Anchors, Evidence, Family, Key, Measure, Metric, Refusal, View
-from fedbench.metrics._draws import Floats, lacking, measured, mended, shares, unfolded
+from fedbench.metrics._draws import Floats, measured, mended, shares, unfolded
 from fedbench.seeds import Rng
 
 __all__ = ["Equivalence"]
@@ -54,8 +54,6 @@ class Equivalence(Metric):
             raise ValueError("margin and share are above 0, and a share is below 1")
 
     def measure(self, evidence: Evidence, rng: Rng) -> Sequence[Measure | Refusal]:
-        if refusal := lacking(evidence):
-            return [refusal]
         found: list[Measure] = []
         beyond: list[Floats] = []
         refused: list[Refusal] = []

@@ -14,7 +14,7 @@ from scipy.special import expit
 
 from fedbench.metric import Anchors, Evidence, Family, Key, Measure, Metric, Refusal, View
 from fedbench.metrics._answers import Question, asked_weights, weakness
-from fedbench.metrics._draws import Floats, draws, lacking, measured
+from fedbench.metrics._draws import Floats, draws, measured
 from fedbench.metrics._groups import Attribute, attributes
 from fedbench.metrics._models import Model, Unfit
 from fedbench.metrics._ruler import Ruler
@@ -65,14 +65,16 @@ class Fairness(Metric):
         if not self.penalty > 0:
             raise ValueError(f"penalty is {self.penalty}; expected a number above 0")
 
+    @property
+    def fewest(self) -> int:
+        return FEW
+
     def measure(self, evidence: Evidence, rng: Rng) -> Sequence[Measure | Refusal]:
         train = evidence.train.cohort.static
         known = list(attributes(evidence.schema, train, self.bands))
         if not known:
             reason = "the schema names no quasi-identifier that makes groups"
             return [Refusal(reason=reason, status="not applicable")]
-        if refusal := lacking(evidence, FEW):
-            return [refusal]
         return [
             *(answer for attribute in known for answer in self._drawn(attribute, evidence)),
             *(

@@ -12,7 +12,7 @@ from annotated_types import Ge, Gt
 from numpy.typing import NDArray
 
 from fedbench.metric import Anchors, Evidence, Family, Key, Measure, Metric, Refusal, View
-from fedbench.metrics._draws import Floats, lacking, measured, mended
+from fedbench.metrics._draws import Floats, measured, mended
 from fedbench.metrics._events import Events, counted, thinned
 from fedbench.metrics._models import Preparation
 from fedbench.seeds import Rng
@@ -55,8 +55,6 @@ class Forecast(Metric):
         names = [n for n, c in evidence.schema.visits.items() if c.kind != "category"]
         if not names:
             return [Refusal(reason="no number is measured at visits", status="not applicable")]
-        if refusal := lacking(evidence):
-            return [refusal]
         streams = rng.spawn(2)
         real, fake = (
             thinned(view, self.patients, "forecast", stream)

@@ -11,7 +11,7 @@ from annotated_types import Ge
 from numpy.typing import NDArray
 
 from fedbench.metric import Anchors, Evidence, Family, Measure, Metric, Refusal
-from fedbench.metrics._draws import Floats, draws, lacking, measured
+from fedbench.metrics._draws import Floats, draws, measured
 from fedbench.metrics._events import thinned
 from fedbench.metrics._space import between, blocks, points
 from fedbench.seeds import Rng
@@ -49,8 +49,6 @@ class Joint(Metric):
     permutations: Annotated[int, Ge(19)] = 499
 
     def measure(self, evidence: Evidence, rng: Rng) -> Sequence[Measure | Refusal]:
-        if refusal := lacking(evidence):
-            return [refusal]
         streams = rng.spawn(4)
         real, fake = (
             thinned(view, self.patients, "joint", stream)

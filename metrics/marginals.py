@@ -10,7 +10,7 @@ import numpy as np
 from annotated_types import Ge
 
 from fedbench.metric import Anchors, Evidence, Family, Key, Measure, Metric, Refusal
-from fedbench.metrics._draws import Floats, lacking, measured, unfolded
+from fedbench.metrics._draws import Floats, measured, unfolded
 from fedbench.metrics._ruler import Ruler, level_shares
 from fedbench.seeds import Rng
 from fedbench.stats import clopper_pearson
@@ -41,8 +41,6 @@ class Marginals(Metric):
             raise ValueError(f"bins is {self.bins}; expected at least 2")
 
     def measure(self, evidence: Evidence, rng: Rng) -> Sequence[Measure | Refusal]:
-        if refusal := lacking(evidence):
-            return [refusal]
         ruler, n = Ruler(evidence.encoder, self.bins), len(evidence.test)
         gaps = level_shares(evidence.test, ruler) - level_shares(evidence.synthetic, ruler)
         unseen = clopper_pearson(0, min(n, len(evidence.synthetic))).high

@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from fedbench.metric import Anchors, Evidence, Family, Measure, Metric, Refusal, View
-from fedbench.metrics._draws import Floats, averaged, lacking, measured, pair_shares, shares
+from fedbench.metrics._draws import Floats, averaged, measured, pair_shares, shares
 from fedbench.metrics._encoded import gaps, records
 from fedbench.seeds import Rng
 
@@ -35,8 +35,6 @@ class Missingness(Metric):
     anchors: ClassVar[Anchors] = Anchors(floor="independent", ceiling="real")
 
     def measure(self, evidence: Evidence, rng: Rng) -> Sequence[Measure | Refusal]:
-        if refusal := lacking(evidence):
-            return [refusal]
         real, fake = _Gaps.of(evidence.test, evidence), _Gaps.of(evidence.synthetic, evidence)
         return [
             _compared(real.rates, fake.rates, len(evidence.test), "rates"),

@@ -13,7 +13,7 @@ from annotated_types import Ge, Le
 from numpy.typing import NDArray
 
 from fedbench.metric import Anchors, Evidence, Family, Measure, Metric, Refusal, View
-from fedbench.metrics._draws import Floats, draws, lacking, measured, mended
+from fedbench.metrics._draws import Floats, draws, measured, mended
 from fedbench.metrics._values import Values, distances
 from fedbench.seeds import Rng
 
@@ -63,8 +63,6 @@ class Quality(Metric):
     association: Annotated[float, Ge(0), Le(1)] = 0.3
 
     def measure(self, evidence: Evidence, rng: Rng) -> Sequence[Measure | Refusal]:
-        if refusal := lacking(evidence):
-            return [refusal]
         views, n = (evidence.test, evidence.synthetic), len(evidence.test)
         real, fake = (Side.of(view.table, np.ones((1, len(view)), np.uint8)) for view in views)
         chosen = Related.of(real, self.correlation, self.association)

@@ -10,7 +10,7 @@ import numpy as np
 
 from fedbench.data import Rule
 from fedbench.metric import Anchors, Evidence, Family, Key, Measure, Metric, Refusal, View
-from fedbench.metrics._draws import Floats, draws, lacking, measured, mended
+from fedbench.metrics._draws import Floats, draws, measured, mended
 from fedbench.rules import kept
 from fedbench.seeds import Rng
 from fedbench.stats import newcombe
@@ -37,8 +37,6 @@ class Rules(Metric):
     def measure(self, evidence: Evidence, rng: Rng) -> Sequence[Measure | Refusal]:
         if not evidence.schema.rules:
             return [Refusal(reason="the schema declares no rules", status="not applicable")]
-        if refusal := lacking(evidence):
-            return [refusal]
         found = list(_by_rule(evidence))
         answers = [measure for measure, _ in found if isinstance(measure, Measure)]
         if not answers:

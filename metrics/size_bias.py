@@ -11,7 +11,7 @@ import numpy as np
 from annotated_types import Ge
 
 from fedbench.metric import Anchors, Evidence, Family, Hospital, Key, Measure, Metric, Refusal, View
-from fedbench.metrics._draws import Floats, draws, lacking, measured
+from fedbench.metrics._draws import Floats, draws, measured
 from fedbench.metrics._ruler import Ruler, level_shares
 from fedbench.seeds import Rng
 
@@ -57,7 +57,7 @@ class SizeBias(Metric):
         if len(evidence.beside) < 2:
             reason = "this needs records of several hospitals"
             return [Refusal(reason=reason, status="not applicable")]
-        if refusal := lacking(evidence) or _too_few(evidence.beside):
+        if refusal := _too_few(evidence.beside):
             return [refusal]
         ruler, known = Ruler(evidence.encoder, self.bins), _large_enough(evidence.beside)
         apart = {

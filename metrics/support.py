@@ -11,7 +11,7 @@ from annotated_types import Ge
 from numpy.typing import NDArray
 
 from fedbench.metric import Anchors, Evidence, Family, Measure, Metric, Refusal
-from fedbench.metrics._draws import Floats, draws, lacking, measured
+from fedbench.metrics._draws import Floats, draws, measured
 from fedbench.metrics._events import thinned
 from fedbench.metrics._space import between, blocks, points
 from fedbench.seeds import Rng
@@ -49,9 +49,11 @@ class Support(Metric):
     patients: Annotated[int, Ge(10)] = 1000
     neighbours: Annotated[int, Ge(1)] = 5
 
+    @property
+    def fewest(self) -> int:
+        return self.neighbours + 2
+
     def measure(self, evidence: Evidence, rng: Rng) -> Sequence[Measure | Refusal]:
-        if refusal := lacking(evidence, self.neighbours + 2):
-            return [refusal]
         views = (evidence.test, evidence.synthetic)
         size = min(self.patients, *(len(view) for view in views))
         real, fake = (

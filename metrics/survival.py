@@ -11,7 +11,7 @@ from annotated_types import Gt, Le
 from numpy.typing import NDArray
 
 from fedbench.metric import Anchors, Evidence, Family, Measure, Metric, Refusal, View
-from fedbench.metrics._draws import Floats, averaged, draws, lacking, measured
+from fedbench.metrics._draws import Floats, averaged, draws, measured
 from fedbench.seeds import Rng
 
 __all__ = ["Survival"]
@@ -49,8 +49,6 @@ class Survival(Metric):
     def measure(self, evidence: Evidence, rng: Rng) -> Sequence[Measure | Refusal]:
         if evidence.schema.outcome is None:
             return [Refusal(reason="the schema has no outcome", status="not applicable")]
-        if refusal := lacking(evidence):
-            return [refusal]
         trained = evidence.train.cohort.outcome["time"].to_numpy(float)
         end = float(np.quantile(trained, self.share)) if len(trained) else 0.0
         if not end > 0:

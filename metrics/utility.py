@@ -33,6 +33,7 @@ class Utility(Metric):
     better: ClassVar = "higher"
     version: ClassVar[int] = 2
     anchors: ClassVar[Anchors] = Anchors(floor="independent", ceiling="real")
+    judges_few: ClassVar[bool] = True
 
     penalty: Annotated[float, Gt(0)] = 0.01
 

@@ -28,6 +28,7 @@ class Utilization(Metric):
     better: ClassVar = "higher"
     version: ClassVar[int] = 2
     needs_synthetic: ClassVar[bool] = False
+    judges_few: ClassVar[bool] = True
 
     penalty: Annotated[float, Gt(0)] = 0.01
 

@@ -16,7 +16,6 @@ from fedbench.metrics._draws import (
     Floats,
     averaged,
     draws,
-    lacking,
     measured,
     mended,
     unfolded,
@@ -68,8 +67,6 @@ class Visits(Metric):
         schema = evidence.schema
         if not schema.visits and not schema.vocabularies:
             return [Refusal(reason="the schema has no visits", status="not applicable")]
-        if refusal := lacking(evidence):
-            return [refusal]
         streams = rng.spawn(2)
         real, fake = (
             thinned(view, self.patients, "visits", stream)
