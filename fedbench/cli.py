@@ -618,7 +618,10 @@ def audit(  # noqa: PLR0913  (a command's options are its arguments)
     paths = {"train": train, "control": control, "synthetic": synthetic}
     real, release = _parts(paths, "audit")
     if fail_over is not None and not 0 <= fail_over < 1:
-        raise SpecError(f"--fail-over is {fail_over}; expected a share from 0 to below 1.")
+        raise SpecError(
+            f"--fail-over is {fail_over:g}; expected a share of patients from 0 to below 1, such "
+            "as 0.05 for one in twenty."
+        )
     from fedbench import terminal  # noqa: PLC0415
     from fedbench.audit import gate  # noqa: PLC0415
     from fedbench.examine import AUDIT  # noqa: PLC0415

@@ -272,10 +272,19 @@ def _with_sensitive(described: Draft, names: Sequence[str]) -> Schema:
         if table is None:
             known = [*schema.static, *schema.visits]
             said = (note for note in described.notes if note.startswith(f"{name!r} is "))
-            none = f"no such column is compared.{hint(name, known)} There is: {', '.join(known)}."
-            raise SpecError(f"--sensitive {name!r}: {next(said, none)}")
+            raise SpecError(
+                f"--sensitive {name!r}: {next(said, _unknown('--sensitive', name, known))}"
+            )
         columns[table][name] = _sensitive(name, columns[table][name])
     return replace(schema, static=columns["static"], visits=columns["visits"])
+
+
+def _unknown(option: str, name: str, known: Sequence[str]) -> str:
+    """Say that a column is not there; that an option takes one at a time, where several are."""
+    parts = [part.strip() for part in name.split(",")]
+    if len(parts) > 1 and {*parts} <= {*known}:
+        return f"give one column at a time: {' '.join(f'{option} {part}' for part in parts)}."
+    return f"no such column is compared.{hint(name, known)} There is: {', '.join(known)}."
 
 
 def _sensitive(name: str, column: Column) -> Column:
@@ -299,10 +308,7 @@ def _with_tasks(schema: Schema, names: Sequence[str], given: Given) -> Schema:
     for name in names:
         column = static.get(name)
         if column is None:
-            raise SpecError(
-                f"--predict {name!r}: no such column is compared.{hint(name, static)} "
-                f"There is: {', '.join(static)}."
-            )
+            raise SpecError(f"--predict {name!r}: {_unknown('--predict', name, list(static))}")
         if column.kind == "category" and len(column.levels) != 2:
             raise SpecError(
                 f"--predict {name!r}: it has {len(column.levels)} levels; expected two, or a "

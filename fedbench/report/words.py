@@ -58,6 +58,7 @@ _ATTACK = {
     "advantage": "better guessed for training patients than for others",
     "accuracy": "guessed right for training patients",
     "control": "guessed right for other patients",
+    "reference": "guessed right for training patients from other patients alone",
     "gain": "guessed right more often for training patients than from other patients alone",
     "base": "guessed right by always saying the commonest answer",
     "check": "control passed (1) or failed (0)",

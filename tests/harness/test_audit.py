@@ -407,13 +407,14 @@ WRONG: list[tuple[Mapping[str, Any], str, str]] = [
     ({"synthetic": made(60, 2)[:0]}, "", "--synthetic 'synthetic.csv' has no rows"),
     ({"train": made(60, 0).iloc[[0, 0, 1]]}, "", "row 2: 'patient' is there again (p0); expected"),
     ({}, "--id nobody", "train.csv has no column 'nobody'."),
+    ({}, "--sensitive a,c", "'a,c': give one column at a time: --sensitive a --sensitive c."),
     ({}, "--sensitive d", "--sensitive 'd': no such column is compared. There is: a, b, c."),
     ({}, "--sensitive a", "--sensitive 'a': it is a number, and only categories are guessed."),
     ({"train": made(60, 0).assign(c=[f"w{i}" for i in range(60)])}, "--sensitive c", "texts; to"),
     ({}, "--schema gone.toml", "There is no file 'gone.toml'."),
     ({}, "--schema bad.toml", "bad.toml: static.a: A number column needs finite public bounds"),
     ({}, "--schema narrow.toml", "train.csv row 1: 'b' is '5'; expected 0 to 1."),
-    ({}, "--fail-over 5", "--fail-over is 5.0; expected a share from 0 to below 1."),
+    ({}, "--fail-over 5", "--fail-over is 5; expected a share of patients from 0 to below 1, such"),
     ({}, "--out taken", "--out 'taken': "),
 ]  # fmt: skip
 
