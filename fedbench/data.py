@@ -41,6 +41,7 @@ __all__ = [
     "Vocabulary",
     "Window",
     "cohort_from_table",
+    "looks_of",
     "read_cohort",
     "write_cohort",
 ]
@@ -545,13 +546,11 @@ class Cohort:
     @cached_property
     def fingerprint(self) -> str:
         """A digest of all records, so that two runs can prove they saw the same data."""
-        import pandas as pd  # noqa: PLC0415
-
         digest = hashlib.sha256()
         for name in TABLES:
             table = getattr(self, name)
             digest.update(f"{name}:{','.join(table.columns)}:{len(table)};".encode())
-            digest.update(pd.util.hash_pandas_object(table, index=False).to_numpy().tobytes())
+            digest.update(looks_of(table).tobytes())
         return digest.hexdigest()[:16]
 
 
@@ -560,6 +559,13 @@ def cohort_from_table(schema: Schema, table: pd.DataFrame) -> Cohort:
     from fedbench import summary  # noqa: PLC0415
 
     return summary.cohort_from_table(schema, table)
+
+
+def looks_of(table: pd.DataFrame) -> NDArray[np.uint64]:
+    """Return a number for each row ``(n,)`` that is the same for rows that are alike."""
+    import pandas as pd  # noqa: PLC0415
+
+    return np.asarray(pd.util.hash_pandas_object(table, index=False), dtype=np.uint64)
 
 
 def write_cohort(cohort: Cohort, folder: Path, **extra: NDArray[np.object_]) -> None:

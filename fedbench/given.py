@@ -14,12 +14,12 @@ from scipy.stats import binomtest
 
 from fedbench.attacking import Arena
 from fedbench.config import DatasetChoice, Scenario
-from fedbench.data import Cohort, Column, Role, Schema, Task
+from fedbench.data import Cohort, Column, Role, Schema, Task, looks_of
 from fedbench.draft import Draft, drafted, unmet, widened
 from fedbench.errors import DataError, SpecError
 from fedbench.federation.study import Choice
 from fedbench.partition import Split
-from fedbench.repeats import looks_of, repeats
+from fedbench.repeats import repeats
 from fedbench.results import portable
 from fedbench.schemas import read_schema
 from fedbench.tables import hint
@@ -332,7 +332,7 @@ def _apart(parts: Mapping[str, Cohort], files: Mapping[str, str]) -> None:
                 f"{len(both)} patients are in {files[one]} and in {files[other]}, the first is "
                 f"{both[0]!r}. Each may be in one only; leave them out of {files[other]}."
             )
-        looks = [looks_of(parts[name]) for name in (one, other)]
+        looks = [looks_of(parts[name].table) for name in (one, other)]
         if np.isin(looks[0], looks[1]).all() or np.isin(looks[1], looks[0]).all():
             raise DataError(
                 f"All records of {files[one]} or of {files[other]} are in the other, word for "
@@ -347,10 +347,10 @@ def _not_of_others(parts: Mapping[str, Cohort], files: Mapping[str, str], releas
     released are dealt to both like the others.
     """
     rest = "control" if "control" in parts else "test"
-    train, control = (looks_of(parts[name]) for name in ("train", rest))
+    train, control = (looks_of(parts[name].table) for name in ("train", rest))
     looks, times = np.unique(np.concatenate([train, control]), return_counts=True)
     of_others = np.isin(looks[times == 1], control)
-    copied = np.isin(looks[times == 1], looks_of(release))
+    copied = np.isin(looks[times == 1], looks_of(release.table))
     theirs, mine = int((copied & of_others).sum()), int((copied & ~of_others).sum())
     if not theirs:
         return

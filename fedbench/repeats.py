@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from fedbench.data import Cohort
+from fedbench.data import Cohort, looks_of
 
-__all__ = ["looks_of", "repeats"]
+__all__ = ["repeats"]
 
 LUCK = 0.001
 """Below this chance records that look alike are not taken for different patients."""
@@ -23,14 +22,9 @@ Floats = NDArray[np.float64]
 Looks = NDArray[np.uint64]
 
 
-def looks_of(cohort: Cohort) -> Looks:
-    """Return a number for each patient that is the same for those who look alike."""
-    return np.asarray(pd.util.hash_pandas_object(cohort.table, index=False), dtype=np.uint64)
-
-
 def repeats(parts: Mapping[str, Cohort], files: Mapping[str, str]) -> Iterator[str]:
     """Say where patients seem to be in two tables, or twice among those who were trained on."""
-    looks = {name: looks_of(cohort) for name, cohort in parts.items()}
+    looks = {name: looks_of(cohort.table) for name, cohort in parts.items()}
     train, told = looks["train"], False
     for name in [name for name in looks if name != "train"]:
         both = _Both.of(train, looks[name])

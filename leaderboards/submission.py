@@ -12,12 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from fedbench.cells import written
 from fedbench.collect import rows_of, table_of
 from fedbench.config import Suite
-from fedbench.data import Cohort, DataStore
+from fedbench.data import Cohort, DataStore, looks_of
 from fedbench.errors import RunError
 from fedbench.kinds import DATASETS, cohort_of
 from fedbench.leaderboards.archive import MANIFEST
@@ -127,19 +126,14 @@ def _records(place: Place, cell: CellDir, real: Cohort) -> Iterator[tuple[str, b
 
 def _check_copies(place: Place, cell: CellDir, real: Cohort) -> None:
     """No real record is passed on, whoever wrote it."""
-    known = _looks(real)
+    known = looks_of(real.table)
     models = written(cell.path / "synthetic", real.schema).values()
-    copies = sum(int(np.isin(_looks(cohort), known).sum()) for cohort in models)
+    copies = sum(int(np.isin(looks_of(cohort.table), known).sum()) for cohort in models)
     if copies:
         raise RunError(
             f"{place}: {copies} synthetic records are those of real patients, value by value. "
             "No real record goes into a bundle."
         )
-
-
-def _looks(cohort: Cohort) -> NDArray[np.uint64]:
-    looks = pd.util.hash_pandas_object(cohort.table, index=False)
-    return np.asarray(looks, dtype=np.uint64)
 
 
 def _parquet(table: pd.DataFrame) -> bytes:

@@ -21,7 +21,7 @@ from fedbench.attack import (
     answers_of,
     levels_of,
 )
-from fedbench.data import Cohort, Feature, Part, Schema
+from fedbench.data import Cohort, Feature, Part, Schema, looks_of
 from fedbench.errors import ContractError
 from fedbench.games.canaries import Claim
 from fedbench.seeds import Rng
@@ -149,7 +149,7 @@ class Lineup:
         would be members more often than both others where members are many, so that who is left
         would tell the classes apart by how common a look is, whatever was released.
         """
-        looks = pd.util.hash_pandas_object(self.table, index=False).to_numpy()
+        looks = looks_of(self.table)
         if not np.isin(looks[self.truth], looks[~self.truth]).any():
             return self
         _, who, times = np.unique(looks, return_inverse=True, return_counts=True)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from fedbench.attack import Attack, Guess, Links, PublicChallenge, Sight
-from fedbench.data import Cohort, Feature, Part, Schema
+from fedbench.data import Cohort, Feature, Part, Schema, looks_of
 from fedbench.errors import ContractError
 from fedbench.games.advantage import Stratum, advantage, share, unheard
 from fedbench.games.dealing import Challenge, Lineup
@@ -156,18 +156,14 @@ def _ceiling(challenge: Challenge, rows: Ints) -> Measure:
     """How often these members would be linked if all members' own records were released."""
     assert challenge.public.others is not None  # noqa: S101  (this game has them)
     halves = challenge.public.targets, challenge.public.others.iloc[challenge.pairs]
-    mine = [_looks(half)[rows] for half in halves]
-    all_of_them = [_looks(challenge.records[list(half)]) for half in halves]
+    mine = [looks_of(half)[rows] for half in halves]
+    all_of_them = [looks_of(challenge.records[list(half)]) for half in halves]
     first, second, both = (
         _times(*looks)
         for looks in (*zip(mine, all_of_them, strict=True), (_joined(mine), _joined(all_of_them)))
     )
     chance = float((both / (first * second)).mean())
     return Measure(value=chance, low=chance, high=chance, n=len(rows), part="ceiling")
-
-
-def _looks(half: pd.DataFrame) -> Looks:
-    return np.asarray(pd.util.hash_pandas_object(half, index=False), dtype=np.uint64)
 
 
 def _joined(halves: Sequence[Looks]) -> Looks:
