@@ -16,7 +16,7 @@ from fedbench.data import DataStore
 from fedbench.environment import versions
 from fedbench.errors import RunError
 from fedbench.kinds import ATTACKS, METRICS
-from fedbench.results import RunDir, read_json, write_json
+from fedbench.results import RunDir, read_json, unheard_of, write_json
 from fedbench.runner import suite_of_run
 from fedbench.workers import Event, Observer, Task, heeding_ctrl_c, work
 
@@ -213,7 +213,8 @@ def _note_versions(run: RunDir) -> None:
 
 def _compared(before: pd.DataFrame, after: pd.DataFrame, **facts: Any) -> Rescored:
     """Count the rows that are new, and those that say something else than before."""
-    old, new = (rows.set_index(IDENTITY).drop(columns="suite") for rows in (before, after))
+    aside = ["suite", *unheard_of(before)]
+    old, new = (rows.set_index(IDENTITY).drop(columns=aside) for rows in (before, after))
     both = new.index.intersection(old.index)
     same = _alike(old.loc[both], new.loc[both])
     otherwise = both[~same]

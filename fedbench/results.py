@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ASKED",
     "CONTRADICTED",
+    "LATER",
     "ROW",
     "CellDir",
     "RunDir",
@@ -30,6 +31,7 @@ __all__ = [
     "read_json",
     "read_parquet",
     "row_schema",
+    "unheard_of",
     "write_json",
     "write_parquet",
 ]
@@ -109,6 +111,8 @@ KINDS: Mapping[str, type] = {
     "delta": float,
     "anonymity_set": int,
     "better": str,
+    "least": float,
+    "most": float,
     "value": float,
     "low": float,
     "high": float,
@@ -133,15 +137,23 @@ KINDS: Mapping[str, type] = {
 """The columns of every row in order, and what they hold; one without use is empty, not absent."""
 
 ROW = tuple(KINDS)
+
+LATER = ("least", "most")
+"""Columns that rows of earlier versions do not have; they are read as empty."""
 TEXT = [name for name, kind in KINDS.items() if kind is str]
 
 
-def row_schema() -> pa.Schema:
+def row_schema(without: Sequence[str] = ()) -> pa.Schema:
     """Return the Arrow types of a row."""
     import pyarrow as pa  # noqa: PLC0415
 
     kinds = {str: pa.string(), int: pa.int64(), float: pa.float64()}
-    return pa.schema([(name, kinds[kind]) for name, kind in KINDS.items()])
+    return pa.schema([(name, kinds[k]) for name, k in KINDS.items() if name not in without])
+
+
+def unheard_of(rows: pd.DataFrame) -> list[str]:
+    """Return the columns that the version which wrote these rows did not know."""
+    return [name for name in LATER if rows[name].isna().all()]
 
 
 def frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
@@ -386,9 +398,9 @@ class RunDir:
             rows = read_parquet(file)
         except RunError as error:
             raise RunError(f"{error} {advice}") from None
-        if tuple(rows.columns) != ROW:
+        if tuple(rows.columns) not in (ROW, tuple(name for name in ROW if name not in LATER)):
             raise RunError(f"{file} does not have the columns of a row. {advice}")
-        return rows
+        return rows.reindex(columns=list(ROW))
 
 
 def sorted_rows(table: pd.DataFrame) -> pd.DataFrame:

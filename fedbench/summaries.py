@@ -313,7 +313,7 @@ def _gains(by_regime: Mapping[str, Sequence[Row]], sizes: Mapping[str, int]) -> 
                 _improvement(row, theirs[key][site]) for site, row in zip(shared, rows, strict=True)
             ]
             gains = dict(zip(shared, _steadied(apart, rows), strict=True))
-            base = _blank(rows[0]) | {"target": "gain", "model": ""}
+            base = _difference(rows[0]) | {"target": "gain", "model": ""}
             note = _without(shared, sizes)
             words = f"over {other}"
             found += [
@@ -343,7 +343,7 @@ def _taxes(by_regime: Mapping[str, Sequence[Row]]) -> list[Row]:
         if key not in theirs or ours[key]["family"] == "privacy":
             continue
         tax = _improvement(theirs[key], ours[key])
-        found.append(_blank(ours[key]) | {"target": "tax"} | tax.columns())
+        found.append(_difference(ours[key]) | {"target": "tax"} | tax.columns())
     return found
 
 
@@ -495,6 +495,12 @@ def _blank(row: Row) -> Row:
         if k not in (*gone, "n_members", "n_nonmembers", "twins_removed", "epsilon_site")
     }
     return keep | {"status": "done", "reason": "", "weak": ""}
+
+
+def _difference(row: Row) -> Row:
+    """Return a row about how far two such numbers lie apart, whose scale has both signs."""
+    span = row.get("most", np.nan) - row.get("least", np.nan)
+    return _blank(row) | {"least": -span, "most": span}
 
 
 def _where(row: Row) -> tuple[Any, ...]:

@@ -32,7 +32,7 @@ from fedbench.errors import FedbenchError, RunError
 from fedbench.leaderboards.archive import CELL, MANIFEST, check_table, members, table_in
 from fedbench.leaderboards.board import listed
 from fedbench.plugin import plain
-from fedbench.results import TEXT, row_schema
+from fedbench.results import LATER, ROW, TEXT, row_schema
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -227,7 +227,7 @@ def _rows(table: pa.Table) -> pd.DataFrame:
     import pandas as pd  # noqa: PLC0415
     import pyarrow as pa  # noqa: PLC0415
 
-    if not table.schema.equals(row_schema()):
+    if not any(table.schema.equals(row_schema(without)) for without in ((), LATER)):
         raise RunError("results.parquet does not have the columns of a row.")
     try:
         table.validate(full=True)
@@ -236,7 +236,7 @@ def _rows(table: pa.Table) -> pd.DataFrame:
     rows: pd.DataFrame = table.to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get)
     if rows["seed"].isna().any() or rows[TEXT].isna().any(axis=None):
         raise RunError("results.parquet has rows without a seed, or texts that are not there.")
-    return rows
+    return rows.reindex(columns=list(ROW))
 
 
 def _seconds(table: pa.Table) -> dict[str, float]:

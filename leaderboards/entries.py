@@ -30,8 +30,8 @@ ENTRIES = "board"
 """Where entries go that are told no other place."""
 
 COLUMNS = ("dataset", "scenario", "label", "regime", "seed", "target", "family", "name", "task",
-           "secret", "level", "group", "better", "value", "low", "high", "n", "status", "reason",
-           "verdict")  # fmt: skip
+           "secret", "level", "group", "better", "least", "most", "value", "low", "high", "n",
+           "status", "reason", "verdict")  # fmt: skip
 KEPT = 100
 """Replicates of a number that ranks are drawn from."""
 
@@ -148,7 +148,8 @@ def _kept(rows: Sequence[Mapping[str, Any]], board: Board) -> pd.DataFrame:
 
     about = [r for r in rows if not (r.get("site") or r.get("model") or r.get("column"))]
     table = pd.DataFrame([{name: row.get(name) for name in COLUMNS} for row in about])
-    texts = [n for n in COLUMNS if n not in ("seed", "value", "low", "high", "n")]
+    numbers = ("least", "most", "value", "low", "high")
+    texts = [n for n in COLUMNS if n not in ("seed", "n", *numbers)]
     table[texts] = table[texts].fillna("").astype(str)
     ranked = {name for column in board.columns for name in column.names}
     replicates = [row.get("replicates") if row.get("name") in ranked else None for row in about]
@@ -156,9 +157,7 @@ def _kept(rows: Sequence[Mapping[str, Any]], board: Board) -> pd.DataFrame:
         [None if r is None else np.asarray(r[:KEPT], dtype=np.float32) for r in replicates],
         dtype=object,
     )
-    return table.astype(
-        {"seed": "int64", "value": float, "low": float, "high": float, "n": "Int64"}
-    )
+    return table.astype({"seed": "int64", "n": "Int64", **dict.fromkeys(numbers, float)})
 
 
 def _written(place: Path, facts: Mapping[str, Any], rows: pd.DataFrame) -> None:

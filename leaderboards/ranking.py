@@ -15,7 +15,7 @@ from scipy import special
 from fedbench.direction import badness
 from fedbench.leaderboards.board import Board, Column
 from fedbench.leaderboards.entries import Entry
-from fedbench.report.numbers import across_seeds, is_share
+from fedbench.report.numbers import across_seeds, end, within
 from fedbench.report.words import REGIMES
 from fedbench.seeds import Rng, Seeds
 
@@ -92,16 +92,14 @@ class _Series:
 
     values: Mapping[int, float]
     rows: pd.DataFrame
-    bounded: bool = False
 
     def cell(self, seeds: Sequence[int]) -> Cell:
         if not self.values:
             return Cell(note=_note(self.rows))
         done = self.rows[self.rows["status"] == "done"]
         ends = (list(done[n].astype(float)) for n in ("value", "low", "high"))
-        value, low, high = across_seeds(*ends)
-        if self.bounded and low is not None and high is not None:
-            low, high = max(low, 0.0), min(high, 1.0)
+        scale = (end(done[n]) if n in done else None for n in ("least", "most"))
+        value, low, high = within(across_seeds(*ends), *scale)
         note = "" if len(self.values) == len(seeds) else f"{len(self.values)} of {len(seeds)} seeds"
         return Cell(value, low, high, note=note)
 
@@ -249,7 +247,7 @@ def _series(rows: pd.DataFrame, asked: _Asked, label: str, regime: str) -> _Seri
             there = there.drop_duplicates("seed").sort_values("seed")
             done = there[there["status"] == "done"]
             values = dict(zip(done["seed"].astype(int), done["value"].astype(float), strict=True))
-            return _Series(values, there, bounded=column.target == "pooled" and is_share(name))
+            return _Series(values, there)
     return _Series({}, mine.head(0))
 
 

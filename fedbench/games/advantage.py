@@ -91,6 +91,8 @@ def advantage(strata: Sequence[Stratum], counts: Mapping[str, Any]) -> Measure:
         n=sum(stratum.truth.size for stratum in strata),
         part="advantage",
         replicates=stats.recentre(value, draws),
+        least=-1.0,
+        most=1.0,
         facts={
             **counts,
             "p_value": softened(_exact_p(strata), by),
@@ -123,7 +125,15 @@ def _mean(weight: Floats, draws: Sequence[Floats]) -> Floats:
 def share(hits: Bools, part: str) -> Measure:
     """Return how often an attack succeeded, with exact limits."""
     found = stats.clopper_pearson(int(hits.sum()), hits.size)
-    return Measure(value=found.value, low=found.low, high=found.high, n=hits.size, part=part)
+    return Measure(
+        value=found.value,
+        low=found.low,
+        high=found.high,
+        n=hits.size,
+        part=part,
+        least=0.0,
+        most=1.0,
+    )
 
 
 def unheard(detectable: float) -> str:

@@ -160,6 +160,8 @@ def _gain(guess: Guess, other: Guess, challenge: Challenge) -> Measure:
         high=found.interval.high,
         n=len(ours),
         part="gain",
+        least=-1.0,
+        most=1.0,
         facts={"p_value": found.p_value},
     )
 

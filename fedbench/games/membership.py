@@ -215,6 +215,8 @@ def _worst(alone: Sequence[Scored]) -> Measure | Refusal:
         n=rows[name].n,
         part="auc",
         replicates=stats.recentre(found.value, draws.max(axis=0)),
+        least=0.0,
+        most=1.0,
         facts={"verdict": f"the worst of {len(rows)} sites is {name}"},
     )
 
@@ -243,8 +245,17 @@ def _low_fpr(
     # Both are one test, which a family counts once.
     tested = {"p_value": softened(found.p_value, by)}
     return [
-        Measure(value=i.value, low=i.low, high=i.high, n=n1 + n0, part=name, facts=facts | more)
-        for name, i, more in zip(names, (tpr, leak), ({}, tested), strict=True)
+        Measure(
+            value=i.value,
+            low=i.low,
+            high=i.high,
+            n=n1 + n0,
+            part=name,
+            least=least,
+            most=1.0,
+            facts=facts | more,
+        )
+        for name, i, least, more in zip(names, (tpr, leak), (0.0, -1.0), ({}, tested), strict=True)
     ]
 
 

@@ -201,9 +201,17 @@ def _over_sites(each: Floats, part: str) -> Measure:
     if part == "advantage":
         more = float(special.stdtrit(n - 1, 0.95) + special.stdtrit(n - 1, 0.8))
         facts["detectable"] = more * error
-    low = max(value - reach, -1.0 if tested else 0.0)
-    high = min(value + reach, 1.0)
-    return Measure(value=value, low=low, high=high, n=n, part=part, facts=facts if tested else {})
+    least = -1.0 if tested else 0.0
+    return Measure(
+        value=value,
+        low=max(value - reach, least),
+        high=min(value + reach, 1.0),
+        n=n,
+        part=part,
+        least=least,
+        most=1.0,
+        facts=facts if tested else {},
+    )
 
 
 def _words(found: Measure, beside: Sequence[Measure]) -> str:

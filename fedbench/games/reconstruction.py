@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -188,10 +189,11 @@ def _mean(values: Floats, sites: Sequence[Site], part: str, least: float = 0.0) 
     Where all are alike, limits are those of as many yeses and noes.
     """
     n, value = len(values), float(values.mean())
+    made = partial(Measure, value=value, n=n, part=part, least=least, most=1.0)
     if n < 2 or np.ptp(values) == 0:
         bound = stats.clopper_pearson(round(n * max(value, 0.0)), n)
         low, high = min(bound.low, value), max(bound.high, value)
-        return Measure(value=value, low=max(low, least), high=high, n=n, part=part)
+        return made(low=max(low, least), high=high)
     whole, loose = (
         np.hstack([getattr(site, kind)[:, site.truth] for site in sites]).astype(np.float64)
         for kind in ("weights", "loose")
@@ -200,7 +202,7 @@ def _mean(values: Floats, sites: Sequence[Site], part: str, least: float = 0.0) 
     by = stretch(*draws)
     reach = by * float(special.stdtrit(n - 1, 0.975)) * float(values.std(ddof=1)) / np.sqrt(n)
     low, high = float(max(value - reach, least)), float(min(value + reach, 1.0))
-    return Measure(value=value, low=low, high=high, n=n, part=part)
+    return made(low=low, high=high)
 
 
 def _checked(

@@ -87,7 +87,13 @@ def _mean(hits: Bools, sites: Sequence[Site], part: str, *, members: bool) -> Me
     up = float(np.linalg.norm([one.high - one.value for one in each])) / len(each)
     n = sum(hit.size for hit in mine)
     return Measure(
-        value=value, low=max(value - down, 0.0), high=min(value + up, 1.0), n=n, part=part
+        value=value,
+        low=max(value - down, 0.0),
+        high=min(value + up, 1.0),
+        n=n,
+        part=part,
+        least=0.0,
+        most=1.0,
     )
 
 

@@ -12,7 +12,17 @@ from typing import Any
 import pandas as pd
 from scipy import special
 
-__all__ = ["ABOUT", "RULE", "Number", "Numbers", "across_seeds", "finite", "is_share", "python"]
+__all__ = [
+    "ABOUT",
+    "RULE",
+    "Number",
+    "Numbers",
+    "across_seeds",
+    "end",
+    "finite",
+    "python",
+    "within",
+]
 
 _WORDS = """
     dataset scenario strategy codec rounds budget generator label settings regime model site
@@ -23,9 +33,6 @@ ABOUT: tuple[str, ...] = tuple(_WORDS.split())
 """The columns that say what a number is about: rows that differ only by seed share them all."""
 
 LEVEL = 0.05
-_DIFFERENCES = ("augmentation.", "forgetting.")
-"""Metrics whose parts are called as what they are differences of."""
-_SHARES = ("auc", "auroc", "auprc", "brier", "c_index", "detection")
 
 RULE = (
     "Each number is the mean over seeds. Its interval adds, in squares, the mean half-width "
@@ -43,7 +50,8 @@ class Number:
 
     ``seeds`` have a value, of ``asked``. ``noticed`` counts seeds with an (adjusted) p below
     .05, ``None`` where nothing was tested; ``p_min`` is the smallest raw p. ``n`` is the
-    smallest over seeds and ``detectable`` the largest, so that no seed promised more.
+    smallest over seeds and ``detectable`` the largest, so that no seed promised more. ``least``
+    and ``most`` are the ends of its scale, ``None`` where it has none.
     """
 
     about: Mapping[str, Any]
@@ -53,6 +61,8 @@ class Number:
     value: float | None = None
     low: float | None = None
     high: float | None = None
+    least: float | None = None
+    most: float | None = None
     n: int | None = None
     n_members: int | None = None
     n_nonmembers: int | None = None
@@ -159,7 +169,8 @@ def _summary(key: tuple[Any, ...], rows: Sequence[Mapping[str, Any]]) -> Number:
     value, low, high = across_seeds(
         *([_float(row.get(name)) for row in done] for name in ("value", "low", "high"))
     )
-    low, high = _inside(about, low, high)
+    least, most = (end(_column(done, name)) for name in ("least", "most"))
+    value, low, high = within((value, low, high), least, most)
     return Number(
         about=about,
         status=_status(rows) if value is None else "done",
@@ -168,6 +179,8 @@ def _summary(key: tuple[Any, ...], rows: Sequence[Mapping[str, Any]]) -> Number:
         value=value,
         low=low,
         high=high,
+        least=least,
+        most=most,
         **_counts(done),
         **_means(done),
         **_tests(done),
@@ -183,24 +196,19 @@ def _status(rows: Sequence[Mapping[str, Any]]) -> str:
     return next((status for status in order if status in found), "refused")
 
 
-def is_share(name: str) -> bool:
-    """Whether a measure lies between 0 and 1."""
-    share = name.rpartition(".")[2] in _SHARES or ".tpr@" in name
-    return share and not name.startswith(_DIFFERENCES)
+def within(found: Limits, least: float | None, most: float | None) -> Limits:
+    """Return a value with its interval cut to what its scale allows."""
+    value, low, high = found
+    if value is None or low is None or high is None:
+        return found
+    low = low if least is None else max(low, min(least, value))
+    return value, low, high if most is None else min(high, max(most, value))
 
 
-def _inside(
-    about: Mapping[str, Any], low: float | None, high: float | None
-) -> tuple[float | None, float | None]:
-    """Cut the interval of a share or an area to what is possible."""
-    if (
-        not is_share(str(about.get("name", "")))
-        or about.get("target") in ("gain", "tax")
-        or low is None
-        or high is None
-    ):
-        return low, high
-    return max(low, 0.0), min(high, 1.0)
+def end(told: Iterable[float]) -> float | None:
+    """Return an end of the scale as all rows tell it; None where it has none or they differ."""
+    ends = set(told)
+    return ends.pop() if len(ends) == 1 and all(map(math.isfinite, ends)) else None
 
 
 def _counts(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from fedbench.report.controls import Check
 from fedbench.report.leaks import leaked
-from fedbench.report.numbers import Number, is_share
+from fedbench.report.numbers import Number
 from fedbench.report.traffic import sent
 from fedbench.report.words import (
     change,
@@ -174,7 +174,7 @@ def _difference(name: str, found: Number | None, who: str, against: str = "") ->
         return f"In {what} {who} was {moved}{against} ({scope})."
     return (
         f"No difference could be shown in {what}: {who} was {_between(found)}{against} ({scope}). "
-        f"{_visible(name, detectable_change(found))}"
+        f"{_visible(found)}"
     )
 
 
@@ -186,9 +186,10 @@ def _between(found: Number) -> str:
     return f"{way} by {value} (95 % interval: from {low} worse to {high} better)"
 
 
-def _visible(name: str, least: float | None) -> str:
+def _visible(found: Number) -> str:
     """Say how large a difference would have been seen, where one so large can be."""
-    if least is not None and least >= 1 and is_share(name):
+    least = detectable_change(found)
+    if least is not None and found.most is not None and least >= found.most:
         return "With so few cases hardly any difference could have been seen."
     return f"A difference of {number(least)} or more would probably have been seen."
 

@@ -453,6 +453,17 @@ def done(audit: Audit) -> Audited:
     return audit("--json", "--sensitive", "c", **small())
 
 
+def test_what_attacks_say_lies_on_a_scale_that_they_name(done: Audited) -> None:
+    rows = done.run.results()
+    rows = rows[(rows["status"] == "done") & ~rows["name"].str.endswith(".check")]
+    for part, ends in (("auc", (0, 1)), ("tpr@10%", (0, 1)), ("leak@10%", (-1, 1)),
+                       ("advantage", (-1, 1))):  # fmt: skip
+        mine = rows[rows["name"].str.endswith(f".{part}")]
+        assert set(zip(mine["least"], mine["most"], strict=True)) == {ends}, part
+    assert (rows["low"] >= rows["least"]).all()
+    assert (rows["high"] <= rows["most"]).all()
+
+
 def test_the_drafted_schema_is_read_back(audit: Audit, done: Audited) -> None:
     schema = done.run.path / "schema.toml"
     again = audit("--json", "--schema", str(schema), "--id", "patient", **small())

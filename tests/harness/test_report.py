@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from fedbench import report, stats
 from fedbench.errors import RunError
-from fedbench.report.numbers import Numbers, across_seeds, is_share
+from fedbench.report.numbers import Numbers, across_seeds
 from fedbench.report.reasons import plain
 from fedbench.report.words import human_bytes, number, together, told
 from fedbench.results import RunDir, frame, write_json, write_parquet
@@ -410,10 +410,32 @@ def test_the_numbers_of_a_sentence_are_those_of_the_rows(make: Make) -> None:
     assert f"{number(found.value)} (95 % interval {number(found.low)} to" in said(run, "gain")
 
 
-def test_differences_are_not_cut_to_what_a_share_can_be() -> None:
-    assert is_share("utility.auroc")
-    assert not is_share("augmentation.auroc")
-    assert not is_share("forgetting.c_index")
+@pytest.mark.parametrize(
+    ("name", "ends", "shown"),
+    [
+        ("utility.auroc", {"least": 0.0, "most": 1.0}, (0.78, 1.0)),
+        ("theirs.kinship", {"least": 0.0, "most": 1.0}, (0.78, 1.0)),
+        ("augmentation.auroc", {"least": -1.0, "most": 1.0}, (0.78, 1.0)),
+        ("utility.r2", {"least": -np.inf, "most": 1.0}, (0.78, 1.0)),
+        ("joint.energy", {"least": 0.0, "most": np.inf}, (0.78, 1.18)),
+        ("detection", {}, (0.78, 1.18)),
+        ("theirs.too_far", {"least": 0.0, "most": 0.5}, (0.78, 0.98)),
+    ],
+)
+def test_intervals_are_cut_to_the_scale_that_a_measure_declares(
+    name: str, ends: Row, shown: tuple[float, float]
+) -> None:
+    study = Study(seeds=1)
+    study.add(name, 0.98, 0.2, **ends)
+    (found,) = Numbers.of(frame(study.rows))
+    assert (found.low, found.high) == pytest.approx(shown)
+
+
+def test_a_difference_may_lie_below_0() -> None:
+    study = Study(seeds=1)
+    study.difference("utility.auroc", "gain", 0.02, 0.1, least=-1.0, most=1.0)
+    (found,) = Numbers.of(frame(study.rows))
+    assert (found.low, found.high) == pytest.approx((-0.08, 0.12))
 
 
 def test_a_loss_is_said_as_such(make: Make) -> None:
@@ -702,7 +724,7 @@ def test_a_difference_that_no_score_can_have_is_not_promised(make: Make) -> None
     study = everything()
     for row in study.rows:
         if row["target"] == "gain":
-            row |= {"low": -0.8, "high": 0.9}
+            row |= {"low": -0.8, "high": 0.9, "least": -1.0, "most": 1.0}
     text = said(make(study), "gain").split("\n")[0]
     assert text.endswith("With so few cases hardly any difference could have been seen.")
 

@@ -8,10 +8,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from fedbench import cli
+from fedbench.compare.runs import Run
 from fedbench.config import read_suite
 from fedbench.data import DataStore
 from fedbench.errors import RunError
@@ -125,6 +127,28 @@ def test_rows_of_another_kind_are_no_results(
     pd.DataFrame({"a": [1]}).to_parquet(damaged / "results.parquet")
     assert cli.main(["report", str(damaged)]) == 2
     assert "does not have the columns of a row" in capfd.readouterr().err
+
+
+def test_rows_say_where_their_scale_ends(whole: Path) -> None:
+    rows = RunDir.open(whole).results()
+    asked = rows[(rows["name"] == "marginals") & (rows["status"] == "done")]
+    alone = asked["target"].isin(["pooled", "specialist"])
+    assert set(zip(asked["least"][alone], asked["most"][alone], strict=True)) == {(0.0, 1.0)}
+
+
+def test_rows_of_a_version_that_did_not_know_a_column_are_read(
+    damaged: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    file = damaged / "results.parquet"
+    rows = pd.read_parquet(file)
+    rows.drop(columns=["least", "most"]).to_parquet(file)
+    found = RunDir.open(damaged).answers()
+    pd.testing.assert_frame_equal(found, rows.assign(least=np.nan, most=np.nan))
+    assert cli.main(["report", str(damaged)]) == 0
+    assert Run.open(damaged).rows
+    assert cli.main(["score", str(damaged)]) == 0
+    assert "came out otherwise" not in capfd.readouterr().out
+    pd.testing.assert_frame_equal(RunDir.open(damaged).results(), rows)
 
 
 def test_a_cell_knows_its_measures(whole: Path) -> None:

@@ -342,6 +342,18 @@ def test_two_perfect_numbers_do_not_make_a_certain_tax() -> None:
     assert (tax["value"], tax["low"], tax["high"]) == pytest.approx((0, -0.04, 0.04))
 
 
+def test_the_scale_of_a_difference_has_both_signs() -> None:
+    rows = [
+        at(site, 0.7, regime=regime, least=0.2, most=1.0)
+        for regime in ("federated", "local")
+        for site in ("big", "small")
+    ]
+    gain = find(derived(rows, SIZES), target="gain", level="unweighted")
+    assert (gain["least"], gain["most"]) == (-0.8, 0.8)
+    tax = find(derived([perfect(), perfect(regime="centralized")], SIZES), target="tax")
+    assert (tax["least"], tax["most"]) == (-1, 1)
+
+
 def test_means_stay_on_the_scale() -> None:
     rows = [at(site, 0.99, spread=2.0, least=0.0, most=1.0) for site in ("big", "small")]
     found = derived(rows, SIZES)
