@@ -13,6 +13,7 @@ import pandas as pd
 from fedbench import games
 from fedbench.attack import WIRED, Attack, Game, Guess, Knowledge, Wired
 from fedbench.data import Cohort
+from fedbench.direction import Better
 from fedbench.errors import Unsupported
 from fedbench.games import Challenge, Scored
 from fedbench.metric import Key, Measure, Refusal
@@ -331,5 +332,17 @@ def guarded_scored(play: object) -> Iterator[tuple[Scored, str]]:
         yield (kept[number] if kept else Scored("", measure)), status
 
 
-def _better(measure: Measure | Refusal) -> str:
-    return "higher" if measure.part in ("base", "control", "reference") else "lower"
+_GUESSED: Mapping[str, Better] = {
+    "auc": "down to 0.5",
+    "blind": "down to 0.5",
+    "advantage": "down to 0",
+    "gain": "down to 0",
+    "leak": "down to 0",
+}
+"""What guessing reaches: an attack that comes out below it was no less lucky than unable."""
+
+
+def _better(measure: Measure | Refusal) -> Better:
+    if measure.part in ("base", "control", "reference"):
+        return "higher"
+    return _GUESSED.get(measure.part.partition("@")[0], "lower")

@@ -456,10 +456,15 @@ def done(audit: Audit) -> Audited:
 def test_what_attacks_say_lies_on_a_scale_that_they_name(done: Audited) -> None:
     rows = done.run.results()
     rows = rows[(rows["status"] == "done") & ~rows["name"].str.endswith(".check")]
-    for part, ends in (("auc", (0, 1)), ("tpr@10%", (0, 1)), ("leak@10%", (-1, 1)),
-                       ("advantage", (-1, 1))):  # fmt: skip
+    for part, ends, better in (
+        ("auc", (0, 1), "down to 0.5"),
+        ("tpr@10%", (0, 1), "lower"),
+        ("leak@10%", (-1, 1), "down to 0"),
+        ("advantage", (-1, 1), "down to 0"),
+    ):
         mine = rows[rows["name"].str.endswith(f".{part}")]
         assert set(zip(mine["least"], mine["most"], strict=True)) == {ends}, part
+        assert {*mine["better"]} == {better}, part
     assert (rows["low"] >= rows["least"]).all()
     assert (rows["high"] <= rows["most"]).all()
 

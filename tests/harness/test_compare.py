@@ -163,6 +163,26 @@ def test_a_fall_below_what_is_best_is_no_improvement() -> None:
         assert gate(found, "associations").regressed == (worse > 0.02)
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "worse"),
+    [(0.50, 0.45, 0), (0.45, 0.50, 0), (0.30, 0.45, 0), (0.45, 0.60, 0.1), (0.50, 0.60, 0.1)],
+)
+def test_an_attack_below_guessing_has_guessed(before: float, after: float, worse: float) -> None:
+    def attacked(value: float) -> Run:
+        found, spread = made_up(), np.random.default_rng(1).normal(0, 0.005, 60)
+        told = {"name": "dcr.auc", "better": "down to 0.5", **numbers(value, spread)}
+        rows = {
+            about._replace(name="dcr.auc"): {seed: row | told for seed, row in rows.items()}
+            for about, rows in found.rows.items()
+            if about.name == "marginals"
+        }
+        return replace(found, rows=rows)
+
+    found = gate(judge(attacked(before), attacked(after), Asked()), "dcr.auc")
+    assert found.worse == pytest.approx(worse)
+    assert found.regressed == (worse > 0)
+
+
 def test_a_run_against_itself_passes() -> None:
     found = judge(made_up(), made_up(), Asked())
     assert not found.regressed

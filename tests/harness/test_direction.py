@@ -22,7 +22,7 @@ def test_nothing_is_better_than_the_best(first: float, second: float, better: st
     if best is None:
         assert (one < other) == ((first > second) if better == "higher" else (first < second))
     else:
-        assert one == abs(first - best)
+        assert one == (max(first - best, 0) if better.startswith("down") else abs(first - best))
         assert badness(best, better) == 0
 
 
@@ -32,7 +32,8 @@ def test_replicates_spread_as_far_as_their_number_does(
 ) -> None:
     seen = badness(replicates, better, of=value)
     assert np.ptp(seen) == pytest.approx(np.ptp(replicates), abs=1e-9)
-    assert badness(value, better, of=value) == badness(value, better)
+    beyond = better.startswith("down") and value < (best_at(better) or 0.0)
+    assert beyond or badness(value, better, of=value) == badness(value, better)
     back = (best_at(better) or 0.0) + side(value, better) * seen
     assert back == pytest.approx(np.array(replicates), abs=1e-9)
 
@@ -44,6 +45,8 @@ def test_in_words() -> None:
         "0 is best",
         "0.5 is best",
         "1 is best",
+        "lower is better, down to 0",
+        "lower is better, down to 0.5",
     ]
     with pytest.raises(ValueError, match=r"better is 'near 2'; expected one of higher, lower"):
         hint("near 2")
