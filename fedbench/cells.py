@@ -463,7 +463,8 @@ class Cell:
         plugin = (METRICS if kind == "metric" else ATTACKS).build(choice.name, choice.settings)
         version = type(plugin).version
         replicates = self.work.suite.replicates
-        return digest(self.train_id, kind, choice.name, plugin.settings, version, replicates)
+        read = [plugin.contents] if plugin.contents else []
+        return digest(self.train_id, kind, choice.name, plugin.settings, version, replicates, *read)
 
     @cached_property
     def base(self) -> dict[str, Any]:

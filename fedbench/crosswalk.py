@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -16,7 +16,17 @@ from fedbench.errors import DataError, SpecError
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Coverage", "Crosswalk", "Which", "ccsr", "disease_ontology", "gems", "own_map"]
+__all__ = [
+    "Coverage",
+    "Crosswalk",
+    "Level",
+    "Which",
+    "ccsr",
+    "disease_ontology",
+    "gems",
+    "named_map",
+    "own_map",
+]
 
 Which = Literal["first", "all"]
 Level = Literal["category", "code"]
@@ -99,6 +109,26 @@ class Crosswalk:
         )
         pairs = ranked.assign(part="")[["source", "target", "part"]]
         return replace(self, pairs=pairs, level="category")
+
+    def concepts(self, systems: Sequence[str], codes: Sequence[str]) -> pd.DataFrame:
+        """Return what codes of several systems stand for: ``row`` and ``concept``, all rows.
+
+        A code of the source stands for what it maps to, and one of the target for itself, or its
+        category at that ``level``; all others for themselves.
+        """
+        import pandas as pd  # noqa: PLC0415
+
+        listed = pd.DataFrame({"system": systems, "code": pd.array(codes, dtype="string")})
+        own = listed.loc[listed["system"] == self.target, "code"]
+        own = spelled(own) if self.target in SPELLED else own
+        own = category(own, self.target) if self.level == "category" else own
+        moved = self.mapped(listed.loc[listed["system"] == self.source, "code"])
+        moved = moved.rename(columns={"target": "concept"})
+        theirs = pd.DataFrame({"row": own.index, "concept": own.to_numpy()})
+        stay = listed.drop(index=[*moved["row"], *theirs["row"]])
+        alone = pd.DataFrame({"row": stay.index, "concept": stay["system"] + "\t" + stay["code"]})
+        found = pd.concat([moved, theirs, alone], ignore_index=True)
+        return found.drop_duplicates().sort_values("row", kind="stable", ignore_index=True)
 
     def mapped(self, codes: pd.Series) -> pd.DataFrame:
         """Return ``row`` (the index of ``codes``) and ``target``; no row for what is not mapped."""
@@ -301,6 +331,33 @@ def own_map(path: str | Path, source: str, target: str, which: Which = "all") ->
     known = [name for name, system in systems.items() if system in SPELLED]
     pairs = table.assign(part="", **{name: spelled(table[name]) for name in known})
     return Crosswalk(source, target, _clean(pairs[["source", "target", "part"]]), which)
+
+
+def named_map(
+    name: str, source: str, target: str, which: Which = "first", level: Level = "code"
+) -> Crosswalk:
+    """Return a map as a suite names it.
+
+    Args:
+        name: ``gems``, the path of a CSV file with ``source`` and ``target``, or the folder of the
+            Disease Ontology's tables.
+        source: the system that is mapped.
+        target: the system to which it is mapped.
+        which: where there is a choice, its ``first`` or ``all``.
+        level: ``category`` brings the map to categories first.
+
+    Raises:
+        SpecError: there is no such map.
+        DataError: it cannot be read.
+    """
+    path = Path(name)
+    if name == "gems":
+        found = gems(source, target, which)
+    elif path.is_dir():
+        found = disease_ontology(path, source, target, which)
+    else:
+        found = own_map(path, source, target, which)
+    return found.by_category() if level == "category" else found
 
 
 def _prefixed(prefix: str) -> str | None:

@@ -85,11 +85,6 @@ class Partitioner(Plugin):
         """This partitioner and those it is made of."""
         return (self,)
 
-    @property
-    def contents(self) -> str:
-        """A digest of the files that it reads, on which results depend; empty without any."""
-        return ""
-
     def agreed(self, schema: Schema) -> Schema:
         """Return the schema that the hospitals share; the one of the dataset, usually.
 

@@ -43,6 +43,11 @@ class Plugin(ABC):
             if field.init
         }
 
+    @property
+    def contents(self) -> str:
+        """A digest of the files that it reads, on which results depend; empty without any."""
+        return ""
+
     @classmethod
     def describe(cls) -> str:
         """Return the first line of the docstring."""

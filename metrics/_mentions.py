@@ -42,6 +42,19 @@ class Mentions:
         found = view.cohort.sequences
         return cls._of(view, found.owner[_step(found)], found.codes, len(found.vocabulary))
 
+    def meaning(self, row: Ints, concept: Ints, concepts: int) -> Mentions:
+        """Return the concepts that each patient has.
+
+        Args:
+            row: items, ascending, one as often as it has concepts; every item at least once.
+            concept: what each of these stands for, by number.
+            concepts: how many there are.
+        """
+        start = np.searchsorted(row, self.item)
+        count = np.searchsorted(row, self.item, side="right") - start
+        which, at = _pairs(start, count)
+        return self._of(self.view, self.owner[which], concept[at], concepts)
+
     @classmethod
     def together(cls, view: View) -> Mentions:
         """Return the pairs of codes that a patient has on one day, the lower one first."""

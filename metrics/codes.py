@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Annotated, ClassVar
 
 import numpy as np
@@ -13,6 +14,7 @@ from annotated_types import Ge
 from numpy.typing import NDArray
 
 from fedbench.coding import chapters
+from fedbench.crosswalk import Crosswalk, Level, Which, named_map
 from fedbench.data import Schema
 from fedbench.errors import SpecError
 from fedbench.metric import Anchors, Evidence, Family, Key, Measure, Metric, Refusal, View
@@ -29,7 +31,7 @@ Found = Iterator[tuple[str, str, Floats]]
 """Part, tenth of the codes (empty for all) and the rows ``(1 + B,)``."""
 
 DECILES = 10
-SQUARES = ("prevalence", "together", "next")
+SQUARES = ("prevalence", "together", "next", "mapped")
 """Coefficients of determination, which can lie below 0 without limit."""
 REASONS = {
     "prevalence": "all codes are as frequent as each other among the real test patients",
@@ -40,6 +42,7 @@ REASONS = {
     "per_visit": "nobody has a code on one of the sides",
     "per_patient": "nobody has a code on one of the sides",
     "chapters": "nobody has a code on one of the sides",
+    "mapped": "all codes are as frequent as each other among the real test patients",
 }
 
 
@@ -55,17 +58,51 @@ class Codes(Metric):
     there are. ``per_visit`` and ``per_patient``: 1 minus the Kolmogorov-Smirnov distance of the
     number of codes on a day with any, and of different codes in a patient. ``chapters``: 1 minus
     the total variation of codes over the chapters of ICD, every patient with codes counting once.
+    ``mapped``: as ``prevalence``, after the codes of one system were mapped to those of another,
+    where hospitals do not all write the same one: whether a disease is as frequent, whoever wrote
+    it down. What has no counterpart stays as it is.
 
     Sides of more than ``patients`` are thinned to that many, drawn by ``rng``.
     Theodorou, Xiao and Sun 2023, https://doi.org/10.1038/s41467-023-41093-0.
+
+    Attributes:
+        patients: at most, of a side.
+        map: from ``source`` to ``target``, named as the partitioner ``coding`` does.
+        source: the system that is mapped.
+        target: the system to which it is mapped.
+        level: ``category`` to compare categories, three characters of an ICD.
+        which: where the map has a choice, its ``first`` or ``all``.
+
+    Raises:
+        SpecError: there is no such map.
+        DataError: it cannot be read.
     """
 
     family: ClassVar[Family] = "fidelity"
     better: ClassVar = "higher"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     anchors: ClassVar[Anchors] = Anchors(floor="independent", ceiling="real")
 
     patients: Annotated[int, Ge(10)] = 2000
+    map: str = ""
+    source: str = "icd9cm"
+    target: str = "icd10cm"
+    level: Level = "category"
+    which: Which = "first"
+
+    def __post_init__(self) -> None:
+        _ = self.crosswalk  # a map that cannot be read is told before anything is trained
+
+    @cached_property
+    def crosswalk(self) -> Crosswalk | None:
+        """The map; None where none is named."""
+        if not self.map:
+            return None
+        return named_map(self.map, self.source, self.target, self.which, self.level)
+
+    @property
+    def contents(self) -> str:
+        return self.crosswalk.fingerprint if self.crosswalk else ""
 
     def measure(self, evidence: Evidence, rng: Rng) -> Sequence[Measure | Refusal]:
         if not evidence.schema.vocabularies:
@@ -76,14 +113,37 @@ class Codes(Metric):
             for view, stream in zip((evidence.test, evidence.synthetic), streams, strict=True)
         )
         chapter, answers = _Chapters.of(evidence.schema), []
-        for part, tenth, rows in _found(real, fake, evidence, chapter):
+        told = [*_found(real, fake, evidence, chapter), *self._mapped(real, fake)]
+        for part, tenth, rows in told:
             if np.isfinite(rows[0]):
                 least = -np.inf if part in SQUARES else -1.0 if part == "rank" else 0.0
                 n = len(fake if part == "recall" else real)
                 found = measured(rows, n, part=part, key=Key(column=tenth), least=least)
                 answers.append(_with_limits(found, rows, evidence.train))
         have = {answer.part for answer in answers}
-        return answers + [_absent(part, chapter) for part in REASONS if part not in have]
+        unmapped = [] if "mapped" in have else [self._unmapped(evidence.schema)]
+        absent = [part for part in REASONS if part not in have and part != "mapped"]
+        return [*answers, *(_absent(part, chapter) for part in absent), *unmapped]
+
+    def _mapped(self, real: View, fake: View) -> Found:
+        systems = real.cohort.schema.vocabularies
+        if self.crosswalk is not None and {self.source, self.target} <= set(systems):
+            words = real.cohort.sequences.vocabulary
+            concepts = self.crosswalk.concepts(*zip(*words, strict=True))
+            place, names = pd.factorize(concepts["concept"])
+            row = concepts["row"].to_numpy(dtype=np.int64)
+            sides = (Mentions.single(view).meaning(row, place, len(names)) for view in (real, fake))
+            yield "mapped", "", agreement(*sides)
+
+    def _unmapped(self, schema: Schema) -> Refusal:
+        lacking = [name for name in (self.source, self.target) if name not in schema.vocabularies]
+        if self.crosswalk is None:
+            reason = "no map from one coding system to another is named"
+        elif lacking:
+            reason = f"the schema has no codes of {lacking[0]!r}, which the map is about"
+        else:
+            return Refusal(reason=REASONS["mapped"], part="mapped")
+        return Refusal(reason=reason, status="not applicable", part="mapped")
 
 
 def _found(real: View, fake: View, evidence: Evidence, chapter: _Chapters | None) -> Found:

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fedbench.crosswalk import Crosswalk, Which, disease_ontology, gems, own_map
+from fedbench.crosswalk import Crosswalk, Level, Which, named_map
 from fedbench.data import OTHER, Cohort, Schema
 from fedbench.errors import SpecError, Unsupported
 from fedbench.partition import Partition, Place
@@ -49,20 +47,13 @@ class Coding(Altering):
     source: str = "icd9cm"
     target: str = "icd10cm"
     map: str = "gems"
-    level: Literal["category", "code"] = "category"
+    level: Level = "category"
     which: Which = "first"
 
     @cached_property
     def crosswalk(self) -> Crosswalk:
         """The map that is used."""
-        path = Path(self.map)
-        if self.map == "gems":
-            found = gems(self.source, self.target, self.which)
-        elif path.is_dir():
-            found = disease_ontology(path, self.source, self.target, self.which)
-        else:
-            found = own_map(path, self.source, self.target, self.which)
-        return found.by_category() if self.level == "category" else found
+        return named_map(self.map, self.source, self.target, self.which, self.level)
 
     @property
     def contents(self) -> str:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import combinations, pairwise, product
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,7 +15,9 @@ import pytest
 from scipy.stats import ks_2samp, spearmanr
 from sklearn.metrics import r2_score
 
+from fedbench.crosswalk import Crosswalk
 from fedbench.data import Cohort, Column, Schema, Vocabulary
+from fedbench.errors import DataError, SpecError
 from fedbench.metric import Evidence, Measure, Refusal
 from fedbench.metrics.codes import Codes
 
@@ -63,7 +68,7 @@ def without(cohort: Cohort, codes: set[str]) -> Cohort:
     return Cohort.of_tables(SCHEMA, cohort.static, codes=left)
 
 
-def found(evidence: Evidence, **settings: int) -> dict[tuple[str, str], Measure]:
+def found(evidence: Evidence, **settings: Any) -> dict[tuple[str, str], Measure]:
     answers = Codes(**settings).measure(evidence, np.random.default_rng(0))
     return {(m.part, m.key.column): m for m in answers if isinstance(m, Measure)}
 
@@ -173,9 +178,114 @@ def test_what_cannot_be_asked_has_a_reason(judge: Judge) -> None:
     test = coded(100, 0)
     nobody = Cohort.of_tables(SCHEMA, test.static)
     answers = Codes().measure(judge(test, nobody), np.random.default_rng(0))
-    refused = {a.part for a in answers if isinstance(a, Refusal)}
+    refused = {a.part for a in answers if isinstance(a, Refusal) and a.status == "refused"}
     assert refused == {"rank", "per_visit", "chapters"}
     assert found(judge(test, nobody))["recall", ""].value == 0
+
+
+BOTH = replace(
+    SCHEMA,
+    vocabularies={
+        "old": Vocabulary(codes={code: code for code in ("1", "2", "3", "4")}),
+        "icd10cm": SCHEMA.vocabularies["icd10cm"],
+    },
+)
+OLD = {"1": ["I10"], "2": ["E11", "N18"], "3": ["J44"]}
+"""What the codes of another system stand for; 4 is not in the map."""
+
+
+@pytest.fixture
+def mapping(tmp_path: Path) -> dict[str, Any]:
+    rows = [(source, target) for source, targets in OLD.items() for target in targets]
+    pd.DataFrame(rows, columns=["source", "target"]).to_csv(tmp_path / "map.csv", index=False)
+    return {"map": str(tmp_path / "map.csv"), "source": "old", "level": "code", "which": "all"}
+
+
+def in_both(cohort: Cohort, seed: int, share: float) -> Cohort:
+    """Some patients' codes are of the other system, where it has a code for just that."""
+    rng = np.random.default_rng(seed)
+    mine = cohort.codes["patient"].isin(cohort.patients[rng.random(len(cohort)) < share])
+    single = {targets[0]: source for source, targets in OLD.items() if len(targets) == 1}
+    moved = mine & cohort.codes["code"].isin(list(single))
+    codes = cohort.codes.assign(
+        system=cohort.codes["system"].mask(moved, "old"),
+        code=cohort.codes["code"].mask(moved, cohort.codes["code"].map(single)),
+    )
+    return Cohort.of_tables(BOTH, cohort.static, codes=codes)
+
+
+def meant(cohort: Cohort) -> dict[object, float]:
+    """The share of patients with each meaning, in a plain way."""
+    has: set[tuple[str, str]] = set()
+    for patient, system, code in cohort.codes[["patient", "system", "code"]].astype(str).to_numpy():
+        concepts = OLD.get(code, [f"old {code}"]) if system == "old" else [code]
+        has |= {(patient, concept) for concept in concepts}
+    return {c: n / len(cohort) for c, n in Counter(concept for _, concept in has).items()}
+
+
+def test_who_writes_another_system_means_the_same(judge: Judge, mapping: dict[str, Any]) -> None:
+    test, fake = in_both(coded(300, 0), 0, 0.9), in_both(coded(300, 1), 1, 0.1)
+    ours = found(judge(test, fake), **mapping)
+    alone = found(judge(*(in_both(coded(300, seed), 0, 0.0) for seed in (0, 1))))
+    assert ours["prevalence", ""].value < 0.3
+    assert ours["mapped", ""].value == pytest.approx(alone["prevalence", ""].value, abs=1e-9)
+
+
+def test_a_code_may_mean_several_or_nothing_that_is_known(
+    judge: Judge, mapping: dict[str, Any]
+) -> None:
+    static = pd.DataFrame({"patient": [f"p{i}" for i in range(40)], "age": 50.0})
+
+    def of(seed: int) -> Cohort:
+        rng = np.random.default_rng(seed)
+        rows = [
+            (f"p{i}", 0.0, system, code)
+            for i in range(40)
+            for system, codes in {"old": "1234", "icd10cm": KNOWN[:6]}.items()
+            for code in rng.permutation(list(codes))[: rng.integers(0, 4)]
+        ]
+        codes = pd.DataFrame(rows, columns=["patient", "day", "system", "code"])
+        return Cohort.of_tables(BOTH, static, codes=codes)
+
+    test, fake = of(0), of(1)
+    mine, theirs = meant(test), meant(fake)
+    items = sorted(set(mine) | set(theirs), key=str)
+    expected = r2_score([mine.get(i, 0) for i in items], [theirs.get(i, 0) for i in items])
+    assert found(judge(test, fake), **mapping)["mapped", ""].value == pytest.approx(
+        expected, abs=1e-9
+    )
+
+
+def test_full_codes_are_mapped_by_their_category() -> None:
+    pairs = pd.DataFrame({"source": ["25000", "25001"], "target": ["E119", "E109"], "part": ""})
+    walk = Crosswalk("icd9cm", "icd10cm", pairs).by_category()
+    systems = ["icd9cm", "icd10cm", "icd9cm", "x"]
+    told = walk.concepts(systems, ["250.0", "E11.9", "4019", "E119"])
+    assert told.to_numpy().tolist() == [[0, "E11"], [1, "E11"], [2, "icd9cm\t4019"], [3, "x\tE119"]]
+
+
+def test_a_map_that_cannot_be_read_is_told_at_once(judge: Judge) -> None:
+    with pytest.raises(DataError, match=r"no file gone\.csv"):
+        Codes(map="gone.csv")
+    with pytest.raises(SpecError, match="There are no GEMs from old"):
+        Codes(map="gems", source="old")
+    cohort = coded(50, 0)
+    for metric, reason in (
+        (Codes(), "no map from one coding system to another is named"),
+        (Codes(map="gems"), "the schema has no codes of 'icd9cm', which the map is about"),
+    ):
+        answers = metric.measure(judge(cohort, cohort), np.random.default_rng(0))
+        (refusal,) = (a for a in answers if a.part == "mapped")
+        assert isinstance(refusal, Refusal)
+        assert (refusal.status, refusal.reason) == ("not applicable", reason)
+
+
+def test_results_know_what_the_map_said(tmp_path: Path) -> None:
+    (tmp_path / "map.csv").write_text("source,target\n1,I10\n")
+    first = Codes(map=str(tmp_path / "map.csv"), source="old").contents
+    (tmp_path / "map.csv").write_text("source,target\n1,E11\n")
+    assert first != Codes(map=str(tmp_path / "map.csv"), source="old").contents
+    assert not Codes().contents
 
 
 def test_intervals_cover(judge: Judge) -> None:
