@@ -16,6 +16,7 @@ from fedbench.attack import Game, Guess, PublicChallenge, Sight, Wired
 from fedbench.data import Cohort
 from fedbench.errors import Refused, Unsupported
 from fedbench.generator import Statistic
+from fedbench.nouns import plural
 from fedbench.seeds import Rng
 from fedbench.traces import Sums, Traces, cohort_of
 from fedbench.wire import Glimpse, Wire
@@ -124,6 +125,7 @@ def enough(usual: Cohort, least: int) -> None:
     """
     if len(usual) < least:
         raise Refused(
-            f"The attacker has {len(usual):,} reference patients; to know how gradients vary takes "
-            f"{least:,}. Give more to `reference` in the suite's parts, or covariance = 'identity'."
+            f"The attacker has {plural(len(usual), 'reference patient')}; to know how gradients "
+            f"vary takes {least:,}. Give more to `reference` in the suite's parts, or covariance = "
+            "'identity'."
         )

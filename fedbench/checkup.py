@@ -20,6 +20,7 @@ from fedbench.download import strangers as strangers_in
 from fedbench.encoding import BINS, edges
 from fedbench.games.scoring import FEW
 from fedbench.kinds import DATASETS, cohort_of
+from fedbench.nouns import plural
 from fedbench.partition import Parts, units
 from fedbench.partitioners.natural import Natural
 from fedbench.subject import Subject
@@ -135,7 +136,7 @@ def _absent(dataset: FromFolder, folder: Path) -> tuple[str, frozenset[str]]:
     if not (absent := dataset.absent(folder)):
         return "", frozenset()
     empty = frozenset(name for table in absent for name in dataset.fills[table])
-    count = "1 column is" if len(empty) == 1 else f"{len(empty)} columns are"
+    count = plural(len(empty), "column is", "columns are")
     return f"The folder has no {' and no '.join(absent)}: {count} empty.", empty
 
 

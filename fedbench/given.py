@@ -18,6 +18,7 @@ from fedbench.data import Cohort, Column, Role, Schema, Task, looks_of
 from fedbench.draft import Draft, drafted, unmet, widened
 from fedbench.errors import DataError, SpecError
 from fedbench.federation.study import Choice
+from fedbench.nouns import plural
 from fedbench.partition import Split
 from fedbench.repeats import repeats
 from fedbench.results import portable
@@ -329,8 +330,9 @@ def _apart(parts: Mapping[str, Cohort], files: Mapping[str, str]) -> None:
         both = sorted(set(parts[one].patients) & set(parts[other].patients))
         if both:
             raise DataError(
-                f"{len(both)} patients are in {files[one]} and in {files[other]}, the first is "
-                f"{both[0]!r}. Each may be in one only; leave them out of {files[other]}."
+                f"{plural(len(both), 'patient is', 'patients are')} in {files[one]} and in "
+                f"{files[other]}, the first is {both[0]!r}. Each may be in one only; leave them "
+                f"out of {files[other]}."
             )
         looks = [looks_of(parts[name].table) for name in (one, other)]
         if np.isin(looks[0], looks[1]).all() or np.isin(looks[1], looks[0]).all():
@@ -357,9 +359,9 @@ def _not_of_others(parts: Mapping[str, Cohort], files: Mapping[str, str], releas
     share = float(of_others.mean())
     if binomtest(theirs, theirs + mine, share, alternative="greater").pvalue < SWAPPED:
         raise DataError(
-            f"Records of {theirs:,} patients of {files[rest]} are released word for word, and "
-            f"of {mine:,} of {files['train']}. Either the two tables are swapped, or patients of "
-            f"{files[rest]} were trained on; give others as --{rest}."
+            f"Records of {plural(theirs, 'patient')} of {files[rest]} are released word for word, "
+            f"and of {mine:,} of {files['train']}. Either the two tables are swapped, or patients "
+            f"of {files[rest]} were trained on; give others as --{rest}."
         )
 
 

@@ -13,6 +13,7 @@ from fedbench.data import Column
 from fedbench.doubts import doubts
 from fedbench.draft import Draft, drafted
 from fedbench.errors import SpecError
+from fedbench.nouns import plural
 from fedbench.results import portable
 from fedbench.schemas import schema_file
 from fedbench.tables import hint
@@ -119,10 +120,10 @@ def _of_patients(given: Given, patient: str) -> Iterator[str]:
     yield f"{patient!r} is taken for the patient's identifier{asked}, and not described."
     values = given.static[patient]
     if values.duplicated().any():
+        again = plural(int(values.duplicated().sum()), "row")
         yield (
-            f"{patient!r} has {int(values.duplicated().sum()):,} rows of somebody who is there "
-            "already. A table has one row per patient: put repeated records into a cohort folder, "
-            "static.csv and visits.csv."
+            f"{patient!r} has {again} of somebody who is there already. A table has one row "
+            "per patient: put repeated records into a cohort folder, static.csv and visits.csv."
         )
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from fedbench.data import Cohort, Schema
 from fedbench.errors import ContractError, SpecError
+from fedbench.nouns import plural
 from fedbench.plugin import Plugin
 from fedbench.seeds import Rng, Seeds
 
@@ -44,7 +45,8 @@ class Partition:
             raise ContractError("A patient was dealt to two sites.")
         if set(everyone) != set(cohort.patients):
             raise ContractError(
-                f"{len(set(cohort.patients) - set(everyone))} patients were dealt to no site."
+                plural(len(set(cohort.patients) - set(everyone)), "patient was", "patients were")
+                + " dealt to no site."
             )
         homes = pd.DataFrame(
             {"cluster": cohort.clusters, "site": self.site_of(cohort.patients)}

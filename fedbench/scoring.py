@@ -24,6 +24,7 @@ from fedbench.metric import (
     checked,
     no_model,
 )
+from fedbench.nouns import plural
 from fedbench.seeds import Rng
 from fedbench.world import World
 
@@ -192,4 +193,5 @@ def _enough(view: View, what: str, fewest: int = FEWEST) -> View:
     least = max(fewest, FEWEST)
     if len(view) >= least:
         return view
-    return cast("View", _TooFew(f"{len(view)} {what} patients; this needs at least {least}."))
+    found = plural(len(view), f"{what} patient")
+    return cast("View", _TooFew(f"{found}; this needs at least {least}."))

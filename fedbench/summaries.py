@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from fedbench.direction import badness, best_at, side
 from fedbench.metric import Anchors
+from fedbench.nouns import plural
 from fedbench.planting import PLANTED
 from fedbench.results import CONTRADICTED
 from fedbench.seeds import Seeds
@@ -274,7 +275,8 @@ def _worst(group: Sequence[Row]) -> Row:
     strong = [row for row in group if not row["weak"]]
     base = _blank(group[0]) | {"site": "worst", "model": "", "target": "specialist"}
     if len(strong) < 2:
-        reason = f"{len(strong)} sites have enough patients for a row; the worst of 2 is needed."
+        those = plural(len(strong), "site has", "sites have")
+        reason = f"{those} enough patients for a row; the worst of 2 is needed."
         return base | {"status": "refused", "reason": reason}
     numbers = [Number.badness(row) for row in strong]
     values = [number.value for number in numbers]

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from fedbench.coding import as_listed
 from fedbench.data import OTHER, Cohort, Column, Schema
 from fedbench.errors import DataError
+from fedbench.nouns import plural
 
 __all__ = ["checked"]
 
@@ -104,11 +105,13 @@ def _outcome(schema: Schema, table: pd.DataFrame | None, everyone: pd.Index) -> 
     found["event"] = event.astype(np.int64)
     ends = _once("outcome", table, found)
     if len(without := everyone.difference(pd.Index(ends["patient"]))):
+        those = plural(
+            len(without), "patient of the static table has", "patients of the static table have"
+        )
         raise DataError(
-            f"outcome: {len(without)} patients of the static table have no row, "
-            f"the first is {without[0]!r}; expected one row per patient. Who had no event has "
-            "event 0 and, as time, the last day on which that is known; leave out whom nobody "
-            "followed."
+            f"outcome: {those} no row, the first is {without[0]!r}; expected one row per patient. "
+            "Who had no event has event 0 and, as time, the last day on which that is known; leave "
+            "out whom nobody followed."
         )
     return ends
 
@@ -202,7 +205,8 @@ def _given(
     if table is None or (not len(table) and not len(table.columns)):
         return pd.DataFrame({column: pd.Series(dtype=object) for column in columns})
     if len(table) and not there:
-        raise DataError(f"{name}: {len(table)} rows were given, but the schema describes none.")
+        count = plural(len(table), "row was", "rows were")
+        raise DataError(f"{name}: {count} given, but the schema describes none.")
     _need(name, table, columns)
     return table
 

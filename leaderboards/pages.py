@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from fedbench.leaderboards.board import Board
 from fedbench.leaderboards.entries import Entry
 from fedbench.leaderboards.ranking import FLOOR, RULE, Cell, Head, Line, Table, tables
+from fedbench.nouns import plural
 from fedbench.report.words import NONE, human_bytes, number
 
 if TYPE_CHECKING:
@@ -143,7 +144,7 @@ def _together(pair: tuple[str, Mapping[str, Any]]) -> str:
     scenario, how = pair
     kinds = [_choice(how[kind]) for kind in ("strategy", "codec", "privacy")]
     strategy, codec, privacy = kinds
-    parts = [f"{scenario}: {strategy}, {how['rounds']} rounds"]
+    parts = [f"{scenario}: {strategy}, {plural(how['rounds'], 'round')}"]
     parts += [f"{codec} codec"] if codec != "identity" else []
     parts += [f"privacy {privacy}"] if privacy != "none" else []
     parts += (

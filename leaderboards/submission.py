@@ -22,6 +22,7 @@ from fedbench.kinds import DATASETS, cohort_of
 from fedbench.leaderboards.archive import MANIFEST
 from fedbench.leaderboards.board import Board
 from fedbench.leaderboards.bundle import FORMAT, Place, filed, here
+from fedbench.nouns import plural
 from fedbench.results import CellDir, RunDir, read_json, read_parquet, unheard_of
 from fedbench.runner import suite_of_run
 
@@ -131,9 +132,9 @@ def _check_copies(place: Place, cell: CellDir, real: Cohort) -> None:
     models = written(cell.path / "synthetic", real.schema).values()
     copies = sum(int(np.isin(looks_of(cohort.table), known).sum()) for cohort in models)
     if copies:
+        those = plural(copies, "synthetic record is that", "synthetic records are those")
         raise RunError(
-            f"{place}: {copies} synthetic records are those of real patients, value by value. "
-            "No real record goes into a bundle."
+            f"{place}: {those} of real patients, value by value. No real record goes into a bundle."
         )
 
 

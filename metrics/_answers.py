@@ -15,6 +15,7 @@ from fedbench.data import Cohort, Task
 from fedbench.metric import Evidence, Key, Measure, Refusal, View
 from fedbench.metrics._draws import Floats, draws, measured
 from fedbench.metrics._models import Model, Unfit, learn
+from fedbench.nouns import plural
 from fedbench.stats import weighted_auc, weighted_concordance
 from fedbench.task import Problem
 
@@ -233,14 +234,15 @@ def together(known: Sequence[Problem]) -> Problem:
 def unscorable(problem: Problem, task: Task) -> str:
     if task.kind == "regression":
         different = len(np.unique(problem.value))
-        return f"fewer than two values among {len(problem)} test patients" * (different < 2)
+        those = plural(len(problem), "test patient")
+        return f"fewer than two values among {those}" * (different < 2)
     events, others = int(problem.event.sum()), int((~problem.event).sum())
     if not events:
-        return f"no event among the {others} test patients"
+        return f"no event among the {plural(others, 'test patient')}"
     if task.kind == "classification" and not others:
-        return f"nobody without an event among the {events} test patients"
+        return f"nobody without an event among the {plural(events, 'test patient')}"
     if task.kind == "survival" and (problem.time >= problem.time[problem.event].min()).sum() < 2:
-        return f"no two of the {events + others} test patients can be compared"
+        return f"no two of the {plural(events + others, 'test patient')} can be compared"
     return ""
 
 
@@ -254,11 +256,13 @@ def _cases(problem: Problem, task: Task) -> int:
 def weakness(problem: Problem, task: Task) -> str:
     if task.kind == "regression":
         few = len(problem) < FEW_VALUES
-        return f"{len(problem)} values; a row of its own needs {FEW_VALUES}" if few else ""
+        return (
+            f"{plural(len(problem), 'value')}; a row of its own needs {FEW_VALUES}" if few else ""
+        )
     events, others = int(problem.event.sum()), int((~problem.event).sum())
     if task.kind == "survival":
         few = events < FEW_EVENTS
-        return f"{events} events; a row of its own needs {FEW_EVENTS}" if few else ""
+        return f"{plural(events, 'event')}; a row of its own needs {FEW_EVENTS}" if few else ""
     few = min(events, others) < FEW_CASES
     needed = f"a row of its own needs {FEW_CASES} of each"
     return f"{events} with and {others} without the event; {needed}" if few else ""

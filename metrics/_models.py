@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fedbench.data import Task
+from fedbench.nouns import plural
 from fedbench.task import Problem
 
 __all__ = ["Model", "Unfit", "learn"]
@@ -101,12 +102,15 @@ def learn(problem: Problem, task: Task, penalty: float) -> Model | Unfit:
 def _unlearnable(problem: Problem, task: Task) -> str:
     if task.kind == "regression":
         alike = len(np.unique(problem.value)) < 2
-        return f"fewer than two values among the {len(problem)} patients to learn from" * alike
+        return (
+            f"fewer than two values among the {plural(len(problem), 'patient')} to learn from"
+            * alike
+        )
     events, others = int(problem.event.sum()), int((~problem.event).sum())
     if events == 0:
-        return f"no event among the {others} patients to learn from"
+        return f"no event among the {plural(others, 'patient')} to learn from"
     if others == 0 and task.kind == "classification":
-        return f"nobody without an event among the {events} patients to learn from"
+        return f"nobody without an event among the {plural(events, 'patient')} to learn from"
     return ""
 
 

@@ -21,6 +21,7 @@ from fedbench.metrics._answers import (
 )
 from fedbench.metrics._draws import measured, mended
 from fedbench.metrics._models import Unfit, learn
+from fedbench.nouns import plural
 from fedbench.seeds import Rng
 from fedbench.task import Problem, problem
 
@@ -75,8 +76,8 @@ class Augmentation(Metric):
         everyone, made = question.posed(evidence.train), question.posed(evidence.synthetic)
         if len(everyone) < 2 * self.patients:
             reason = (
-                f"{len(everyone)} training patients; a small hospital of {self.patients} is "
-                f"drawn from at least {2 * self.patients}"
+                f"{plural(len(everyone), 'training patient')}; a small hospital of "
+                f"{self.patients} is drawn from at least {2 * self.patients}"
             )
             return Refusal(reason=reason, part=part, key=question.key)
         weights = asked_weights(evidence.test, asked)

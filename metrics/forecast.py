@@ -15,6 +15,7 @@ from fedbench.metric import Anchors, Evidence, Family, Key, Measure, Metric, Ref
 from fedbench.metrics._draws import Floats, measured, mended
 from fedbench.metrics._events import Events, counted, thinned
 from fedbench.metrics._models import Preparation
+from fedbench.nouns import plural
 from fedbench.seeds import Rng
 
 __all__ = ["Forecast"]
@@ -86,7 +87,8 @@ class Forecast(Metric):
         mine, theirs = (side.rows(j) for side in (asked, known))
         for rows, side, who in ((mine, asked, "real test"), (theirs, known, "synthetic")):
             if (n := len(np.unique(side.owner[rows]))) < FEW:
-                return f"{n} {who} patients have a next value; this needs {FEW}"
+                those = plural(n, f"{who} patient has", f"{who} patients have")
+                return f"{those} a next value; this needs {FEW}"
         if not np.ptp(known.then[theirs, j]) > 0:
             return "the next value never varies in synthetic patients"
         model = known.view.shared(

@@ -16,6 +16,7 @@ from fedbench.data import Cohort
 from fedbench.metric import Evidence, Family, Key, Measure, Metric, Refusal
 from fedbench.metrics._draws import Floats, draws, measured, mended
 from fedbench.metrics._encoded import encoded, records
+from fedbench.nouns import plural
 from fedbench.seeds import Rng
 from fedbench.stats import permutation_p, weighted_auc
 
@@ -70,7 +71,8 @@ class LatentSite(Metric):
         rows = self._rows(hospitals, rng)
         sites, place = np.unique(hospitals[rows].astype(str), return_inverse=True)
         if len(sites) < 2:
-            reason = f"{len(sites)} hospitals have at least {FEW} test patients; this needs 2"
+            those = plural(len(sites), "hospital has", "hospitals have")
+            reason = f"{those} at least {FEW} test patients; this needs 2"
             return [Refusal(reason=reason)]
         asked = evidence.test.cohort
         crowd = _Crowd(

@@ -13,6 +13,7 @@ from annotated_types import Ge
 from fedbench.metric import Anchors, Evidence, Family, Hospital, Key, Measure, Metric, Refusal, View
 from fedbench.metrics._draws import Floats, draws, measured
 from fedbench.metrics._ruler import Ruler, level_shares
+from fedbench.nouns import plural
 from fedbench.seeds import Rng
 
 __all__ = ["SizeBias"]
@@ -85,8 +86,9 @@ def _too_few(hospitals: Mapping[str, Hospital]) -> Refusal | None:
     known = _large_enough(hospitals)
     if len(known) < ENOUGH:
         return Refusal(
-            reason=f"{len(known)} hospitals have {FEW} test patients; a slope on size needs "
-            f"{ENOUGH}, because fewer are in the order of their sizes by chance too often"
+            reason=f"{plural(len(known), 'hospital has', 'hospitals have')} {FEW} test patients; "
+            f"a slope on size needs {ENOUGH}, because fewer are in the order of their sizes by "
+            "chance too often"
         )
     sizes = [each.trained for each in known.values()]
     if max(sizes) < APART * min(sizes):

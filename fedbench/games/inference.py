@@ -16,6 +16,7 @@ from fedbench.games.advantage import Stratum, advantage, share, unheard
 from fedbench.games.dealing import Challenge
 from fedbench.games.scoring import FEW, Scored, Site, check_guess, counts_of, sites_of
 from fedbench.metric import Key, Measure, Refusal
+from fedbench.nouns import plural
 from fedbench.seeds import Seeds
 from fedbench.stats import Interval
 
@@ -105,7 +106,8 @@ def _too_few(counts: Mapping[str, Any], strata: Sequence[Stratum]) -> str:
     n1, n0 = counts["n_members"], counts["n_nonmembers"]
     if min(n1, n0) >= 2 * FEW:
         return "" if strata else "No members and others of one site have the same answer."
-    return f"The secret is known of {n1} members and {n0} others; {2 * FEW} of each are needed."
+    those = f"{plural(n1, 'member')} and {plural(n0, 'other')}"
+    return f"The secret is known of {those}; {2 * FEW} of each are needed."
 
 
 def _right(guess: Guess, challenge: Challenge) -> Bools:

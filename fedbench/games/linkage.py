@@ -17,6 +17,7 @@ from fedbench.games.advantage import Stratum, advantage, share, unheard
 from fedbench.games.dealing import Challenge, Lineup
 from fedbench.games.scoring import FEW, Scored, counts_of, sites_of
 from fedbench.metric import Measure, Refusal
+from fedbench.nouns import plural
 from fedbench.seeds import Rng, Seeds
 
 __all__ = ["Halves", "halves_of", "linkage_challenges", "play_linkage"]
@@ -117,7 +118,8 @@ def play_linkage(
     counts = counts_of(sites, challenge)
     n1, n0 = counts["n_members"], counts["n_nonmembers"]
     if min(n1, n0) < 2 * FEW:
-        reason = f"There are {n1} members and {n0} others; {2 * FEW} of each are needed."
+        those = f"{plural(n1, 'member')} and {plural(n0, 'other')}"
+        reason = f"There are {those}; {2 * FEW} of each are needed."
         return Guess(chance), [Scored("", Refusal(reason=reason, part="advantage", facts=counts))]
     hits = np.zeros(len(chance), bool)
     for site in sites:

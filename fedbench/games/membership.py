@@ -29,6 +29,7 @@ from fedbench.games.scoring import (
     stretched,
 )
 from fedbench.metric import Measure, Refusal
+from fedbench.nouns import plural
 from fedbench.power import detectable_leak
 from fedbench.seeds import Rng, Seeds
 from fedbench.stats import Interval
@@ -167,7 +168,7 @@ def _everybody(ranked: Sequence[Ranked], counts: Mapping[str, Any]) -> Measure |
         return Refusal(reason=reason, part="auc", facts=counts)
     row = auc_of(ranked)
     n1, n0 = (sum(each.site.n[side] for each in ranked) for side in (0, 1))
-    few = f"{n1} members and {n0} others; a row of its own needs {FEW} of each."
+    few = f"{_sides(n1, n0)}; a row of its own needs {FEW} of each."
     return replace(
         row,
         facts={**counts, **row.facts, "verdict": _auc_words(row)},
@@ -175,10 +176,14 @@ def _everybody(ranked: Sequence[Ranked], counts: Mapping[str, Any]) -> Measure |
     )
 
 
+def _sides(members: int, others: int) -> str:
+    return f"{plural(members, 'member')} and {plural(others, 'other')}"
+
+
 def _alone(ranked: Ranked) -> Measure | Refusal:
     n1, n0 = ranked.site.n
     if min(n1, n0) < 2:
-        reason = f"{n1} members and {n0} others: left out, two of each are needed."
+        reason = f"{_sides(n1, n0)}: left out, two of each are needed."
         return Refusal(reason=reason, part="auc")
     return _everybody([ranked], {"n_members": n1, "n_nonmembers": n0})
 
@@ -229,7 +234,8 @@ def _low_fpr(
         found = stats.tpr_at_fpr([each.placed for each in ranked], alpha, rng, B)
     except stats.TooFew as error:
         twins = counts["twins_removed"]
-        reason = f"{error} {twins} exact twins were left out." if twins else str(error)
+        left = plural(twins, "exact twin was", "exact twins were")
+        reason = f"{error} {left} left out." if twins else str(error)
         return [Refusal(reason=reason, part=name, facts=counts) for name in names]
     by = _cluster_stretch(ranked, alpha)
     tpr, leak = stretched(found.tpr, by, 0, 1), stretched(found.leak, by, -1, 1)

@@ -16,6 +16,7 @@ from fedbench.data import Cohort, Schema
 from fedbench.games.dealing import Challenge, Lineup
 from fedbench.games.scoring import Scored, check_guess
 from fedbench.metric import Measure, Refusal
+from fedbench.nouns import plural
 from fedbench.seeds import Rng, Seeds
 
 __all__ = ["PROPERTIES", "play_property", "properties_of", "property_challenges"]
@@ -101,7 +102,8 @@ def play_property(
         "twins_removed": 0,
     }
     if len(names) < FEWEST:
-        reason = f"There are {len(names)} hospitals; {FEWEST} are needed to see how errors vary."
+        there = plural(len(names), "hospital is", "hospitals are")
+        reason = f"{FEWEST} hospitals are needed to see how errors vary; {there} there."
         return guess, [Scored("", Refusal(reason=reason, part="advantage", facts=counts))]
     mine, others = _shares(sight.schema, challenge)
     if not np.isfinite([mine, others]).all():

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from fedbench.data import Cohort
 from fedbench.errors import SpecError
+from fedbench.nouns import plural
 from fedbench.partition import Partition
 from fedbench.seeds import Rng
 
@@ -84,8 +85,8 @@ def first_good(deals: Iterable[Ints], clusters: Clusters, sites: int, minimum: i
             return clusters.partition(site, sites)
         smallest = max(smallest, found)
     raise SpecError(
-        f"{len(clusters.cohort)} patients cannot be dealt to {sites} sites with at least "
-        f"{minimum} patients each"
+        f"{plural(len(clusters.cohort), 'patient')} cannot be dealt to {plural(sites, 'site')} "
+        f"with at least {plural(minimum, 'patient')} each"
         + (f": the best deal left a site with {smallest}. " if possible else ". ")
         + "Ask for fewer sites, less skew or a lower minimum."
     )

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 from xml.etree import ElementTree as ET
 
+from fedbench.nouns import plural
 from fedbench.report.markdown import safe, table
-from fedbench.report.words import NONE, human_bytes, joined, number, percent, plural, together
+from fedbench.report.words import NONE, human_bytes, joined, number, percent, together
 
 __all__ = ["junit", "markdown", "terminal"]
 

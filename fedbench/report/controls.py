@@ -8,9 +8,10 @@ from typing import Any, Literal
 
 from fedbench.games.blind import STRICT
 from fedbench.games.controls import CAUGHT, FOLLOWED, IGNORED, QUIET
+from fedbench.nouns import plural
 from fedbench.report.numbers import Number
 from fedbench.report.plays import Play
-from fedbench.report.words import POWER, interval, plural, seeds, shown, told
+from fedbench.report.words import POWER, interval, seeds, shown, told
 from fedbench.report.world import World
 
 __all__ = [

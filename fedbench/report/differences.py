@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from fedbench.report.words import joined, number, people, percent, plural
+from fedbench.nouns import plural
+from fedbench.report.words import joined, number, people, percent
 
 __all__ = ["differences"]
 

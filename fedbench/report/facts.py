@@ -14,8 +14,9 @@ from fedbench.config import suite_of
 from fedbench.data import Dataset, Feature, Schema
 from fedbench.errors import FedbenchError
 from fedbench.kinds import DATASETS
+from fedbench.nouns import plural
 from fedbench.report.differences import differences
-from fedbench.report.words import joined, plural
+from fedbench.report.words import joined
 from fedbench.report.world import World
 from fedbench.results import CellDir, RunDir, read_json
 from fedbench.schemas import read_schema

@@ -11,7 +11,8 @@ from typing import Any
 import pandas as pd
 from scipy import special
 
-from fedbench.report.words import NONE, measure, number, plural
+from fedbench.nouns import plural
+from fedbench.report.words import NONE, measure, number
 from fedbench.report.world import World
 
 __all__ = ["frontier"]

@@ -6,8 +6,9 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
+from fedbench.nouns import plural
 from fedbench.report import leakage, pictures
-from fedbench.report.words import people, plural, regime
+from fedbench.report.words import people, regime
 
 if TYPE_CHECKING:
     from jinja2 import Template

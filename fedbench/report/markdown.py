@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from fedbench.report.words import joined, people, plural, regime
+from fedbench.nouns import plural
+from fedbench.report.words import joined, people, regime
 
 __all__ = ["render", "safe", "table"]
 

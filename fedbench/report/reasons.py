@@ -34,11 +34,11 @@ _SAID = {
     r"0 sites have enough patients for a row; the worst of 2 is needed\.?": (
         "No hospital has enough patients for a number of its own; the worst is that of at least 2."
     ),
-    r"1 sites have enough patients for a row; the worst of 2 is needed\.?": (
+    r"1 (site has|sites have) enough patients for a row; the worst of 2 is needed\.?": (
         "Only 1 hospital has enough patients for a number of its own; the worst is that of at "
         "least 2."
     ),
-    r"(?P<events>\d+) events; a row of its own needs (?P<least>\d+)": (
+    r"(?P<events>\d+) events?; a row of its own needs (?P<least>\d+)": (
         "{events} patients with the event; a number of its own needs {least}"
     ),
     r"(?P<events>\d+) with and (?P<others>\d+) without the event; a row of its own needs "

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from fedbench.nouns import plural
 from fedbench.report.numbers import Number, Numbers
-from fedbench.report.words import human_bytes, nothing, plural
+from fedbench.report.words import human_bytes, nothing
 from fedbench.report.world import World
 
 __all__ = ["Traffic", "sent", "traffic"]

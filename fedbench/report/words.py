@@ -29,7 +29,6 @@ __all__ = [
     "number",
     "people",
     "percent",
-    "plural",
     "regime",
     "seeds",
     "short",
@@ -251,11 +250,6 @@ def mixed(found: Number) -> str:
     return (
         f" Caution: taken alone, {found.noticed} of {found.seeds} seeds did better than guessing."
     )
-
-
-def plural(count: int, noun: str) -> str:
-    """Return ``1 seed`` or ``3 seeds``."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def people(found: int | Sequence[int]) -> str:

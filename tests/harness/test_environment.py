@@ -22,6 +22,7 @@ DECIDE_NOTHING = {
     "heterogeneity",
     "kinds",
     "metric",
+    "nouns",
     "overrides",
     "plugin",
     "registry",

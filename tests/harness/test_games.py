@@ -349,7 +349,7 @@ def test_too_few_patients_are_refused_not_guessed() -> None:
         assert "non-members" in refused.reason
     alone = answer(rows, "auc", "b")
     assert isinstance(alone, Refusal)
-    assert "1 members and 0 others" in alone.reason
+    assert "1 member and 0 others" in alone.reason
     assert row(rows, "auc").facts["n_members"] == 20
     assert "nothing can be said" in row(rows, "auc").facts["verdict"]
 

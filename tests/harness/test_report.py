@@ -1040,9 +1040,13 @@ def test_reasons_need_no_statistics() -> None:
         "It takes 1,000 patients who were not trained on to speak of 1 % false alarms, and 1 is "
         "there (TPR at 1 % FPR)."
     )
-    assert plain("1 sites have enough patients for a row; the worst of 2 is needed.") == (
-        "Only 1 hospital has enough patients for a number of its own; the worst is that of at "
-        "least 2."
+    for once_or_now in ("1 sites have", "1 site has"):
+        assert plain(f"{once_or_now} enough patients for a row; the worst of 2 is needed.") == (
+            "Only 1 hospital has enough patients for a number of its own; the worst is that of at "
+            "least 2."
+        )
+    assert plain("1 event; a row of its own needs 20") == (
+        "1 patient with the event; a number of its own needs 20"
     )
     assert plain("1 with and 71 without the event; a row of its own needs 10 of each") == (
         "1 patient with and 71 without the event; a number of its own needs 10 of each"

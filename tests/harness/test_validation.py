@@ -164,7 +164,7 @@ BROKEN = {
     ),
     "no outcome": (
         lambda tables: replace(tables, outcome=tables.outcome[:-1]),
-        "1 patients of the static table have no row",
+        "1 patient of the static table has no row",
     ),
     "twice": (
         lambda tables: replace(tables, static=pd.concat([tables.static, tables.static])),

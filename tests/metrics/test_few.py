@@ -91,6 +91,7 @@ def test_either_side_is_named_and_patients_are_counted(ask: Ask) -> None:
         (found,) = ask(metric, **{side: FEWEST - 1})
         assert found.status == "refused"
         assert said([found]) == [f"9 {called} patients; this needs at least 10."]
+        assert said(ask(metric, **{side: 1})) == [f"1 {called} patient; this needs at least 10."]
         assert all(isinstance(a.found, Measure) for a in ask(metric, **{side: FEWEST}))
 
 
