@@ -217,8 +217,8 @@ class Metric(Plugin):
     replicates to know a value as to know its interval."""
 
     judges_few: ClassVar[bool] = False
-    """Whether it says itself, answer by answer, what rests on too few test patients: it is asked
-    about however few there are, because gains over hospitals use what is ``Measure.weak`` too."""
+    """Whether it says itself, answer by answer, what rests on too few patients: it is asked about
+    however few there are, because gains over hospitals use what is ``Measure.weak`` too."""
 
     @property
     def fewest(self) -> int:

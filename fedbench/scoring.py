@@ -127,20 +127,20 @@ def answers(
 ) -> Iterator[Answer]:
     """Ask one metric about all models of a cell."""
     empty = next(iter(views.values()))
+    enough = _as_they_are if metric.judges_few else _enough
     for question in questions(metric, list(views), world.sites):
-        test = world.target(question.site)
         evidence = Evidence(
             schema=world.schema,
             encoder=world.encoder,
-            train=_enough(world.trained_on, "training"),
-            test=test if metric.judges_few else _enough(test, "real test", metric.fewest),
-            synthetic=_enough(views.get(question.model, empty), "synthetic", metric.fewest),
+            train=world.trained_on,
+            test=enough(world.target(question.site), "real test", metric.fewest),
+            synthetic=enough(views.get(question.model, empty), "synthetic", metric.fewest),
             site=question.site,
             model=question.model,
             ledger=aside.ledger,
             latents=aside.latents(question.model),
             beside=aside.beside,
-            before=None if aside.before is None else _enough(aside.before, "earlier synthetic"),
+            before=None if aside.before is None else enough(aside.before, "earlier synthetic"),
         )
         rng = world.seeds.child("score", name).rng()
 
@@ -183,6 +183,11 @@ class _TooFew:
 
     def __len__(self) -> NoReturn:
         raise Refused(self._reason)
+
+
+def _as_they_are(view: View, what: str, fewest: int = FEWEST) -> View:
+    del what, fewest  # the metric counts them itself
+    return view
 
 
 def _enough(view: View, what: str, fewest: int = FEWEST) -> View:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from fedbench.data import Cohort, Task
-from fedbench.metric import Evidence, Key, Measure, Refusal, View
+from fedbench.metric import FEWEST, Evidence, Key, Measure, Refusal, View
 from fedbench.metrics._draws import Floats, draws, measured
 from fedbench.metrics._models import Model, Unfit, learn
 from fedbench.nouns import plural
@@ -89,6 +89,9 @@ class Question:
 
     def learnt(self, learner: View) -> Model | Unfit:
         """Return the model that these patients teach, learnt once for all metrics."""
+        if len(learner) < FEWEST:
+            those = plural(len(learner), "patient")
+            return Unfit(f"{those} to learn from; this needs at least {FEWEST}")
         return learner.shared(
             f"model: {self._label} {self.penalty!r}",
             lambda: learn(self.posed(learner), self.task, self.penalty),

@@ -86,8 +86,8 @@ def test_a_handful_of_patients_has_no_number(ask: Ask, name: str, side: str) -> 
 
 
 def test_either_side_is_named_and_patients_are_counted(ask: Ask) -> None:
-    for side, called in (("test", "real test"), ("synthetic", "synthetic"), ("train", "training")):
-        metric = METRICS.build("utilization") if side == "train" else Visitors()
+    for side, called in (("test", "real test"), ("synthetic", "synthetic")):
+        metric = Visitors()
         (found,) = ask(metric, **{side: FEWEST - 1})
         assert found.status == "refused"
         assert said([found]) == [f"9 {called} patients; this needs at least 10."]
@@ -117,6 +117,13 @@ def test_what_does_not_look_at_patients_answers(ask: Ask) -> None:
 def test_what_does_not_apply_is_no_matter_of_how_many(ask: Ask) -> None:
     (found,) = ask(METRICS.build("rules"), synthetic=1, test=1)
     assert found.status == "not applicable"
+
+
+@pytest.mark.parametrize(("name", "side"), [("utility", "synthetic"), ("utilization", "train")])
+def test_nothing_is_learnt_from_a_handful(ask: Ask, name: str, side: str) -> None:
+    found = ask(METRICS.build(name), **{side: 1})
+    assert {a.found.part for a in found} >= {"auroc", "c_index"}
+    assert {*said(found)} == {"1 patient to learn from; this needs at least 10"}
 
 
 def test_few_test_patients_still_count_in_gains(ask: Ask) -> None:
