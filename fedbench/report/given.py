@@ -174,7 +174,9 @@ def _quiet(world: World, useful: Heard, heard: Heard) -> str:
         )
     said = {play for play, _ in useful}
     few = [p for p, _ in heard if p.said.main == "advantage" and p not in said]
-    texts += [f"Too few patients to say {p.said.whether.format(world.called(p))}." for p in few]
+    for whether in dict.fromkeys(p.said.whether for p in few):
+        about = [world.called(p) for p in few if p.said.whether == whether]
+        texts.append(f"Too few patients to say {whether.format(joined(about))}.")
     return " ".join([*texts, "Other attacks may see more."])
 
 
@@ -192,4 +194,4 @@ def _silent(world: World, asked: Heard, played: Sequence[Check]) -> str:
         )
     reasons = {reason: None for play, _ in asked for reason in broken(play, played)}
     reasons |= {reason: None for _, n in asked for reason in (n.reasons or n.verdicts)}
-    return f"Because {told(list(reasons)[:1])}."
+    return f"Because {told(list(reasons)[:1]).removeprefix('nothing can be said: ')}."

@@ -26,7 +26,8 @@ INTRODUCTION = (
         "Every number stands between two ends. The ceiling is what the real training records reach "
         "when they are scored as if they were synthetic, equally many of them; the floor, "
         f"{FLOOR}, draws every column of the training records on its own: the mean of several "
-        "draws, whose interval says how far they lie apart."
+        "draws, whose interval says how far they lie apart. That leaves single columns as they "
+        "are, so their floor, uniform, draws every column evenly over its range."
     ),
 )
 READING_IT = (
@@ -95,29 +96,46 @@ def _usefulness(world: World) -> str:
 
 
 def _listed(world: World, found: Sequence[tuple[str, str, Number | None]]) -> str:
-    return "\n".join(
-        _one(world, name, task, one)
-        for name, task, one in found
-        if one is not None and (one.done or one["name"] not in _OPTIONAL)
-    )
+    told: list[str] = []
+    silent: dict[tuple[str, ...], list[str]] = {}
+    for name, task, one in found:
+        if one is not None and one.done:
+            told.append(_one(world, name, task, one))
+        elif one is not None and name not in _OPTIONAL:
+            silent.setdefault(one.reasons, []).append(_called(world, name, task))
+    told += [nothing(_together(names), reasons) for reasons, names in silent.items()]
+    return "\n".join(told)
+
+
+def _together(names: Sequence[str]) -> str:
+    """Say how many measures these are, and which."""
+    return names[0] if len(names) == 1 else f"{len(names)} measures ({joined(names)})"
 
 
 _OPTIONAL = ("missingness.rates",)
 
 
 def _one(world: World, name: str, task: str, found: Number) -> str:
-    what = measure(name) + (f" ({world.say(task)})" if task else "")
-    if not found.done:
-        return nothing(what, list(found.reasons))
-    ends = [
-        f"{said} {number(end.value)}"
-        for said, label, regime in (
-            ("the real training records reach", "copy", "control"),
-            ("columns drawn one by one", FLOOR, "given"),
-        )
+    what = _called(world, name, task)
+    known = {
+        label: f"{said} {number(end.value)}"
+        for said, label, regime in _ENDS
         if (end := world.pooled(label, regime, name, task)) is not None and end.done
-    ]
+    }
+    ends = [said for label, said in known.items() if label != FLOOR or "uniform" not in known]
     return f"{what[:1].upper()}{what[1:]}: {interval(found)}{_ends(ends)}. {_place(found)}".strip()
+
+
+_ENDS = (
+    ("the real training records reach", "copy", "control"),
+    ("columns drawn evenly over their range", "uniform", "control"),
+    ("columns drawn one by one", FLOOR, "given"),
+)
+"""The ceiling, and the two floors, of which only a measure that ends at ``uniform`` has that."""
+
+
+def _called(world: World, name: str, task: str) -> str:
+    return measure(name) + (f" ({world.say(task)})" if task else "")
 
 
 def _ends(ends: Sequence[str]) -> str:

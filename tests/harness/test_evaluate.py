@@ -15,6 +15,7 @@ import pytest
 
 from fedbench import cli
 from fedbench.data import Cohort
+from fedbench.report.words import number
 from fedbench.results import RunDir
 from fedbench.schemas import schema_file
 
@@ -112,6 +113,31 @@ def test_good_records_are_near_the_ceiling_and_shuffled_ones_at_the_floor(
     assert good.row("dcr.check", "copy")["value"] == good.row("dcr.check", "real")["value"] == 1.0
     assert good.facts["answers"].keys() >= {"How like real patients", "What they are good for"}
     assert any(n["name"] == "associations" and n["ceiling"] for n in good.facts["numbers"])
+
+
+def test_one_floor_is_named_that_of_the_scale(evaluate: Evaluate) -> None:
+    found = evaluate("--json", **tables())
+    said = str(found.facts["answers"]["How like real patients"])
+    for name, what, floor, words in (
+        ("marginals", "Single columns", "uniform", "columns drawn evenly over their range"),
+        ("associations", "Associations", "independent", "columns drawn one by one"),
+    ):
+        (line,) = (line for line in said.split("\n") if line.startswith(f"{what}: "))
+        end = number(found.row(name, floor)["value"])
+        assert f" and {words} {end}. From floor ({end}) to ceiling" in line
+        assert line.count("columns drawn") == 1
+
+
+def test_measures_that_are_silent_for_one_reason_share_a_line(evaluate: Evaluate) -> None:
+    found = evaluate("--json", **tables(synthetic=made(9, 2)))
+    said = str(found.facts["answers"]["How like real patients"]).split("\n")
+    because = "because 9 synthetic patients; this needs at least"
+    three = "3 measures (associations, single columns and missing values)"
+    assert said == [
+        f"Nothing can be said about detection, {because} 30.",
+        f"Nothing can be said about {three}, {because} 10.",
+    ]
+    assert str(found.facts["answers"]).count("othing can be said:") == 0
 
 
 def test_all_records_that_come_are_attacked_and_not_more_than_trained_on_are_scored(
