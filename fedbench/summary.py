@@ -49,15 +49,16 @@ def cohort_from_table(schema: Schema, table: pd.DataFrame) -> Cohort:
     a patient summary does not know more.
     """
     patients = table.index.to_numpy(dtype=object)
-    static = pd.DataFrame({"patient": patients})
+    columns: dict[str, object] = {"patient": patients}
     for feature in schema.features:
         if feature.part is Part.STATIC:
-            static[feature.source] = table[feature.name].to_numpy(dtype=object)
+            columns[feature.source] = table[feature.name].to_numpy(dtype=object)
     # Someone synthetic lives nowhere and belongs to nobody.
     if schema.site:
-        static[schema.site] = None
+        columns[schema.site] = None
     if schema.cluster:
-        static[schema.cluster] = patients
+        columns[schema.cluster] = patients
+    static = pd.DataFrame(columns)
     visits = [_visits_of(schema, window, table) for window in schema.windows]
     codes = [
         pd.DataFrame(

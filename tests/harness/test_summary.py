@@ -10,7 +10,7 @@ import pandas as pd
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedbench.data import Vocabulary, cohort_from_table
+from fedbench.data import Column, Schema, Vocabulary, cohort_from_table
 
 
 @given(n=st.integers(1, 30), seed=st.integers(0, 2**32 - 1))
@@ -81,3 +81,10 @@ def test_a_code_that_two_systems_list_is_two_columns(hospital_tables: Any) -> No
     assert list(cohort.table["401@late"]) == ["no", "no"]
     again = cohort_from_table(schema, cohort.table)
     pd.testing.assert_frame_equal(again.table, cohort.table)
+
+
+def test_many_columns_are_written_back_without_a_warning() -> None:
+    columns = {f"x{i}": Column(kind="number", low=0, high=1) for i in range(150)}
+    schema = Schema(name="wide", clock="", static=columns)
+    table = pd.DataFrame(0.5, index=pd.Index(["a", "b"], name="patient"), columns=list(columns))
+    assert cohort_from_table(schema, table).table.equals(table)
