@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from fedbench.errors import DataError
-from fedbench.tabular import MOST_DIGITS, as_numbers, zero_padded
+from fedbench.tabular import MOST_DIGITS, as_numbers, names_hospital, zero_padded
 
 __all__ = ["Side", "kind_of", "unfit", "with_comma"]
 
@@ -21,7 +21,7 @@ COMMA = re.compile(r"[+-]?\d+(\.\d{3})*,\d+")
 
 
 def kind_of(name: str, sides: Side) -> str:
-    """Return ``number`` or ``text``.
+    """Return ``number`` or ``text``, which a hospital is where any is no number.
 
     Raises:
         DataError: files disagree, or a few texts stand among numbers.
@@ -31,6 +31,9 @@ def kind_of(name: str, sides: Side) -> str:
     texts = [said for said, kind in found.items() if kind == "text"]
     if numbers and texts:
         _check_zeros(name, sides)
+    if names_hospital(name) and {"text", "spoilt"} & {*found.values()}:
+        return "text"
+    if numbers and texts:
         raise DataError(
             f"{name!r} holds numbers in {numbers[0]} and text in {texts[0]}. Give all tables the "
             "same types."

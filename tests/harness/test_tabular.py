@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -156,6 +157,17 @@ def test_text_among_numbers_is_found(table: Callable[..., Given]) -> None:
         DataError, match=r"train.csv row 3: 'sodium' is 'n/a'; expected a number or an empty field"
     ):
         drafted([one], one, "t", (), ())
+
+
+@pytest.mark.parametrize("others", [[1, 2, 3, 1], ["1", "North", "2", "South"]])
+def test_hospitals_of_which_most_are_numbers_are_categories(
+    table: Callable[..., Given], others: list[Any]
+) -> None:
+    one = table(hospital=[1, 2, "North", 3, 1, 2, "North", 3])
+    other = table("c.csv", hospital=[*others, *others])
+    column = drafted([one, other], one, "t", (), ()).schema.static["hospital"]
+    assert column.kind == "category"
+    assert {*column.levels} == {"1", "2", "3", "North"} | ({"South"} & {*others})
 
 
 def test_tables_must_agree(table: Callable[..., Given]) -> None:
