@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,9 +12,10 @@ import pandas as pd
 from fedbench.data import OTHER, Column, Outcome, Schema, Vocabulary, Window
 from fedbench.errors import DataError
 from fedbench.looks import Side, kind_of, unfit, with_comma
+from fedbench.nouns import few, plural
 from fedbench.tabular import Given, as_levels, as_numbers, names_hospital
 
-__all__ = ["MOST_LEVELS", "Draft", "drafted", "unmet", "widened"]
+__all__ = ["MOST_LEVELS", "Draft", "drafted", "unlike", "widened"]
 
 MOST_LEVELS = 50
 """Levels that a category may have; text with more is not compared."""
@@ -98,13 +99,10 @@ def widened(schema: Schema, synthetic: Given) -> Draft:
     notes: list[str] = []
 
     def wider(table: str, columns: Mapping[str, Column]) -> dict[str, Column]:
-        there = synthetic.tables.get(table, pd.DataFrame())
+        there = _of(synthetic, table)
         found = {n: _wider(c, there[n]) if n in there else c for n, c in columns.items()}
-        changed = [n for n in found if found[n] != columns[n]]
         notes.extend(
-            f"{synthetic.told(table)} goes beyond the {_ends(columns[n])} of {n!r}: compared as "
-            f"{_ends(found[n])}."
-            for n in changed
+            f"{synthetic.told(table)} goes beyond {what}." for what in _beyond(columns, found)
         )
         return found
 
@@ -112,30 +110,64 @@ def widened(schema: Schema, synthetic: Given) -> Draft:
     return Draft(replace(schema, static=static, visits=visits), tuple(notes))
 
 
-def unmet(schema: Schema, real: Sequence[Given], synthetic: Given) -> tuple[str, ...]:
-    """Say of which categories real and synthetic records have no value in common."""
-    notes: list[str] = []
+def unlike(schema: Schema, real: Sequence[Given], synthetic: Given) -> Iterator[str]:
+    """Say what by itself tells synthetic records from real ones, or hides that they are copies."""
+    fractional = []
     for table, columns in (("static", schema.static), ("visits", schema.visits)):
-        for name in (n for n, c in columns.items() if c.kind == "category"):
-            has = [
-                {str(v) for given in side for v in as_levels(given.tables[table][name]).dropna()}
-                for side in (real, [synthetic])
-                if all(name in given.tables.get(table, ()) for given in side)
-            ]
-            if len(has) == 2 and all(has) and not has[0] & has[1]:
-                notes.append(
-                    f"No value of {name!r} in {synthetic.told(table)} is met in the others: "
-                    f"{min(has[1])!r} there, {min(has[0])!r} here. If they mean the same, write "
-                    "them alike and ask again: as they are, no record counts as a copy."
-                )
-    return tuple(notes)
+        for name, column in columns.items():
+            given = [g.tables[table][name] for g in _all(real, synthetic) if name in _of(g, table)]
+            if len(given) <= len(real):
+                continue
+            theirs, mine = pd.concat(given[:-1]), given[-1]
+            if column.kind == "category":
+                yield from _unmet(name, theirs, mine, synthetic.told(table))
+            elif count := _fractions(theirs, mine):
+                fractional.append(f"{name!r} ({count:,} of {mine.notna().sum():,})")
+    if fractional:
+        yield (
+            "Real values are whole numbers where synthetic ones are not: "
+            f"{few(fractional)}. If whole numbers are meant, round them before they are released."
+        )
 
 
-def _ends(column: Column) -> str:
-    if column.kind == "category":
-        return f"{len(column.levels)} levels"
-    kind = "whole numbers" if column.kind == "integer" else "numbers"
-    return f"{kind} {column.low:g} to {column.high:g}"
+def _of(given: Given, table: str) -> pd.DataFrame:
+    return given.tables.get(table, pd.DataFrame())
+
+
+def _unmet(name: str, real: pd.Series, synthetic: pd.Series, told: str) -> Iterator[str]:
+    """Say that real and synthetic records have no value of a category in common."""
+    there, here = ({*map(str, as_levels(side).dropna())} for side in (synthetic, real))
+    if there and here and not there & here:
+        yield (
+            f"No value of {name!r} in {told} is met in the others: {min(there)!r} there, "
+            f"{min(here)!r} here. If they mean the same, write them alike and ask again: as they "
+            "are, no record counts as a copy."
+        )
+
+
+def _fractions(real: pd.Series, synthetic: pd.Series) -> int:
+    """Return how many synthetic values are no whole numbers, where all real ones are."""
+    theirs, mine = as_numbers(real), as_numbers(synthetic)
+    return 0 if (theirs[np.isfinite(theirs)] % 1 > 0).any() else int((mine % 1 > 0).sum())
+
+
+def _beyond(columns: Mapping[str, Column], wider: Mapping[str, Column]) -> Iterator[str]:
+    """Say which levels are new, column by column, and which bounds are, all at once."""
+    bounds = []
+    for name, column in columns.items():
+        now = wider[name]
+        if column.kind != "category":
+            if (now.low, now.high) != (column.low, column.high):
+                ends = f"{column.low:g} to {column.high:g}"
+                bounds.append(f"{name!r} ({ends}: compared as {now.low:g} to {now.high:g})")
+        elif new := now.levels[len(column.levels) :]:
+            yield (
+                f"the {plural(len(column.levels), 'level')} of {name!r}: "
+                f"{few([f'{level!r:.80}' for level in new])}; compared as "
+                f"{plural(len(now.levels), 'level')}"
+            )
+    if bounds:
+        yield f"the bounds of {few(bounds)}"
 
 
 def _wider(column: Column, values: pd.Series) -> Column:

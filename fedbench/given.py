@@ -15,7 +15,7 @@ from scipy.stats import binomtest
 from fedbench.attacking import Arena
 from fedbench.config import DatasetChoice, Scenario
 from fedbench.data import Cohort, Column, Role, Schema, Task, looks_of
-from fedbench.draft import Draft, drafted, unmet, widened
+from fedbench.draft import Draft, drafted, unlike, widened
 from fedbench.errors import DataError, SpecError
 from fedbench.federation.study import Choice
 from fedbench.nouns import plural
@@ -168,7 +168,12 @@ def prepare(asked: Asked) -> Case:
         is_drafted=asked.schema is None,
         records=asked.records,
         patient=patient if released.single else "",
-        notes=(*described.notes, *wide.notes, *unmet(schema, list(real.values()), released), *told),
+        notes=(
+            *described.notes,
+            *wide.notes,
+            *unlike(schema, list(real.values()), released),
+            *told,
+        ),
     )
     return replace(case, notes=(*case.notes, *_limits(case)))
 

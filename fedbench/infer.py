@@ -13,7 +13,7 @@ from fedbench.data import Column
 from fedbench.doubts import doubts
 from fedbench.draft import Draft, drafted
 from fedbench.errors import SpecError
-from fedbench.nouns import plural
+from fedbench.nouns import few, plural
 from fedbench.results import portable
 from fedbench.schemas import schema_file
 from fedbench.tables import hint
@@ -174,9 +174,9 @@ def _rare(columns: Mapping[str, Column], given: Given) -> Iterator[str]:
         if not _levels(column):
             continue
         counts = as_levels(given.static[name]).value_counts()
-        if few := [level for level in column.levels if counts.get(level, 0) < RARE]:
+        if rare := [level for level in column.levels if counts.get(level, 0) < RARE]:
             yield (
-                f"{name!r}: fewer than {RARE} patients have {_listed(few)}. Leave out what a "
+                f"{name!r}: fewer than {RARE} patients have {_listed(rare)}. Leave out what a "
                 'stranger would not expect, and add the level "(other)" for it.'
             )
 
@@ -189,6 +189,5 @@ def _called(name: str, words: Sequence[str]) -> bool:
     return any(word in name.casefold() for word in words)
 
 
-def _listed(names: Sequence[str], most: int = 5) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(map(repr, names[:most])) + more
+def _listed(names: Sequence[str]) -> str:
+    return few([*map(repr, names)])

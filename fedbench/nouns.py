@@ -1,8 +1,20 @@
-"""Counts beside what they count."""
+"""Counts beside what they count, and lists that end."""
 
 from __future__ import annotations
 
-__all__ = ["plural"]
+from collections.abc import Sequence
+
+__all__ = ["few", "plural"]
+
+
+def few(said: Sequence[str], most: int = 5) -> str:
+    """Return what is said one after the other, and how much more there is after so many.
+
+    >>> few(["'age'", "'sex'"]), few(["a", "b", "c"], most=1)
+    ("'age', 'sex'", 'a and 2 more')
+    """
+    more = f" and {len(said) - most:,} more" if len(said) > most else ""
+    return ", ".join(said[:most]) + more
 
 
 def plural(count: int, one: str, many: str = "") -> str:

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedbench.data import Cohort, Column, Schema
-from fedbench.draft import MOST_LEVELS, drafted, unmet, widened
+from fedbench.draft import MOST_LEVELS, drafted, unlike, widened
 from fedbench.errors import DataError, SpecError
 from fedbench.kinds import DATASETS
 from fedbench.schemas import read_schema, schema_file
@@ -191,7 +191,10 @@ def test_synthetic_values_beyond_all_bounds_are_made_room_for(table: Callable[..
     found = widened(drafted([real], real, "t", (), ()).schema, released)
     assert found.schema.static["age"] == Column(kind="number", low=-5.5, high=200)
     assert found.schema.static["sex"].levels == ("f", "m", "x")
-    assert "s.csv goes beyond the 2 levels of 'sex': compared as 3 levels." in found.notes
+    assert found.notes == (
+        "s.csv goes beyond the 2 levels of 'sex': 'x'; compared as 3 levels.",
+        "s.csv goes beyond the bounds of 'age' (18 to 41: compared as -5.5 to 200).",
+    )
     assert len(released.named(["a", "b", "c"]).cohort(found.schema)) == 3
 
 
@@ -271,10 +274,31 @@ def test_categories_that_are_spelled_otherwise_are_told(table: Callable[..., Giv
     train = table(sex=["f", "m"], smoker=["no", "yes"])
     release = table("release.csv", sex=["Female", "Male"], smoker=["yes", "maybe"])
     schema = drafted([train], release, "mine", set(), []).schema
-    (note,) = unmet(schema, [train], release)
+    (note,) = unlike(schema, [train], release)
     assert "'sex' in release.csv" in note
     assert "'Female' there, 'f' here" in note
-    assert unmet(schema, [train], train) == ()
+    assert not [*unlike(schema, [train], train)]
+
+
+def test_what_is_new_in_a_release_is_named_shortly(table: Callable[..., Given]) -> None:
+    names = [f"x{i}" for i in range(9)]
+    real = table(sex=["f", "m"] * 10, **{name: range(20) for name in names})
+    new = [*"abcdeg", "f", "m"]
+    released = table("s.csv", sex=new, **{name: range(95, 103) for name in names})
+    levels, bounds = widened(drafted([real], real, "t", (), ()).schema, released).notes
+    assert "levels of 'sex': 'a', 'b', 'c', 'd', 'e' and 1 more; compared as 8 levels" in levels
+    assert "'x4' (0 to 21: compared as 0 to 102) and 4 more." in bounds
+
+
+def test_whole_numbers_that_a_release_breaks_are_told(table: Callable[..., Given]) -> None:
+    train = table(age=[40, 50, None, 61], crp=[1.5, 2, 3, 4])
+    release = table("release.csv", age=[40.2, 50, None, 60.5], crp=[1.1, 2, 3, 4])
+    for schema in (
+        drafted([train], release, "mine", set(), []).schema,
+        drafted([train], train, "mine", set(), []).schema,
+    ):
+        (note,) = unlike(schema, [train], release)
+        assert "whole numbers where synthetic ones are not: 'age' (2 of 3)." in note
 
 
 PAGE = (Path(__file__).parents[2] / "docs" / "evaluate.md").read_text(encoding="utf-8")
