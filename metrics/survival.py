@@ -18,6 +18,10 @@ __all__ = ["Survival"]
 
 Bools = NDArray[np.bool_]
 
+FEW = 5
+"""Patients at risk below whom a curve ends."""
+LEAST = 0.25
+"""Of the time to be compared, less than which is not compared."""
 MOST = 1000
 """Times at which curves are compared; where there are more, evenly many of them."""
 _NUMBERS = 1 << 21  # that a block may hold
@@ -30,14 +34,17 @@ class Survival(Metric):
     Part ``events``: the area between the two curves of the outcome, divided by its length: by how
     much the share of patients who are free of the event differs on average over time. Part
     ``censoring``: the same for the end of follow-up without an event, which tells of who is
-    followed how long. Both up to the time by which ``share`` of the training patients are no
-    longer followed, beyond which curves are drawn by few. Kaplan and Meier 1958,
-    https://doi.org/10.1080/01621459.1958.10501452.
+    followed how long. Kaplan and Meier 1958, https://doi.org/10.1080/01621459.1958.10501452.
+
+    Both up to the time by which ``share`` of the training patients are no longer followed, or up
+    to the last one at which either side has five at risk, if that is sooner: beyond, a curve is
+    unknown, and not flat. Where all of these five left by what is asked for, the curve ends at 0
+    and is known to stay there. Refused where less than a quarter of the time is left.
     """
 
     family: ClassVar[Family] = "fidelity"
     better: ClassVar = "lower"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     anchors: ClassVar[Anchors] = Anchors(floor="independent", ceiling="real")
 
     share: Annotated[float, Gt(0), Le(1)] = 0.9
@@ -56,23 +63,46 @@ class Survival(Metric):
         found: list[Measure | Refusal] = []
         for part, event in (("events", True), ("censoring", False)):
             real, fake = (_Side.of(v, event) for v in (evidence.test, evidence.synthetic))
-            found.append(measured(area(real, fake, end), len(evidence.test), part=part))
+            known, who = min((real.known(), "real test"), (fake.known(), "synthetic"))
+            if known < LEAST * end:
+                reason = (
+                    f"fewer than {FEW} {who} patients are followed beyond {known:g}, "
+                    f"{100 * known / end:.0f} % of the time to be compared ({end:g}); "
+                    f"this needs {100 * LEAST:.0f} %"
+                )
+                found.append(Refusal(reason=reason, part=part))
+                continue
+            rows = area(real, fake, min(end, known))
+            found.append(measured(rows, len(evidence.test), part=part))
         return found
 
 
 @dataclass(frozen=True)
 class _Side:
-    """Patients by their last day: ``time`` ascending and whether what is asked for ended it."""
+    """Patients by their last day: ``time`` ascending and whether what is asked for ended it.
+
+    ``first``: what is asked for comes before what else ends it at the same time.
+    """
 
     time: Floats
     happened: Bools
     weights: NDArray[np.uint8]
+    first: bool
 
     @classmethod
     def of(cls, view: View, event: bool) -> _Side:  # noqa: FBT001
         time = view.cohort.outcome["time"].to_numpy(float)
         order = np.argsort(time, kind="stable")
-        return cls(time[order], (view.cohort.event == event)[order], draws(view)[:, order])
+        happened = view.cohort.event == event
+        return cls(time[order], happened[order], draws(view)[:, order], first=event)
+
+    def known(self) -> float:
+        """Return until when the curve is known, the same for all rows of weights."""
+        if len(self.time) < FEW:
+            return 0.0
+        end = float(self.time[-FEW])
+        last = (self.time > end) | ((self.time == end) & (self.first | self.happened))
+        return np.inf if last.any() and self.happened[last].all() else end
 
     def curves(self, rows: slice, times: Floats) -> Floats:
         """Return the share still free at each of these times, under these rows of weights."""

@@ -27,20 +27,62 @@ def sooner(cohort: Cohort, times: float) -> Cohort:
     return replace(cohort, outcome=cohort.outcome.assign(time=time))
 
 
+def followed(cohort: Cohort, until: float) -> Cohort:
+    """The same patients, of whom no more is known after a time."""
+    ends = cohort.outcome
+    event = np.where(ends["time"] > until, 0, ends["event"])
+    return replace(cohort, outcome=ends.assign(time=ends["time"].clip(upper=until), event=event))
+
+
+def untied(cohort: Cohort) -> Cohort:
+    """Events half a day sooner, so that none falls on a day on which others are censored."""
+    time = cohort.outcome["time"] - 0.5 * cohort.outcome["event"]
+    return replace(cohort, outcome=cohort.outcome.assign(time=time))
+
+
+def between(test: Cohort, fake: Cohort, what: int, end: float) -> float:
+    """The distance by lifelines."""
+    grid = np.arange(0, end, 0.25)  # all times are half days
+    curves = []
+    for cohort in (test, fake):
+        ends = cohort.outcome
+        fitted = KaplanMeierFitter().fit(ends["time"], ends["event"] == what)
+        curves.append(fitted.survival_function_at_times(grid).to_numpy())
+    return float(np.abs(curves[0] - curves[1]) @ np.diff(grid, append=end) / end)
+
+
 def test_the_area_is_that_between_curves_of_lifelines(draw: Draw, judge: Judge) -> None:
-    train, test, fake = draw(300, 2), draw(150, 0), sooner(draw(120, 1), 2)
-    evidence = judge(test, fake, train)
+    train, test, fake = draw(300, 2), draw(150, 0), sooner(draw(120, 1), 1.1)
     end = float(np.quantile(train.outcome["time"], 0.9))
-    grid = np.arange(0, end, 0.5)  # all times are whole days
-    ours, lengths = found(evidence), np.diff(grid, append=end)
-    for part, what in (("events", 1), ("censoring", 0)):
-        curves = []
-        for cohort in (test, fake):
-            ends = cohort.outcome
-            fitted = KaplanMeierFitter().fit(ends["time"], ends["event"] == what)
-            curves.append(fitted.survival_function_at_times(grid).to_numpy())
-        expected = np.abs(curves[0] - curves[1]) @ lengths / end
-        assert ours[part].value == pytest.approx(expected, abs=1e-9)
+    ours = found(judge(test, fake, train))
+    assert ours["events"].value == pytest.approx(between(test, fake, 1, end), abs=1e-9)
+    test, fake = untied(test), untied(fake)
+    ours = found(judge(test, fake, train))
+    assert ours["censoring"].value == pytest.approx(between(test, fake, 0, end), abs=1e-9)
+
+
+def test_what_comes_after_follow_up_is_not_known(draw: Draw, judge: Judge) -> None:
+    cohort = untied(draw(200, 0))
+    for test, fake in ((followed(cohort, 1000), cohort), (cohort, followed(cohort, 1000))):
+        ours = found(judge(test, fake, cohort))
+        assert ours["events"].value == 0
+        # Nobody is followed then, which is known.
+        end = float(np.quantile(cohort.outcome["time"], 0.9))
+        expected = between(test, fake, 0, end)
+        assert ours["censoring"].value == pytest.approx(expected, abs=1e-9)
+        assert expected > 0.4
+    old = followed(cohort, 400)
+    (answer, _) = Survival().measure(judge(old, cohort, cohort), np.random.default_rng(0))
+    assert isinstance(answer, Refusal)
+    assert "fewer than 5 real test patients are followed beyond 400, 16 % of" in answer.reason
+
+
+def test_who_had_an_event_is_known_to_have_had_it(draw: Draw, judge: Judge) -> None:
+    test, fake = draw(200, 0), sooner(draw(150, 1), 4)
+    fake = replace(fake, outcome=fake.outcome.assign(event=1))
+    end = float(np.quantile(test.outcome["time"], 0.9))
+    expected = between(test, fake, 1, end)
+    assert found(judge(test, fake))["events"].value == pytest.approx(expected, abs=1e-9)
 
 
 def test_weights_count_patients(draw: Draw, judge: Judge) -> None:
