@@ -34,7 +34,10 @@ class Survival(Metric):
     Part ``events``: the area between the two curves of the outcome, divided by its length: by how
     much the share of patients who are free of the event differs on average over time. Part
     ``censoring``: the same for the end of follow-up without an event, which tells of who is
-    followed how long. Kaplan and Meier 1958, https://doi.org/10.1080/01621459.1958.10501452.
+    followed how long. Where both fall on one time, whoever has no event is at risk of one, as
+    usual; for the end of follow-up the two come mixed, in constant proportion, as rounding leaves
+    them: else more events at a time would make follow-up look longer. Kaplan and Meier 1958,
+    https://doi.org/10.1080/01621459.1958.10501452.
 
     Both up to the time by which ``share`` of the training patients are no longer followed, or up
     to the last one at which either side has five at risk, if that is sooner: beyond, a curve is
@@ -111,7 +114,10 @@ class _Side:
         happened = np.add.reduceat(drawn * self.happened, starts, axis=1)
         left = np.add.reduceat(drawn, starts, axis=1)
         at_risk = left[:, ::-1].cumsum(axis=1)[:, ::-1]
-        stays = 1 - np.divide(happened, at_risk, out=np.zeros_like(left), where=at_risk > 0)
+        gone = happened if self.first else left
+        stays = 1 - np.divide(gone, at_risk, out=np.zeros_like(left), where=at_risk > 0)
+        if not self.first:
+            stays **= np.divide(happened, left, out=np.zeros_like(left), where=left > 0)
         found = np.cumprod(stays, axis=1)
         place = np.searchsorted(self.time[starts], times, side="right")
         return np.concatenate([np.ones((len(found), 1)), found], axis=1)[:, place]

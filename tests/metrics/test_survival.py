@@ -61,6 +61,19 @@ def test_the_area_is_that_between_curves_of_lifelines(draw: Draw, judge: Judge) 
     assert ours["censoring"].value == pytest.approx(between(test, fake, 0, end), abs=1e-9)
 
 
+def test_more_events_in_a_year_do_not_make_follow_up_longer(draw: Draw, judge: Judge) -> None:
+    rng = np.random.default_rng(0)
+    sides = []
+    for cohort, usual in ((draw(3000, 0), 2000), (draw(3000, 1), 500)):
+        event, end = (rng.exponential(scale, len(cohort)) for scale in (usual, 2000))
+        years = np.ceil(np.minimum(event, end) / 365) * 365
+        outcome = cohort.outcome.assign(time=years, event=(event <= end).astype(int))
+        sides.append(replace(cohort, outcome=outcome))
+    ours = found(judge(*sides, b=10))
+    assert ours["censoring"].value < 0.03
+    assert ours["events"].value > 0.2
+
+
 def test_what_comes_after_follow_up_is_not_known(draw: Draw, judge: Judge) -> None:
     cohort = untied(draw(200, 0))
     for test, fake in ((followed(cohort, 1000), cohort), (cohort, followed(cohort, 1000))):
