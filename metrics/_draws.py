@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from fedbench.metric import Key, Measure, View
+from fedbench.nouns import plural
 from fedbench.stats import percentile, recentre
 
 __all__ = [
@@ -18,6 +20,7 @@ __all__ = [
     "draws",
     "measured",
     "mended",
+    "over",
     "pair_shares",
     "rank_correlation",
     "shares",
@@ -110,6 +113,12 @@ def rank_correlation(first: Floats, second: Floats) -> Floats:
 def mended(rows: Floats) -> Floats:
     """Return numbers ``(k, 1 + B)`` that are as they were wherever a draw defines none."""
     return np.where(np.isfinite(rows), rows, rows[:, :1])
+
+
+def over(mean: Measure, kept: int, of: int) -> Measure:
+    """Let a mean say over how many columns it is, where it had to leave some out."""
+    words = {} if kept == of else {"verdict": f"over {kept} of {plural(of, 'column')}"}
+    return replace(mean, facts={**mean.facts, **words})
 
 
 def measured(  # noqa: PLR0913  (a number and all that goes with it)

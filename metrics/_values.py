@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fedbench.metric import View
+from fedbench.metric import FEWEST, Evidence, Key, Refusal, View
 from fedbench.metrics._draws import Floats, draws
+from fedbench.nouns import plural
 
-__all__ = ["Values", "distances", "outside"]
+__all__ = ["Values", "distances", "having", "outside", "too_few"]
 
 _NUMBERS = 1 << 21  # that a block may hold
 
@@ -40,6 +41,21 @@ class Values:
 
 def _column(view: View, name: str) -> Floats:
     return view.table[name].to_numpy(dtype=np.float64)
+
+
+def having(view: View, name: str) -> int:
+    """Return how many patients have a value of a column."""
+    return int(view.table[name].notna().sum())
+
+
+def too_few(evidence: Evidence, name: str, part: str) -> Refusal | None:
+    """Refuse a column of which fewer than ``FEWEST`` patients of a side have a value."""
+    for view, side in ((evidence.test, "real test"), (evidence.synthetic, "synthetic")):
+        if (known := having(view, name)) < FEWEST:
+            found = plural(known, f"{side} patient has a value", f"{side} patients have a value")
+            reason = f"{found}; this needs at least {FEWEST}"
+            return Refusal(reason=reason, part=part, key=Key(column=name))
+    return None
 
 
 def distances(real: Values, fake: Values) -> tuple[Floats, Floats]:

@@ -12,14 +12,16 @@ from numpy.typing import NDArray
 
 from fedbench.data import Feature
 from fedbench.metric import Anchors, Evidence, Family, Key, Measure, Metric, Refusal
-from fedbench.metrics._draws import Floats, measured, mended
+from fedbench.metrics._draws import Floats, measured, mended, over
 from fedbench.metrics._ruler import Ruler, level_shares
-from fedbench.metrics._values import Values, distances, outside
+from fedbench.metrics._values import Values, distances, having, outside, too_few
 from fedbench.seeds import Rng
 from fedbench.stats import clopper_pearson
 
 __all__ = ["Columns"]
 
+NUMERIC = ("ks", "wasserstein")
+SHARES = ("outside", "uncovered")
 SCALED = "wasserstein"
 """The part that is in units of a standard deviation, and has no upper end."""
 
@@ -43,13 +45,13 @@ class Columns(Metric):
     ``CategoryCoverage`` count ranges and levels where ``uncovered`` counts patients: of how much
     of a range is missing an outlier decides, and how little depends on it is not seen.
 
-    A column without any value on a side has no row, and is left out of the means; ``marginals``
-    and ``missingness`` see it.
+    A column of which fewer than ten patients of a side have a value has no row, and is left out
+    of the means, which then say so; ``marginals`` and ``missingness`` see it.
     """
 
     family: ClassVar[Family] = "fidelity"
     better: ClassVar = "lower"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     anchors: ClassVar[Anchors] = Anchors(floor="uniform", ceiling="real")
 
     bins: Annotated[int, Ge(2)] = 20
@@ -68,17 +70,14 @@ class Columns(Metric):
             for part, rows in parts.items():
                 if np.isfinite(rows[0]):
                     found.setdefault(part, {})[name] = rows
-        n = len(evidence.test)
-        size = {"outside": len(evidence.synthetic), "uncovered": n}
-        return [
-            *(_measured(_mean(by_name), n, part) for part, by_name in found.items()),
-            *(
-                _exact(_measured(rows, n, part, name), size.get(part, 0))
-                for part, by_name in found.items()
-                for name, rows in by_name.items()
-            ),
-            *refused,
-        ]
+        features, answers = evidence.schema.features, list[Measure]()
+        for part, by_name in found.items():
+            mean = _measured(_mean(by_name), len(evidence.test), part)
+            of = [f for f in features if part not in NUMERIC or f.column.kind != "category"]
+            answers.append(over(mean, len(by_name), len(of)))
+        for part, by_name in found.items():
+            answers += [_of_column(rows, part, name, evidence) for name, rows in by_name.items()]
+        return [*answers, *refused]
 
     def _by_column(
         self, evidence: Evidence
@@ -91,15 +90,15 @@ class Columns(Metric):
             yield feature.name, {"jensen_shannon": _jensen_shannon(shares[0], shares[1])}
             if feature.column.kind == "category":
                 real, fake = (side[:, : len(feature.column.levels)] for side in shares)
-                yield feature.name, _of_levels(feature, real, fake, evidence)
+                few = too_few(evidence, feature.name, "outside")
+                yield feature.name, few or _of_levels(feature, real, fake, evidence)
             else:
-                yield feature.name, _of_numbers(feature, evidence)
+                few = too_few(evidence, feature.name, "ks")
+                yield feature.name, few or _of_numbers(feature, evidence)
 
 
-def _of_numbers(feature: Feature, evidence: Evidence) -> Mapping[str, Floats] | Refusal:
+def _of_numbers(feature: Feature, evidence: Evidence) -> Mapping[str, Floats]:
     real, fake = (Values.of(v, feature.name) for v in (evidence.test, evidence.synthetic))
-    if refusal := _nobody(feature, len(real), len(fake)):
-        return refusal
     ks, moved = distances(real, fake)
     trained = evidence.train.table[feature.name].dropna()
     scale = float(trained.std(ddof=0)) if len(trained) else 0.0
@@ -111,9 +110,7 @@ def _of_numbers(feature: Feature, evidence: Evidence) -> Mapping[str, Floats] | 
 
 def _of_levels(
     feature: Feature, real: Floats, fake: Floats, evidence: Evidence
-) -> Mapping[str, Floats] | Refusal:
-    if refusal := _nobody(feature, int(real[0].any()), int(fake[0].any())):
-        return refusal
+) -> Mapping[str, Floats]:
     trained = evidence.encoder.counts[feature.name][:-1] > 0
     return {"outside": _unknown(trained, fake), "uncovered": _unknown(fake[0] > 0, real)}
 
@@ -121,15 +118,6 @@ def _of_levels(
 def _unknown(known: NDArray[np.bool_], found: Floats) -> Floats:
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.asarray(found[:, ~known].sum(axis=1) / found.sum(axis=1))
-
-
-def _nobody(feature: Feature, real: int, fake: int) -> Refusal | None:
-    for count, side in ((real, "real test"), (fake, "synthetic")):
-        if not count:
-            return Refusal(
-                reason=f"no {side} patient has a value", key=Key(column=feature.name), part="ks"
-            )
-    return None
 
 
 def _jensen_shannon(real: Floats, fake: Floats) -> Floats:
@@ -152,9 +140,16 @@ def _measured(rows: Floats, n: int, part: str, column: str = "") -> Measure:
     return measured(rows, n, part=part, key=Key(column=column), most=most)
 
 
-def _exact(found: Measure, size: int) -> Measure:
-    """Widen a share of so many records to Clopper and Pearson's limits, where it is one."""
-    if not size:
+def _of_column(rows: Floats, part: str, column: str, evidence: Evidence) -> Measure:
+    """Return the measure of a column, among those whom it is about.
+
+    Where it is a share of them its limits are not closer than Clopper and Pearson's.
+    """
+    if part == "jensen_shannon":
+        return _measured(rows, len(evidence.test), part, column)
+    n = having(evidence.synthetic if part == "outside" else evidence.test, column)
+    found = _measured(rows, n, part, column)
+    if part not in SHARES:
         return found
-    limits = clopper_pearson(round(found.value * size), size)
+    limits = clopper_pearson(round(found.value * n), n)
     return replace(found, low=min(found.low, limits.low), high=max(found.high, limits.high))

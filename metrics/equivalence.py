@@ -11,7 +11,8 @@ from annotated_types import Gt, Lt
 
 from fedbench.data import Feature
 from fedbench.metric import Anchors, Evidence, Family, Key, Measure, Metric, Refusal, View
-from fedbench.metrics._draws import Floats, measured, mended, shares, unfolded
+from fedbench.metrics._draws import Floats, measured, mended, over, shares, unfolded
+from fedbench.metrics._values import having, too_few
 from fedbench.seeds import Rng
 
 __all__ = ["Equivalence"]
@@ -38,12 +39,13 @@ class Equivalence(Metric):
     Beside every verdict stands the p-value of the plain two-sample test, adjusted by Holm over all
     tests of fidelity: Kolmogorov and Smirnov's for numbers, chi-squared for levels. There is none
     where patients belong to clusters, which those tests know nothing of; standard errors come from
-    the bootstrap, which draws whole clusters.
+    the bootstrap, which draws whole clusters. A number that fewer than ten patients of a side
+    have has no verdict, and the share of columns says over how many it is.
     """
 
     family: ClassVar[Family] = "fidelity"
     better: ClassVar = "lower"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     anchors: ClassVar[Anchors] = Anchors(floor="uniform", ceiling="real")
 
     margin: Annotated[float, Gt(0)] = 0.2
@@ -68,7 +70,7 @@ class Equivalence(Metric):
             part = "share" if feature.column.kind == "category" else "means"
             row = measured(
                 largest,
-                len(evidence.test),
+                _size(feature, evidence),
                 part=part,
                 key=Key(column=feature.name),
                 most=1.0 if part == "share" else np.inf,
@@ -81,26 +83,30 @@ class Equivalence(Metric):
         if not found:
             return refused
         overall = measured(np.stack(beyond).mean(axis=0), len(evidence.test))
+        overall = over(overall, len(found), len(evidence.schema.features))
         return [overall, *found, *refused]
 
 
 def _gaps(feature: Feature, evidence: Evidence) -> Floats | Refusal:
     """Return the differences of a column, (levels or 1, 1 + B), synthetic minus real."""
-    sides = []
-    for view, name in ((evidence.test, "real test"), (evidence.synthetic, "synthetic")):
-        side = _means(view, feature)
-        if not np.isfinite(side[:, 0]).all():
-            reason = f"no {name} patient has a value"
-            return Refusal(reason=reason, part="means", key=Key(column=feature.name))
-        sides.append(side)
-    gaps = mended(sides[1] - sides[0])
-    if feature.column.kind == "category":
+    is_category = feature.column.kind == "category"
+    if not is_category and (refused := too_few(evidence, feature.name, "means")):
+        return refused
+    gaps = mended(_means(evidence.synthetic, feature) - _means(evidence.test, feature))
+    if is_category:
         return gaps
     spread = float(evidence.train.table[feature.name].std(ddof=0))
     if not spread > 0:
         reason = "it does not vary among the training records"
         return Refusal(reason=reason, part="means", key=Key(column=feature.name))
     return gaps / spread
+
+
+def _size(feature: Feature, evidence: Evidence) -> int:
+    """Return how many real patients are compared: of categories all, as gaps are a level."""
+    if feature.column.kind == "category":
+        return len(evidence.test)
+    return having(evidence.test, feature.name)
 
 
 def _means(view: View, feature: Feature) -> Floats:
@@ -115,8 +121,6 @@ def _computed(view: View, feature: Feature) -> Floats:
         return shares(view, (codes[:, None] == levels).astype(np.float32)).T
     values = view.table[feature.name].to_numpy(float)
     there = np.isfinite(values)
-    if not there.any():
-        return np.full((1, 1 + len(view.weights)), np.nan)
     middle = values[there].mean()
     # In single precision, which is as good as exact around the mean.
     columns = np.stack([np.where(there, values - middle, 0.0), there], axis=1).astype(np.float32)

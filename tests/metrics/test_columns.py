@@ -100,11 +100,44 @@ def test_a_column_without_values_has_a_reason_and_not_a_number(
     test, fake = draw(100, 0), changed(draw(100, 1), copper=np.nan, stage=None)
     answers = Columns().measure(judge(test, fake), RNG)
     reasons = {a.key.column: a.reason for a in answers if isinstance(a, Refusal)}
-    assert reasons == dict.fromkeys(("copper", "stage"), "no synthetic patient has a value")
+    reason = "0 synthetic patients have a value; this needs at least 10"
+    assert reasons == dict.fromkeys(("copper", "stage"), reason)
     parts = {(m.part, m.key.column) for m in answers if isinstance(m, Measure)}
     assert ("jensen_shannon", "copper") in parts
     assert ("ks", "copper") not in parts
     assert ("ks", "") in parts
+
+
+@pytest.mark.parametrize("side", ["real test", "synthetic"])
+def test_a_column_is_about_those_who_have_a_value(
+    draw: Draw, judge: Judge, changed: Change, side: str
+) -> None:
+    """Nine of a thousand are too few, and ten have the limits of ten."""
+    whole = changed(draw(1000, 0), copper=100.0, stage="I")
+
+    def asked(known: int) -> tuple[dict[tuple[str, str], Measure], set[str]]:
+        there = np.arange(1000) < known
+        few = changed(
+            whole,
+            copper=whole.static["copper"].where(there),
+            stage=whole.static["stage"].where(there),
+        )
+        sides = (few, whole) if side == "real test" else (whole, few)
+        answers = Columns().measure(judge(*sides, whole), RNG)
+        measures = {(m.part, m.key.column): m for m in answers if isinstance(m, Measure)}
+        return measures, {a.reason for a in answers if isinstance(a, Refusal)}
+
+    measures, reasons = asked(9)
+    assert reasons == {f"9 {side} patients have a value; this needs at least 10"}
+    assert {part for part, name in measures if name in ("copper", "stage")} == {"jensen_shannon"}
+    assert measures["ks", ""].facts == {"verdict": "over 10 of 11 columns"}
+    measures, reasons = asked(10)
+    assert not reasons
+    assert not measures["ks", ""].facts
+    part = "uncovered" if side == "real test" else "outside"
+    for name in ("copper", "stage"):
+        assert measures[part, name].n == 10
+        assert measures[part, name].high == pytest.approx(0.3085, abs=1e-4)
 
 
 def test_what_lies_beyond_real_values_is_found(draw: Draw, judge: Judge, changed: Change) -> None:

@@ -91,7 +91,38 @@ def test_a_column_without_values_has_a_reason(draw: Draw, judge: Judge, changed:
     test, fake = draw(100, 0), changed(draw(100, 1), copper=np.nan)
     answers = Equivalence().measure(judge(test, fake), np.random.default_rng(0))
     reasons = {a.key.column: a.reason for a in answers if isinstance(a, Refusal)}
-    assert reasons == {"copper": "no synthetic patient has a value"}
+    assert reasons == {"copper": "0 synthetic patients have a value; this needs at least 10"}
+
+
+@pytest.mark.parametrize("side", ["real test", "synthetic"])
+def test_few_who_have_a_value_are_not_called_different(judge: Judge, side: str) -> None:
+    """Of one patient a bootstrap knows no spread, so that any value looked certain."""
+    rng = np.random.default_rng(0)
+    whole = [plain(rng.normal(size=1000)) for _ in range(3)]
+    for known in (1, 9, 10):
+        few = plain(np.where(np.arange(1000) < known, rng.normal(size=1000), np.nan))
+        sides = (few, whole[0]) if side == "real test" else (whole[0], few)
+        answers = Equivalence().measure(judge(*sides, whole[1]), rng)
+        if known == 10:
+            assert [m.n for m in answers if isinstance(m, Measure)][1] == len(
+                sides[0].static["x"].dropna()
+            )
+            continue
+        (refused,) = answers
+        assert isinstance(refused, Refusal)
+        assert f"{known} {side} patient" in refused.reason
+
+
+def test_the_mean_says_over_how_many_columns_it_is(
+    draw: Draw, judge: Judge, changed: Change
+) -> None:
+    test, fake = draw(100, 0), draw(100, 1)
+    assert not found(judge(test, fake))[""].facts
+    without = changed(fake, copper=np.nan)
+    width = len(test.schema.features)
+    assert found(judge(test, without))[""].facts == {
+        "verdict": f"over {width - 1} of {width} columns"
+    }
 
 
 def test_what_is_at_the_margin_is_called_equivalent_once_in_twenty(judge: Judge) -> None:
