@@ -150,7 +150,7 @@ def prepare(asked: Asked) -> Case:
     real, released = _read(asked)
     described, patient = _described(asked, real, released)
     schema = _with_sensitive(described, asked.sensitive)
-    schema = _with_tasks(schema, asked.predict, released)
+    schema = _with_tasks(schema, asked.predict)
     named = {name: table.by_patient(patient, f"{name} ") for name, table in real.items()}
     for table in named.values():  # only what is synthetic may go beyond the schema
         table.cohort(schema)
@@ -175,7 +175,7 @@ def prepare(asked: Asked) -> Case:
             *told,
         ),
     )
-    return replace(case, notes=(*case.notes, *_limits(case)))
+    return replace(case, notes=(*case.notes, *_limits(case, asked)))
 
 
 def _read(asked: Asked) -> tuple[dict[str, Given], Given]:
@@ -303,13 +303,8 @@ def _sensitive(name: str, column: Column) -> Column:
     return replace(column, roles=column.roles | {role})
 
 
-def _with_tasks(schema: Schema, names: Sequence[str], given: Given) -> Schema:
-    """Let columns be foreseen from all others."""
-    if names and not given.single:
-        raise SpecError(
-            "--predict is for single tables. What is to be foreseen from which visits, say in "
-            "[tasks] of a --schema."
-        )
+def _with_tasks(schema: Schema, names: Sequence[str]) -> Schema:
+    """Let columns be foreseen from all others, and from what is dated up to day 0."""
     static, tasks = dict(schema.static), dict(schema.tasks)
     for name in names:
         column = static.get(name)
@@ -370,8 +365,14 @@ def _not_of_others(parts: Mapping[str, Cohort], files: Mapping[str, str], releas
         )
 
 
-def _limits(case: Case) -> Iterator[str]:
+def _limits(case: Case, asked: Asked) -> Iterator[str]:
     yield from repeats(case.parts, case.files)
+    if asked.predict and (case.schema.visits or case.schema.vocabularies):
+        yield (
+            "What --predict names is foreseen from the other static columns, and from visits and "
+            "codes up to day 0. For later days, name a task with its index in [tasks] of a "
+            "--schema."
+        )
     for task in case.schema.tasks.values():
         levels = case.schema.static[task.column].levels if task.column else ()
         if levels:

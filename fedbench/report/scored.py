@@ -88,10 +88,7 @@ def _usefulness(world: World) -> str:
         (UTILITY[at], task, world.pooled(world.lead, "given", UTILITY[at], task))
         for task, at in pairs.items()
     ]
-    unnamed = (
-        "nothing is named that is to be foreseen (for single tables --predict, for cohort folders "
-        "[tasks] of a --schema)"
-    )
+    unnamed = "nothing is named that is to be foreseen (--predict, or [tasks] of a --schema)"
     return _listed(world, found) or nothing("utility", [unnamed])
 
 

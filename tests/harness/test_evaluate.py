@@ -181,7 +181,31 @@ def test_a_cohort_folder_has_numbers_for_every_hospital(
     assert "north" in (found.run.path / "report.md").read_text()
     asked = evaluate("--schema", "s.toml", "--predict", "stage", **folders)
     assert (asked.status, asked.out) == (2, "")
-    assert "--predict is for single tables." in asked.err
+    assert "--predict 'stage': it has 3 levels; expected two, or a number." in asked.err
+
+
+def test_a_folder_without_a_schema_takes_what_is_to_be_foreseen(
+    evaluate: Evaluate, tmp_path: Path
+) -> None:
+    rng, folders = np.random.default_rng(5), {}
+    for name, table in tables().items():
+        assert isinstance(table, pd.DataFrame)
+        static = table.rename_axis("patient").reset_index()
+        # The sign of day 0 tells something; that of day 5 tells all, and must not be used.
+        days = [static[["patient"]].assign(day=day, sign=static["ill"]) for day in (0, 5)]
+        days[0]["sign"] += rng.normal(size=len(static))
+        folders[name] = tmp_path / name
+        folders[name].mkdir()
+        static.drop(columns=["a", "b", "c"]).assign(x=rng.normal(size=len(static))).to_csv(
+            folders[name] / "static.csv", index=False
+        )
+        pd.concat(days).to_csv(folders[name] / "visits.csv", index=False)
+    found = evaluate("--json", "--predict", "ill", **folders)
+    assert found.status == 0, found.err
+    assert 0.65 < found.row("utility.auroc", task="ill")["value"] < 0.85
+    assert "foreseen from the other static columns, and from visits and codes up to" in found.err
+    folded = evaluate("--predict", "sign", **folders)
+    assert "--predict 'sign': no such column is compared." in folded.err
 
 
 WRONG: list[tuple[Mapping[str, Any], str, str]] = [
