@@ -302,7 +302,8 @@ def _judgement(
         reason, words = games.must_catch(scored), games.CAUGHT
     else:
         reason = games.must_stay_silent(scored, tests)
-        words = games.QUIET + (f" ({arena.null.note})" if arena.null.note else "")
+        quiet = games.QUIET + (f" ({arena.null.note})" if arena.null.note else "")
+        words = games.turned(scored, tests) or quiet
     return as_check(found[0], found[0].found.key, 0.0 if reason else 1.0, reason or words)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedbench.direction import badness, best_at, side
+from fedbench.games.controls import TURNED
 from fedbench.metric import Anchors
 from fedbench.nouns import plural
 from fedbench.planting import PLANTED
@@ -121,9 +122,8 @@ def derived(
         sizes = patients[world]
         by_regime = _grouped(mine, lambda r: r["regime"])
         made: list[Row] = []
-        for regime, raw in by_regime.items():
-            if regime != "control":
-                made += _over_sites(raw, sizes)
+        for raw in by_regime.values():  # of controls too: what a worst hospital is held against
+            made += _over_sites(raw, sizes)
         made += _gains(by_regime, sizes)
         made += _taxes(by_regime)
         found += _about_too_few(made, mine)
@@ -142,7 +142,13 @@ def finished(rows: Sequence[Row]) -> list[Row]:
         for row in rows
         if row.get("name", "").endswith(".check") and row.get("value") == 0.0 and not _control(row)
     }
-    rows = [_distrusted(_refused_if_weak(dict(row)), failed, own) for row in rows]
+    hidden = {
+        (*_where(row), _attack(row), row["secret"]): row["verdict"]
+        for row in rows
+        if row.get("name", "").endswith(".check") and _control(row)
+        if str(row.get("verdict")).startswith(TURNED)
+    }
+    rows = [_distrusted(_refused_if_weak(dict(row)), failed, own, hidden) for row in rows]
     anchors = _Anchored(rows)
     for row in rows:
         if row["status"] == "done":
@@ -391,9 +397,12 @@ class _Anchored:
 
     def columns(self, row: Row) -> Row:
         """Return floor, ceiling, noise floor and the normalized value of a row."""
-        if row["target"] in ("gain", "tax") or row["family"] in SILENT or row.get("column"):
+        if row["target"] in ("gain", "tax") or row["family"] in SILENT:
             return {}
-        place = (*_where(row), *_key(row), row["site"])
+        mine = (*_where(row), *_key(row), row["site"])
+        # Every model of a mean over models is scored on all patients, as the control is.
+        across = row | {"level": ""} if row["target"] == "generalist" else row
+        place = (*_where(row), *_key(across), row["site"])
         if row["family"] == "privacy":
             return self._privacy(row, place)
         anchors: Anchors = row["anchors"]
@@ -402,25 +411,34 @@ class _Anchored:
         if anchors.floor == "uniform":
             floor = self._controls.get(("uniform", *place))
         elif anchors.floor == "independent":
-            floor = self._floors.get((row["regime"], *place, row["target"], row["model"]))
+            floor = self._floors.get((row["regime"], *mine, row["target"], row["model"]))
         found: Row = {}
         if floor:
             found["floor"] = floor["value"]
         if ceiling:
-            found |= {
-                "ceiling": ceiling["value"],
-                "noise_floor": (ceiling["high"] - ceiling["low"]) / 2,
-            }
-        if floor and ceiling:
-            found |= _normalized(row, floor, ceiling, found["noise_floor"])
+            found["ceiling"] = ceiling["value"]
+        if ceiling and not {"low", "high"} - ceiling.keys():
+            found["noise_floor"] = (ceiling["high"] - ceiling["low"]) / 2
+            found |= _normalized(row, floor, ceiling, found["noise_floor"]) if floor else {}
         return found
 
     def _privacy(self, row: Row, place: tuple[Any, ...]) -> Row:
         copy = self._controls.get(("copy", *place))
         found: Row = {"ceiling": copy["value"]} if copy else {}
-        if row["name"].endswith(".auc") and not row["secret"]:
-            found["floor"] = 0.5
-        return found
+        guessed = _guessed(row)
+        return found if guessed is None else found | {"floor": guessed}
+
+
+def _guessed(row: Row) -> float | None:
+    """Return what an attack reaches by guessing, where that is known beforehand."""
+    part = str(row["name"]).partition(".")[2]
+    if part == "auc" and not row["secret"]:
+        return 0.5
+    if part == "advantage" or part.startswith("leak@"):
+        return 0.0
+    if part.startswith("tpr@"):
+        return float(part.removeprefix("tpr@").removesuffix("%")) / 100
+    return None
 
 
 def _normalized(row: Row, floor: Row, ceiling: Row, noise: float) -> Row:
@@ -451,11 +469,16 @@ def _refused_if_weak(row: Row) -> Row:
 
 
 def _distrusted(
-    row: Row, failed: Mapping[tuple[Any, ...], str], own: Mapping[tuple[Any, ...], str]
+    row: Row,
+    failed: Mapping[tuple[Any, ...], str],
+    own: Mapping[tuple[Any, ...], str],
+    hidden: Mapping[tuple[Any, ...], str],
 ) -> Row:
     """Refuse what an attack claims where it failed one of its controls, or a share that did.
 
-    ``own`` are controls that a cell played itself: those of attacks on its training.
+    ``own`` are controls that a cell played itself: those of attacks on its training. Where members
+    lie below others though nothing can be told (``hidden``), what is found counts all the more,
+    and that nothing is found does not.
     """
     if row["status"] != "done" or row["family"] != "privacy" or _control(row):
         return row
@@ -465,7 +488,12 @@ def _distrusted(
     share = str(row["name"]).partition(".")[2].replace("tpr@", "leak@")
     rehearsed = own.get((row.get("train_id"), _attack(row), row["secret"]))
     reason = failed.get((*mine, "")) or failed.get((*mine, share)) or rehearsed
-    return _emptied(row, f"The attack failed a control. {reason}") if reason else row
+    if reason:
+        return _emptied(row, f"The attack failed a control. {reason}")
+    guessed = _guessed(row)
+    if mine in hidden and guessed is not None and not row.get("low", guessed) > guessed:
+        return _emptied(row, f"That nothing was found says nothing: {hidden[mine]}")
+    return row
 
 
 def _attack(row: Row) -> str:

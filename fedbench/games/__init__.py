@@ -12,11 +12,13 @@ from fedbench.games.controls import (
     FOLLOWED,
     IGNORED,
     QUIET,
+    TURNED,
     blunted,
     must_catch,
     must_follow,
     must_ignore,
     must_stay_silent,
+    turned,
 )
 from fedbench.games.dealing import (
     Challenge,
@@ -45,6 +47,7 @@ __all__ = [
     "QUIET",
     "STRICT",
     "TOLD",
+    "TURNED",
     "WORST",
     "Challenge",
     "Claim",
@@ -74,4 +77,5 @@ __all__ = [
     "show",
     "split_control",
     "told_as",
+    "turned",
 ]

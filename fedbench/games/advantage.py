@@ -95,7 +95,8 @@ def advantage(strata: Sequence[Stratum], counts: Mapping[str, Any]) -> Measure:
         most=1.0,
         facts={
             **counts,
-            "p_value": softened(_exact_p(strata), by),
+            "p_value": softened(_exact_p(strata, [s.hits for s in strata]), by),
+            "p_turned": softened(_exact_p(strata, [~s.hits for s in strata]), by),
             # Where nearly all guesses are right the spread vanishes; the interval does not.
             "detectable": float(special.ndtri(0.95) + special.ndtri(0.8))
             * max(spread, (found.high - found.low) / 2 / float(special.ndtri(0.975))),
@@ -103,8 +104,8 @@ def advantage(strata: Sequence[Stratum], counts: Mapping[str, Any]) -> Measure:
     )
 
 
-def _exact_p(strata: Sequence[Stratum]) -> float:
-    hits, members = ([s.hits for s in strata], [s.truth for s in strata])
+def _exact_p(strata: Sequence[Stratum], hits: Sequence[Bools]) -> float:
+    members = [s.truth for s in strata]
     return stats.stratified_p(
         [int((h & m).sum()) for h, m in zip(hits, members, strict=True)],
         [int(h.sum()) for h in hits],

@@ -52,7 +52,7 @@ def blind_baseline(
             scores[judge] = _tell_apart(records[learn], challenge.truth[learn], rng, records[judge])
     ranked = [Ranked(site, scores[site.rows]) for site in sites]
     row = auc_of(ranked, 1 - STRICT)
-    kept = {name: value for name, value in row.facts.items() if name != "p_value"}
+    kept = {name: value for name, value in row.facts.items() if not name.startswith("p_")}
     facts = {**counts_of(sites, challenge), **kept, "verdict": _words(row)}
     return replace(row, part="blind", facts=facts)
 

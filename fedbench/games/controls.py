@@ -14,11 +14,13 @@ __all__ = [
     "FOLLOWED",
     "IGNORED",
     "QUIET",
+    "TURNED",
     "blunted",
     "must_catch",
     "must_follow",
     "must_ignore",
     "must_stay_silent",
+    "turned",
 ]
 
 REACHED = 0.9
@@ -26,9 +28,11 @@ REACHED = 0.9
 
 CAUGHT = "the verbatim copy was caught"
 QUIET = "nothing was claimed about an independent release"
+TURNED = "members score lower than others under an independent release"
 FOLLOWED = "those on whom an exact step was taken were recognised"
 IGNORED = "nothing was claimed about those of whom nothing crossed"
-"""How the verdict on a control begins where it held; anything else says why it did not."""
+"""How the verdict on a control begins where it held, or was turned round; anything else says why
+it did not hold."""
 
 
 def must_catch(measures: Sequence[Scored]) -> str:
@@ -75,6 +79,16 @@ def must_stay_silent(measures: Sequence[Scored], n_attacks: int) -> str:
     return f"An independent release looks like a leak: {claimed}" if claimed else ""
 
 
+def turned(measures: Sequence[Scored], n_attacks: int) -> str:
+    """Return how an attack puts members below others where nothing can be told, or nothing.
+
+    Members and others then differ in what the attack looks at, so that it would keep quiet about
+    a leak. This side of chance is held against the level of `must_stay_silent`.
+    """
+    found = _claimed(measures, n_attacks, "p_turned")
+    return f"{TURNED}: {found}" if found else ""
+
+
 def must_follow(measures: Sequence[Scored]) -> str:
     """Return why an attack on the training did not recognise an exact step, or nothing.
 
@@ -114,10 +128,10 @@ def must_ignore(measures: Sequence[Scored], n_attacks: int) -> str:
     return f"Those of whom nothing crossed look like a leak: {claimed}" if claimed else ""
 
 
-def _claimed(measures: Sequence[Scored], n_attacks: int) -> str:
+def _claimed(measures: Sequence[Scored], n_attacks: int, by: str = "p_value") -> str:
     """Return the number that is too unlikely by chance, in words; nothing if none is."""
     rows = _pooled(measures)
-    tested = _tested(rows)
+    tested = _tested(rows, by)
     level = STRICT / max(n_attacks * len(tested), 1)
     name = min(tested, key=lambda n: tested[n], default="")
     if not name or tested[name] >= level:
@@ -127,11 +141,11 @@ def _claimed(measures: Sequence[Scored], n_attacks: int) -> str:
     )
 
 
-def _tested(rows: Mapping[str, Measure | Refusal]) -> dict[str, float]:
+def _tested(rows: Mapping[str, Measure | Refusal], by: str = "p_value") -> dict[str, float]:
     return {
-        name: float(row.facts["p_value"])
+        name: float(row.facts[by])
         for name, row in rows.items()
-        if isinstance(row, Measure) and "p_value" in row.facts
+        if isinstance(row, Measure) and by in row.facts
     }
 
 

@@ -149,6 +149,8 @@ def counts_of(sites: Sequence[Site], challenge: Challenge) -> dict[str, Any]:
 def auc_of(ranked: Sequence[Ranked], level: float = 0.95) -> Measure:
     """AUC within sites, combined, with its one-sided ``p_value`` and what was ``detectable``.
 
+    ``p_turned`` is the other side: how often chance alone puts members as far below the others.
+
     Limits are ``stats.combine_auc``'s, widened by what clusters add (on nafld's matched sets
     they would otherwise cover 83 % instead of 95 %).
 
@@ -174,6 +176,7 @@ def auc_of(ranked: Sequence[Ranked], level: float = 0.95) -> Measure:
         most=1.0,
         facts={
             "p_value": softened(stats.auc_p_value(pieces), by),
+            "p_turned": softened(stats.auc_p_value([(-s, truth) for s, truth in pieces]), by),
             "detectable": below_one(0.5 + by * (detectable_auc(n1, n0) - 0.5)),
         },
     )

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from fedbench.games.blind import STRICT
-from fedbench.games.controls import CAUGHT, FOLLOWED, IGNORED, QUIET
+from fedbench.games.controls import CAUGHT, FOLLOWED, IGNORED, QUIET, TURNED
 from fedbench.nouns import plural
 from fedbench.report.numbers import Number
 from fedbench.report.plays import Play
@@ -235,7 +235,7 @@ def _null(world: World, play: Play) -> Check:
         return _unheard("real", world, play, found)
     outcome, said = _silence(found, held)
     said = f"The null control (records that no generator saw) {said}"
-    brief = "" if noticed(found) else _brief(found)
+    brief = "" if noticed(found) or backwards(found) else _brief(found)
     return replace(_check("real", world, play, outcome, said), brief=brief)
 
 
@@ -248,12 +248,13 @@ def _silence(found: Number, held: _Held) -> tuple[Outcome, str]:
         return held.outcome, f"was silent in {held.seeds} of {held.asked} seeds only; " + (
             held.failures
         )
-    if backwards(found):
-        # Its records are then too close to the non-members: it could not have gone off.
-        said = "says nothing, as it scored training patients lower than others"
-        return "refused", f"{said}: {_shown(found)}."
     strict = f", at the strict level of {STRICT:g} for all attacks together"
-    return "passed", f"was silent{strict if noticed(found) else ''}: {_shown(found)}."
+    if any(text.startswith(TURNED) for text in held.why):
+        # Training and control patients differ so as to hide a leak: silence says nothing.
+        said = f"says nothing, as it scored training patients lower than others{strict}"
+        return "refused", f"{said}: {_shown(found)}."
+    loud = noticed(found) or backwards(found)
+    return "passed", f"was silent{strict if loud else ''}: {_shown(found)}."
 
 
 def _blind(world: World, attack: str) -> Check | None:

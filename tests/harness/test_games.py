@@ -31,7 +31,9 @@ from fedbench.games import (
     secrets_of,
     show,
     split_control,
+    turned,
 )
+from fedbench.games.scoring import Ranked, Site, auc_of
 from fedbench.metric import Measure, Refusal
 from fedbench.seeds import Rng, Seeds
 
@@ -683,6 +685,20 @@ def test_a_control_that_could_not_be_played_is_said() -> None:
     rows = [Scored("", Refusal(reason="No site.", part="auc"))]
     assert "could not be played: No site." in must_catch(rows)
     assert must_stay_silent(rows, 3) == ""
+
+
+@pytest.mark.parametrize(("shift", "said"), [(-0.25, False), (-0.6, True), (0.6, False)])
+def test_a_null_control_turned_round_is_judged_as_one_that_goes_off(
+    shift: float,
+    said: bool,  # noqa: FBT001
+) -> None:
+    who = np.arange(600).astype(str).astype(object)
+    site = Site("a", np.arange(600), np.arange(600) < 300, who, Seeds(0))
+    scores = np.random.default_rng(4).normal(size=600) + shift * site.truth
+    row, mirrored = (auc_of([Ranked(site, sign * scores)]) for sign in (1, -1))
+    assert bool(turned([Scored("", row)], 1)) is said
+    assert bool(must_stay_silent([Scored("", mirrored)], 1)) is said
+    assert turned([Scored("", auc_of([Ranked(site, np.zeros(600))]))], 1) == ""
 
 
 @pytest.mark.parametrize(("attacks", "silent"), [(1, False), (10, True)])

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from fedbench import report, stats
 from fedbench.errors import RunError
+from fedbench.games import TURNED
 from fedbench.report.numbers import Numbers, across_seeds
 from fedbench.report.reasons import plain
 from fedbench.report.words import human_bytes, number, together, told
@@ -558,8 +559,14 @@ def test_a_null_control_that_scores_backwards_says_nothing(make: Make) -> None:
     controls(study, fresh=0.26)
     checks = report.build(make(study))["worlds"][0]["controls"]
     (null,) = (c for c in checks if c["control"] == "real" and c["name"] == "dcr.auc")
+    assert null["outcome"] == "passed", "the run did not judge so, at its strict level"
+    for row in study.rows:
+        if (row["name"], row["label"]) == ("dcr.check", "real"):
+            row["verdict"] = f"{TURNED}: AUC is 0.260 (p = 1e-09, below 0.0005)."
+    checks = report.build(make(study))["worlds"][0]["controls"]
+    (null,) = (c for c in checks if c["control"] == "real" and c["name"] == "dcr.auc")
     assert null["outcome"] == "refused"
-    assert "lower than others" in null["text"]
+    assert "lower than others, at the strict level of 0.001" in null["text"]
 
 
 def test_sums_that_lose_nothing_make_no_difference(make: Make) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fedbench.games import TURNED
 from fedbench.metric import Anchors
 from fedbench.stats import poisson_weights, recentre, weighted_concordance
 from fedbench.summaries import derived, finished
@@ -216,6 +217,68 @@ def test_a_value_is_placed_between_floor_and_ceiling() -> None:
     assert found["normalized_low"] <= 0.625 <= found["normalized_high"]
 
 
+def fidelity(value: float, **columns: Any) -> Row:
+    return row(value, name="marginals", family="fidelity", better="lower", task="") | columns
+
+
+def test_a_column_has_the_ends_of_its_own_controls() -> None:
+    ends = {"copy": 0.01, "uniform": 0.6}
+    anchors = Anchors(floor="uniform", ceiling="real")
+    rows = [fidelity(0.2, column="age", anchors=anchors)]
+    rows += [
+        fidelity(value + more, column=column, regime="control", generator=name, label=name)
+        for name, value in ends.items()
+        for column, more in (("age", 0.0), ("", 0.1))
+    ]
+    found = find(finished(rows), label="g")
+    assert (found["floor"], found["ceiling"]) == (0.6, 0.01)
+
+
+def test_a_control_without_an_interval_is_still_an_end() -> None:
+    control = fidelity(0.01, column="age", regime="control", generator="copy", label="copy")
+    del control["low"], control["high"], control["replicates"]
+    found = find(finished([fidelity(0.2, column="age"), control]), label="g")
+    assert found["ceiling"] == 0.01
+    assert "noise_floor" not in found
+
+
+def test_the_worst_hospital_and_means_are_held_against_those_of_real_records() -> None:
+    reached = {"big": 0.1, "small": 0.3}
+    rows = [
+        fidelity(value * times, site=site, target="specialist", regime=regime, **who)
+        for regime, times, who in (
+            ("federated", 1.5, {}),
+            ("control", 1.0, {"generator": "copy", "label": "copy"}),
+            ("federated", 3.0, {"generator": "independent", "label": "independent"}),
+        )
+        for site, value in reached.items()
+    ]
+    rows = finished([*rows, *derived(rows, SIZES)])
+    worst = find(rows, label="g", site="worst")
+    assert (worst["floor"], worst["ceiling"]) == (pytest.approx(0.9), 0.3)
+    weighted = find(rows, label="g", level="patient-weighted")
+    assert (weighted["floor"], weighted["ceiling"]) == (pytest.approx(0.45), pytest.approx(0.15))
+
+
+@pytest.mark.parametrize(
+    ("part", "floor"),
+    [("auc", 0.5), ("leak@1%", 0.0), ("tpr@0.1%", 0.001), ("advantage", 0.0), ("accuracy", None)],
+)
+def test_the_floor_of_an_attack_is_guessing(part: str, floor: float | None) -> None:
+    found = find(finished([row(0.6, name=f"dcr.{part}", family="privacy", task="")]), label="g")
+    assert found.get("floor") == (floor if floor is None else pytest.approx(floor))
+
+
+def test_a_mean_over_models_is_held_against_all_patients() -> None:
+    rows = [
+        fidelity(value, model=site, target="generalist", regime="local")
+        for site, value in (("big", 0.2), ("small", 0.4))
+    ]
+    rows += [fidelity(0.1, regime="control", generator="copy", label="copy")]
+    rows = finished([*rows, *derived(rows, SIZES)])
+    assert {r["ceiling"] for r in rows if r["target"] == "generalist"} == {0.1}
+
+
 def test_nothing_is_normalized_when_the_anchors_cannot_be_told_apart() -> None:
     found = anchored(0.75, 0.7, 0.75, spread=2.0)
     assert found["noise_floor"] > 0.03
@@ -242,6 +305,24 @@ def test_an_attack_that_fails_a_control_is_silenced() -> None:
     assert "not caught" in silenced["reason"]
     assert silenced["value"] is None
     assert find(done, name="other.auc")["status"] == "done"
+
+
+def test_silence_counts_for_nothing_where_the_null_control_is_turned_round() -> None:
+    about: Row = {"family": "privacy", "task": "", "anchors": Anchors()}
+    rows = [
+        row(0.5, name="dcr.auc", **about),
+        row(0.02, name="dcr.leak@10%", **about),
+        row(0.9, name="verbatim.auc", **about),
+        row(1.0, name="dcr.check", regime="control", generator="real",
+            label="real", verdict=f"{TURNED}: AUC is 0.300.", **about),
+    ]  # fmt: skip
+    rows[0] |= {"low": 0.45, "high": 0.55}
+    rows[1] |= {"low": 0.01, "high": 0.03}
+    found = {r["name"]: r for r in finished(rows) if r["regime"] != "control"}
+    assert found["dcr.auc"]["status"] == "refused"
+    assert "AUC is 0.300" in found["dcr.auc"]["reason"]
+    assert found["dcr.leak@10%"]["status"] == "done", "what was found counts all the more"
+    assert found["verbatim.auc"]["status"] == "done"
 
 
 def test_an_attack_that_fails_its_own_rehearsal_is_silenced_in_that_cell_alone() -> None:
