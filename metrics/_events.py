@@ -13,7 +13,7 @@ from fedbench.metric import View
 from fedbench.metrics._draws import Floats, draws
 from fedbench.seeds import Rng
 
-__all__ = ["Events", "counted", "gap", "steps", "thinned"]
+__all__ = ["Events", "apart", "counted", "gap", "steps", "thinned"]
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -72,14 +72,29 @@ def counted(
     return np.asarray(events @ weights).T
 
 
+def apart(real: Floats, fake: Floats) -> Floats:
+    """Return the total variation of each row of counts, ``(1 + B,)``.
+
+    NaN where nothing real was counted, 1 where nothing synthetic was.
+    """
+    sizes = [side.sum(axis=1, keepdims=True) for side in (real, fake)]
+    mine, theirs = (
+        np.divide(side, size, out=np.zeros_like(side), where=size > 0)
+        for side, size in zip((real, fake), sizes, strict=True)
+    )
+    found = np.where(sizes[1][:, 0] > 0, np.abs(mine - theirs).sum(axis=1) / 2, 1.0)
+    return np.where(sizes[0][:, 0] > 0, found, np.nan)
+
+
 def gap(real: Events, fake: Events) -> Floats:
     """Return the Kolmogorov-Smirnov distance under each row of weights, ``(1 + B,)``.
 
-    It is that of ``scipy.stats.ks_2samp`` where nobody has two values. NaN where a side is empty.
+    It is that of ``scipy.stats.ks_2samp`` where nobody has two values. NaN where there are no real
+    ones, 1 where there are no synthetic ones.
     """
     ends, place = np.unique(np.concatenate([real.values, fake.values]), return_inverse=True)
     places = np.split(place.astype(np.int64), [len(real.values)])
-    found = np.full(1 + len(real.view.weights), np.nan)
+    found = np.full(1 + len(real.view.weights), 1.0 if len(real.values) else np.nan)
     if not min(len(real.values), len(fake.values)):
         return found
     sides = [_passed(side, at, len(ends)) for side, at in zip((real, fake), places, strict=True)]

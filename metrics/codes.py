@@ -19,7 +19,7 @@ from fedbench.data import Schema
 from fedbench.errors import SpecError
 from fedbench.metric import Anchors, Evidence, Family, Key, Measure, Metric, Refusal, View
 from fedbench.metrics._draws import Floats, measured, rank_correlation
-from fedbench.metrics._events import Events, counted, gap, thinned
+from fedbench.metrics._events import Events, apart, counted, gap, thinned
 from fedbench.metrics._mentions import Mentions, agreement, prevalence
 from fedbench.seeds import Rng
 from fedbench.stats import clopper_pearson, percentile
@@ -35,13 +35,13 @@ SQUARES = ("prevalence", "together", "next", "mapped")
 """Coefficients of determination, which can lie below 0 without limit."""
 REASONS = {
     "prevalence": "all codes are as frequent as each other among the real test patients",
-    "rank": "all codes are as frequent as each other on one of the sides",
+    "rank": "all codes are as frequent as each other among the real test patients",
     "together": "no real test patient has two codes on one day, or all pairs are as frequent",
     "next": "no real test patient has codes on two days, or all pairs are as frequent",
     "recall": "no training patient has a code",
-    "per_visit": "nobody has a code on one of the sides",
-    "per_patient": "nobody has a code on one of the sides",
-    "chapters": "nobody has a code on one of the sides",
+    "per_visit": "no real test patient has a code",
+    "per_patient": "no real test patient has a code",
+    "chapters": "no real test patient has a code",
     "mapped": "all codes are as frequent as each other among the real test patients",
 }
 
@@ -62,8 +62,9 @@ class Codes(Metric):
     where hospitals do not all write the same one: whether a disease is as frequent, whoever wrote
     it down. What has no counterpart stays as it is.
 
-    Sides of more than ``patients`` are thinned to that many, drawn by ``rng``.
-    Theodorou, Xiao and Sun 2023, https://doi.org/10.1038/s41467-023-41093-0.
+    What is asked depends on the real patients alone: where no synthetic one has a code, or all
+    codes are as frequent there, it is not refused but 0. Sides of more than ``patients`` are
+    thinned to that many, drawn by ``rng``. Theodorou, Xiao and Sun 2023, https://doi.org/10.1038/s41467-023-41093-0.
 
     Attributes:
         patients: at most, of a side.
@@ -80,7 +81,7 @@ class Codes(Metric):
 
     family: ClassVar[Family] = "fidelity"
     better: ClassVar = "higher"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     anchors: ClassVar[Anchors] = Anchors(floor="independent", ceiling="real")
 
     patients: Annotated[int, Ge(10)] = 2000
@@ -156,8 +157,7 @@ def _found(real: View, fake: View, evidence: Evidence, chapter: _Chapters | None
     yield "per_visit", "", 1 - gap(*(_per_visit(view) for view in (real, fake)))
     yield "per_patient", "", 1 - gap(*(_per_patient(side) for side in (mine, theirs)))
     if chapter is not None:
-        shares = [chapter.shares(side) for side in (mine, theirs)]
-        yield "chapters", "", 1 - np.abs(shares[0] - shares[1]).sum(axis=1) / 2
+        yield "chapters", "", 1 - apart(chapter.counts(mine), chapter.counts(theirs))
 
 
 def _with_limits(found: Measure, rows: Floats, train: View) -> Measure:
@@ -186,7 +186,9 @@ def _rank(real: Mentions, fake: Mentions) -> Floats:
     items = np.unique(np.concatenate([real.item, fake.item]))
     if not len(items):
         return np.full(1 + len(real.view.weights), np.nan)
-    return rank_correlation(*(prevalence(side, items) for side in (real, fake)))
+    mine, theirs = (prevalence(side, items) for side in (real, fake))
+    flat = (np.ptp(theirs, axis=1) == 0) & (np.ptp(mine, axis=1) > 0)
+    return np.where(flat, 0.0, rank_correlation(mine, theirs))
 
 
 def _known(train: View) -> Ints:
@@ -243,12 +245,10 @@ class _Chapters:
         rows = np.array([place.get(title, len(names)) for title in titles], dtype=np.int64)
         return cls(rows, len(names) + 1) if names else None
 
-    def shares(self, side: Mentions) -> Floats:
-        """Return how codes are spread over chapters, ``(1 + B, width)``."""
+    def counts(self, side: Mentions) -> Floats:
+        """Return how many patients each chapter has, ``(1 + B, width)``; shares of them count."""
         each = 1 / np.bincount(side.owner, minlength=len(side.view))[side.owner]
-        found = counted(side.view, side.owner, self.place[side.item], self.width, each)
-        with np.errstate(invalid="ignore"):
-            return np.asarray(found / found.sum(axis=1, keepdims=True))
+        return counted(side.view, side.owner, self.place[side.item], self.width, each)
 
 
 def _absent(part: str, chapter: _Chapters | None) -> Refusal:

@@ -40,14 +40,15 @@ class Effects(Metric):
     https://doi.org/10.1198/000313006X124640; 0 where they do not meet). Part ``signs``: of the
     predictors whose real interval leaves out 1, the share that point the same way in synthetic
     records, with limits never closer than Clopper and Pearson's for so many predictors. Predictors
-    that do not vary on a side are left out.
+    that do not vary in real patients are left out; one that does not in synthetic ones says
+    nothing of its ratio, which neither overlaps nor points the same way.
 
     Replicates move each model by the infinitesimal jackknife, and refit nothing.
     """
 
     family: ClassVar[Family] = "fidelity"
     better: ClassVar = "higher"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     anchors: ClassVar[Anchors] = Anchors(floor="independent", ceiling="real")
     needs_replicates: ClassVar[bool] = True
     judges_few: ClassVar[bool] = True
@@ -125,21 +126,18 @@ def _problem(view: View, name: str, task: Task) -> Problem:
 
 
 def _compared(real: _Side, fake: _Side, key: Key) -> Iterator[Measure | Refusal]:
-    shared = np.intersect1d(real.predictors, fake.predictors)
-    if not len(shared):
-        reason = "no predictor varies on both sides"
-        yield from (Refusal(reason=reason, part=part, key=key) for part in PARTS)
-        return
-    mine, theirs = (side.weights[np.isin(side.predictors, shared)] for side in (real, fake))
+    mine, theirs = real.weights, np.full_like(real.weights, np.nan)
+    known = np.isin(real.predictors, fake.predictors)
+    theirs[known] = fake.weights[np.isin(fake.predictors, real.predictors)]
     spread, other = (side[:, 1:].std(axis=1, keepdims=True) for side in (mine, theirs))
-    common = overlap(mine, spread, theirs, other).mean(axis=0)
+    common = np.where(known[:, None], overlap(mine, spread, theirs, other), 0.0).mean(axis=0)
     yield measured(common, real.n, part="overlap", key=key)
     clear = np.abs(mine[:, 0]) > USUAL * spread[:, 0]
     if not clear.any():
         reason = "no ratio in real records stands out from 1"
         yield Refusal(reason=reason, part="signs", key=key)
         return
-    same = (mine[clear] > 0) == (theirs[clear] > 0)
+    same = ((mine > 0) == (theirs > 0))[clear] & known[clear, None]
     found = measured(same.mean(axis=0), real.n, part="signs", key=key)
     limits = clopper_pearson(int(same[:, 0].sum()), len(same))
     low, high = min(found.low, limits.low), max(found.high, limits.high)

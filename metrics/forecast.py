@@ -23,7 +23,7 @@ __all__ = ["Forecast"]
 Ints = NDArray[np.int64]
 
 FEW = 20
-"""Patients with a next value below whom a laboratory is not foreseen."""
+"""Patients with a next value below whom a laboratory is not asked, or nothing learnt of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,8 +33,11 @@ class Forecast(Metric):
     For every laboratory a ridge regression of its value at a visit on the last known values of
     all of them before, and on the days in between; learnt from synthetic patients, scored on real
     ones, every patient counting once on either side. 1 is perfect, 0 no better than the mean of
-    the real values, below 0 worse. The linear kin of the predictive score of Yoon, Jarrett and van
-    der Schaar 2019, https://papers.nips.cc/paper/8789-time-series-generative-adversarial-networks.
+    the real values, below 0 worse. Which laboratories are asked depends on real patients alone: a
+    constant foresees those that too few synthetic patients have a next value of, or that never
+    vary there, and 0 counts for those that none has. The linear kin of the predictive score of
+    Yoon, Jarrett and van der Schaar 2019,
+    https://papers.nips.cc/paper/8789-time-series-generative-adversarial-networks.
 
     Replicates weigh real patients and refit nothing. Sides of more than ``patients`` are thinned
     to that many, drawn by ``rng``.
@@ -42,7 +45,7 @@ class Forecast(Metric):
 
     family: ClassVar[Family] = "utility"
     better: ClassVar = "higher"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     anchors: ClassVar[Anchors] = Anchors(floor="independent", ceiling="real")
 
     penalty: Annotated[float, Gt(0)] = 0.01
@@ -85,12 +88,13 @@ class Forecast(Metric):
     def _foreseen(self, known: _Pairs, asked: _Pairs, j: int) -> Floats | str:
         """Return the share of the variance of one laboratory, (1 + B,), or why there is none."""
         mine, theirs = (side.rows(j) for side in (asked, known))
-        for rows, side, who in ((mine, asked, "real test"), (theirs, known, "synthetic")):
-            if (n := len(np.unique(side.owner[rows]))) < FEW:
-                those = plural(n, f"{who} patient has", f"{who} patients have")
-                return f"{those} a next value; this needs {FEW}"
-        if not np.ptp(known.then[theirs, j]) > 0:
-            return "the next value never varies in synthetic patients"
+        if (n := len(np.unique(asked.owner[mine]))) < FEW:
+            those = plural(n, "real test patient has", "real test patients have")
+            return f"{those} a next value; this needs {FEW}"
+        if not np.ptp(asked.then[mine, j]) > 0:
+            return "the next value never varies in real test patients"
+        if not len(theirs):
+            return np.zeros(1 + len(asked.view.weights))
         model = known.view.shared(
             f"forecast: {j} {self.penalty!r}", lambda: self._learnt(known, theirs, j)
         )
@@ -103,6 +107,8 @@ class Forecast(Metric):
         preparation = Preparation.of(before)
         share = Events(known.view, known.owner[rows], then).share
         middle, spread = np.average(then, weights=share), then.std()
+        if len(np.unique(known.owner[rows])) < FEW or not np.ptp(then) > 0:
+            return _Model(preparation, np.zeros(preparation(before).shape[1]), middle)
         model = Ridge(alpha=self.penalty * share.sum())
         model.fit(preparation(before), (then - middle) / spread, sample_weight=share)
         return _Model(preparation, model.coef_ * spread, middle + model.intercept_ * spread)

@@ -20,7 +20,7 @@ from fedbench.metrics._draws import (
     mended,
     unfolded,
 )
-from fedbench.metrics._events import Events, counted, gap, steps, thinned
+from fedbench.metrics._events import Events, apart, counted, gap, steps, thinned
 from fedbench.seeds import Rng
 from fedbench.sequences import Sequences
 
@@ -33,6 +33,8 @@ Found = Iterator[tuple[str, str, Floats]]
 PARTS = ("count", "first", "gaps", "length", "values", "persistence", "transitions", "together")
 FEW = 10
 """Patients with a value below whom a period says nothing."""
+FLAT = 1e-9
+"""Variance, in units of the unweighted one, below which nothing varies."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,12 +46,15 @@ class Visits(Metric):
     ``first``, the day of the first; ``gaps``, days from one visit to the next; ``length``, days
     from the first to the last; ``values``, a laboratory's values within each of ``periods``
     stretches of time that hold equally many visits of the training records, averaged over
-    periods. A period in which a laboratory is never measured, and should be, is at distance 1.
+    periods.
 
     ``persistence``: mean absolute difference of a laboratory's correlation with its next value in
     the same patient. ``transitions``: total variation of the pairs of a category's level and its
     next one, averaged over categories. ``together``: mean absolute difference in how often two
     columns are measured at one visit, each with itself included.
+
+    What is asked depends on the real patients alone. What synthetic ones leave out of it counts as
+    lost: a distance of 1, a correlation of 0 (as where a side does not vary), nothing together.
 
     Sides of more than ``patients`` are thinned to that many, drawn by ``rng``; what is asked then
     is asked of those.
@@ -57,7 +62,7 @@ class Visits(Metric):
 
     family: ClassVar[Family] = "fidelity"
     better: ClassVar = "lower"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     anchors: ClassVar[Anchors] = Anchors(floor="independent", ceiling="real")
 
     periods: Annotated[int, Ge(1)] = 4
@@ -99,7 +104,7 @@ class Visits(Metric):
                 yield "persistence", name, unfolded(rows[:, None])[:, 0]
         yield from _with_mean("transitions", dict(_transitions(sides)))
         if evidence.schema.visits:
-            yield "together", "", averaged(_together(real) - _together(fake))
+            yield "together", "", averaged(_together(real) - np.nan_to_num(_together(fake)))
 
 
 @dataclass(frozen=True)
@@ -120,7 +125,7 @@ class _Side:
         owner, day = steps(view)
         everyone, count = np.arange(len(view)), np.bincount(owner, minlength=len(view))
         came, first = np.unique(owner, return_index=True)
-        last = np.append(first[1:], len(owner)) - 1
+        last = len(owner) - 1 - np.unique(owner[::-1], return_index=True)[1]
         after = owner[1:] == owner[:-1]
         times = {
             "count": Events.of(view, everyone, count.astype(np.float64)),
@@ -158,8 +163,7 @@ def _values(sides: Sequence[_Side], ends: Floats) -> Iterator[tuple[str, Floats]
                 for side, at in zip(sides, periods, strict=True)
             )
             if len(real) >= FEW:
-                never = np.ones(1 + len(real.view.weights))
-                found.append(gap(real, fake) if len(fake) else never)
+                found.append(gap(real, fake))
         if found:
             yield name, np.asarray(mended(np.stack(found)).mean(axis=0))
 
@@ -167,36 +171,41 @@ def _values(sides: Sequence[_Side], ends: Floats) -> Iterator[tuple[str, Floats]
 def _persistence(sides: Sequence[_Side]) -> Iterator[tuple[str, Floats]]:
     for name in sides[0].labs:
         real, fake = (_correlation(side.labs[name][0]) for side in sides)
-        if np.isfinite(real[0]) and np.isfinite(fake[0]):
-            yield name, mended((real - fake)[None])[0]
+        if real is not None:
+            yield name, mended((real - (0.0 if fake is None else fake))[None])[0]
 
 
-def _correlation(lab: Events) -> Floats:
-    """Return Pearson's correlation of a value with the patient's next one, ``(1 + B,)``."""
+def _correlation(lab: Events) -> Floats | None:
+    """Return Pearson's correlation of a value with the patient's next one, ``(1 + B,)``.
+
+    It is 0 where they do not vary. None where few patients have a next one.
+    """
     after = lab.owner[1:] == lab.owner[:-1]
     pairs = Events(lab.view, lab.owner[1:][after], lab.values[1:][after])
     if len(pairs) < FEW:
-        return np.full(1 + len(lab.view.weights), np.nan)
+        return None
     middle, spread = lab.values.mean(), lab.values.std()
     x, y = ((values - middle) / (spread or 1) for values in (lab.values[:-1][after], pairs.values))
     sums = np.stack([np.ones_like(x), x, y, x * x, y * y, x * y])
     place = np.repeat(np.arange(6), len(x))
     found = counted(lab.view, np.tile(pairs.owner, 6), place, 6, (sums * pairs.share).ravel())
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(invalid="ignore"):
         _, mx, my, xx, yy, xy = found.T / found[:, 0]
-        return np.asarray((xy - mx * my) / np.sqrt((xx - mx**2) * (yy - my**2)))
+    variances = np.stack([xx - mx**2, yy - my**2])
+    varies = (variances > FLAT).all(axis=0)
+    scale = np.sqrt(np.where(varies, variances.prod(axis=0), 1.0))
+    return np.where(varies | np.isnan(xy), (xy - mx * my) / scale, 0.0)
 
 
 def _transitions(sides: Sequence[_Side]) -> Iterator[tuple[str, Floats]]:
     for name in sides[0].levels:
-        shares = []
+        found = []
         for side in sides:
             owner, pair, width = side.levels[name]
             each = Events(side.view, owner, pair.astype(np.float64)).share
-            found = counted(side.view, owner, pair, width * width, each)
-            with np.errstate(invalid="ignore"):
-                shares.append(found / found.sum(axis=1, keepdims=True))
-        yield name, np.asarray(np.abs(shares[0] - shares[1]).sum(axis=1) / 2)
+            found.append(counted(side.view, owner, pair, width * width, each))
+        if found[0][0].any():
+            yield name, apart(found[0], found[1])
 
 
 def _together(view: View) -> Floats:
@@ -239,4 +248,4 @@ def _absent(part: str, evidence: Evidence) -> Refusal:
     if part in needs and needs[part] not in kinds:
         reason = f"no {needs[part]} is measured at visits"
         return Refusal(reason=reason, status="not applicable", part=part)
-    return Refusal(reason="too few patients came often enough, on one of the sides", part=part)
+    return Refusal(reason="too few real patients came often enough", part=part)

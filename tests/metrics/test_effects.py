@@ -113,6 +113,17 @@ def test_effects_that_were_turned_around_are_found(task: str, draw: Draw, judge:
     assert after["overlap", task].high < before["overlap", task].value
 
 
+def test_what_does_not_vary_says_nothing_of_its_ratio(
+    draw: Draw, judge: Judge, changed: Callable[..., Cohort]
+) -> None:
+    test, fake = draw(500, 0), draw(500, 1)
+    flat = changed(fake, bilirubin=2.0, albumin=3.0, copper=100.0)
+    before, after = found(judge(test, fake)), found(judge(test, flat))
+    for task in test.schema.tasks:
+        assert after["signs", task].value < before["signs", task].value
+        assert after["overlap", task].value < before["overlap", task].value
+
+
 def test_too_few_events_are_refused(draw: Draw, judge: Judge) -> None:
     answers = Effects().measure(judge(draw(20, 0), draw(300, 1), draw(300, 2)), RNG)
     assert {type(answer) for answer in answers} == {Refusal}

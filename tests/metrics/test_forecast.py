@@ -91,6 +91,24 @@ def test_what_was_measured_earlier_is_carried_on_within_a_patient() -> None:
     np.testing.assert_array_equal(_carried(values, np.array([0, 0, 0, 1, 1])), expected)
 
 
+def test_what_is_left_out_is_foreseen_by_a_constant(judge: Judge) -> None:
+    test, fake = followed(300, 0), followed(300, 1)
+    whole = found(judge(test, fake))
+    never = Cohort.of_tables(SCHEMA, fake.static, fake.visits.assign(weight=np.nan))
+    ours = found(judge(test, never))
+    assert ours["weight"].value == 0
+    assert ours[""].value == pytest.approx(ours["sodium"].value / 2)
+    assert set(ours) == set(whole)
+    constant = Cohort.of_tables(SCHEMA, fake.static, fake.visits.assign(weight=3.7))
+    visits = test.visits.assign(first=~test.visits["patient"].duplicated())
+    then = visits[~visits["first"]].dropna(subset="weight")
+    share = 1 / then.groupby("patient")["weight"].transform("size")
+    left = np.average((then["weight"] - 3.7) ** 2, weights=share)
+    spread = np.cov(then["weight"], aweights=share, ddof=0)
+    value = found(judge(test, constant))["weight"].value
+    assert value == pytest.approx(1 - left / spread, abs=1e-9)
+
+
 def test_what_cannot_be_asked_has_a_reason(judge: Judge) -> None:
     plain = Schema(name="plain", clock="", static=SCHEMA.static)
     cohort = Cohort.of_tables(plain, followed(50, 0).static)

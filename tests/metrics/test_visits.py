@@ -165,6 +165,39 @@ def test_an_absent_period_counts_in_full(judge: Judge) -> None:
     assert ours["values", "sodium"].value == pytest.approx(0.5, abs=0.01)
 
 
+def lagged(cohort: Cohort) -> float:
+    """The correlation of sodium with the next one, every patient counting once, in a plain way."""
+    known = cohort.visits.dropna(subset="sodium")
+    pairs = known.assign(then=known.groupby("patient")["sodium"].shift(-1)).dropna(subset="then")
+    share = 1 / pairs.groupby("patient")["then"].transform("size")
+    both = np.cov(pairs["sodium"], pairs["then"], aweights=share)
+    return float(both[0, 1] / np.sqrt(both[0, 0] * both[1, 1]))
+
+
+@pytest.mark.parametrize("sodium", [140.1, np.nan])
+def test_what_is_left_out_counts_as_lost(judge: Judge, sodium: float) -> None:
+    test, fake = stays(300, 0), stays(300, 1)
+    whole = found(judge(test, fake))
+    visits = fake.visits.assign(sodium=sodium, place=None)
+    ours = found(judge(test, Cohort.of_tables(SCHEMA, fake.static, visits)))
+    assert set(ours) == set(whole)
+    for column in ("", "sodium"):
+        assert ours["persistence", column].value == pytest.approx(lagged(test), abs=1e-9)
+    for column in ("", "place"):
+        assert ours["transitions", column].value == 1
+
+
+def test_who_never_comes_is_as_far_away_as_can_be(judge: Judge) -> None:
+    test, fake = stays(100, 0), stays(100, 1)
+    never = Cohort.of_tables(SCHEMA, fake.static, fake.visits.iloc[:0])
+    ours = found(judge(test, never))
+    assert {part for part, _ in ours} == {*PARTS, "transitions"}
+    for part in ("first", "gaps", "length", "values", "transitions"):
+        assert ours[part, ""].value == 1
+    answers = Visits().measure(judge(never, test, test), RNG)
+    assert {a.part for a in answers if isinstance(a, Measure)} == {"count"}
+
+
 def test_more_patients_than_asked_for_are_thinned(judge: Judge) -> None:
     evidence = judge(stays(300, 0), stays(200, 1))
     answers = Visits(patients=100).measure(evidence, np.random.default_rng(0))
