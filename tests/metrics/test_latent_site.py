@@ -113,7 +113,7 @@ def test_what_cannot_be_asked_has_reasons(draw: Draw, judge: Judge) -> None:
     evidence = asked(judge, cohort, np.repeat(["big", "small"], [50, 10]), np.zeros((60, 2)))
     (answer,) = LatentSite().measure(evidence, rng)
     assert isinstance(answer, Refusal)
-    assert answer.reason == "1 hospitals have at least 20 test patients; this needs 2"
+    assert answer.reason == "1 hospital has at least 20 test patients; this needs 2"
     nothing = replace(evidence, beside={})
     (answer,) = LatentSite().measure(nothing, rng)
     assert isinstance(answer, Refusal)
