@@ -56,8 +56,8 @@ class Codes(Metric):
     the first. ``recall``: the share of codes of training patients that any synthetic one has, of
     all and of each tenth, the first being the rarest; which depends on how many synthetic patients
     there are. ``per_visit`` and ``per_patient``: 1 minus the Kolmogorov-Smirnov distance of the
-    number of codes on a day with any, and of different codes in a patient. ``chapters``: 1 minus
-    the total variation of codes over the chapters of ICD, every patient with codes counting once.
+    number of different codes on a day with any, and in a patient. ``chapters``: 1 minus the total
+    variation of codes over the chapters of ICD, every patient with codes counting once.
     ``mapped``: as ``prevalence``, after the codes of one system were mapped to those of another,
     where hospitals do not all write the same one: whether a disease is as frequent, whoever wrote
     it down. What has no counterpart stays as it is.
@@ -214,9 +214,10 @@ def _recall(fake: Mentions, known: Ints) -> Found:
 
 
 def _per_visit(view: View) -> Events:
-    found = view.cohort.sequences
-    size = np.diff(found.code_starts)
-    return Events(view, found.owner[size > 0], size[size > 0].astype(np.float64))
+    found, width = view.cohort.sequences, len(view.cohort.sequences.vocabulary)
+    step = np.repeat(np.arange(len(found.day)), np.diff(found.code_starts))
+    coded, size = np.unique(np.unique(step * width + found.codes) // width, return_counts=True)
+    return Events(view, found.owner[coded], size.astype(np.float64))
 
 
 def _per_patient(side: Mentions) -> Events:

@@ -146,6 +146,14 @@ def test_a_draw_that_lost_all_with_a_code_has_not_recalled_it(judge: Judge) -> N
     assert measure.replicates == pytest.approx(drawn - drawn.mean() + measure.value)
 
 
+def test_what_is_written_twice_on_a_day_counts_once(judge: Judge) -> None:
+    test, fake = coded(120, 0), coded(90, 1, usual=0.2)
+    twice = pd.concat([fake.codes, fake.codes], ignore_index=True)
+    other = Cohort.of_tables(SCHEMA, fake.static, codes=twice)
+    once, ours = found(judge(test, fake)), found(judge(test, other))
+    assert {key: m.value for key, m in ours.items()} == {key: m.value for key, m in once.items()}
+
+
 @pytest.mark.parametrize("part", ["next", "together", "per_visit"])
 def test_what_was_changed_is_found(part: str, judge: Judge) -> None:
     test, fake = coded(300, 0), coded(300, 1)
