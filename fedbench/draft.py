@@ -89,7 +89,7 @@ def drafted(  # noqa: PLR0913  (all that decides a draft)
         visits=found["visits"] if windows else {},
         vocabularies=_vocabularies(real) if windows else {},
         windows=windows,
-        outcome=_outcome(real, synthetic),
+        outcome=_outcome(real),
     )
     return Draft(schema, tuple(notes))
 
@@ -107,7 +107,14 @@ def widened(schema: Schema, synthetic: Given) -> Draft:
         return found
 
     static, visits = wider("static", schema.static), wider("visits", schema.visits)
-    return Draft(replace(schema, static=static, visits=visits), tuple(notes))
+    outcome = schema.outcome and _longer(schema.outcome, synthetic)
+    if outcome and schema.outcome and outcome != schema.outcome:
+        notes.append(
+            f"{synthetic.told('outcome')} goes beyond the bounds of 'time' "
+            f"({schema.outcome.low:g} to {schema.outcome.high:g}: compared as {outcome.low:g} to "
+            f"{outcome.high:g})."
+        )
+    return Draft(replace(schema, static=static, visits=visits, outcome=outcome), tuple(notes))
 
 
 def unlike(schema: Schema, real: Sequence[Given], synthetic: Given) -> Iterator[str]:
@@ -184,6 +191,14 @@ def _wider(column: Column, values: pd.Series) -> Column:
     kind = "number" if (numbers % 1 > 0).any() else column.kind
     low, high = min(column.low, float(numbers.min())), max(column.high, float(numbers.max()))
     return replace(column, kind=kind, low=low, high=high, log=column.log and low > 0)
+
+
+def _longer(outcome: Outcome, synthetic: Given) -> Outcome:
+    times = _times(synthetic) if "outcome" in synthetic.tables else pd.Series(dtype=float)
+    if not len(times):
+        return outcome
+    low, high = min(outcome.low, float(times.min())), max(outcome.high, float(times.max()))
+    return replace(outcome, low=low, high=high)
 
 
 # --- Columns ----------------------------------------------------------------------------------
@@ -360,10 +375,16 @@ def _vocabularies(real: Sequence[Given]) -> dict[str, Vocabulary]:
     return found
 
 
-def _outcome(real: Sequence[Given], synthetic: Given | None) -> Outcome | None:
-    tables = [g.tables["outcome"] for g in _all(real, synthetic) if "outcome" in g.tables]
-    times = [as_numbers(table["time"]) for table in tables if "time" in table]
-    if not times:
+def _outcome(real: Sequence[Given]) -> Outcome | None:
+    if not (found := [_times(given) for given in real if "outcome" in given.tables]):
         return None
-    high = float(pd.concat(times).max())
+    times = pd.concat(found)
+    high = float(times.max()) if len(times) else 1.0
     return Outcome(label="event", low=0.0, high=_round(high * (1 + _MARGIN), max(high, 1), up=True))
+
+
+def _times(given: Given) -> pd.Series:
+    """Return the times of an outcome that can be any, from 0."""
+    times = as_numbers(_of(given, "outcome")["time"])
+    found: pd.Series = times[np.isfinite(times) & (times >= 0)]
+    return found

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -14,7 +13,7 @@ from scipy.stats import binomtest
 
 from fedbench.attacking import Arena
 from fedbench.config import DatasetChoice, Scenario
-from fedbench.data import Cohort, Column, Role, Schema, Task, looks_of
+from fedbench.data import Cohort, Schema, looks_of
 from fedbench.draft import Draft, drafted, unlike, widened
 from fedbench.errors import DataError, SpecError
 from fedbench.federation.study import Choice
@@ -25,6 +24,7 @@ from fedbench.results import portable
 from fedbench.schemas import read_schema
 from fedbench.tables import hint
 from fedbench.tabular import PATIENT, Given, as_numbers, names_patient, numbered, read
+from fedbench.wanted import with_sensitive, with_survival, with_tasks
 from fedbench.world import World, renamed
 
 __all__ = ["REPLICATES", "SEED", "SYNTHETIC", "Asked", "Case", "prepare"]
@@ -33,8 +33,6 @@ SYNTHETIC = "synthetic"
 SEED = 0
 REPLICATES = 400
 EVERYWHERE = "everywhere"
-LATER = 1.0
-"""Day from which a column is known that is foreseen at day 0."""
 SWAPPED = 1e-6
 """Below this chance a release of control patients is no luck: tables were mixed up."""
 FEWEST, MOST = 10, 10_000
@@ -53,7 +51,8 @@ class Asked:
     """Where the tables are, and what is known about them.
 
     ``parts`` are those of real patients: ``train``, and ``test``, ``control`` or ``reference``.
-    Where there is no control, the test patients are the non-members.
+    Where there is no control, the test patients are the non-members. ``predict`` are the columns
+    to be foreseen beside an outcome; ``None``: nothing is foreseen at all.
     """
 
     parts: Mapping[str, Path]
@@ -61,7 +60,7 @@ class Asked:
     schema: Path | None = None
     sensitive: tuple[str, ...] = ()
     patient: str = ""
-    predict: tuple[str, ...] = ()
+    predict: tuple[str, ...] | None = None
     records: int = MOST
 
 
@@ -147,10 +146,14 @@ def prepare(asked: Asked) -> Case:
     Raises:
         FedbenchError: something does not fit; names the file, row, column and value.
     """
-    real, released = _read(asked)
-    described, patient = _described(asked, real, released)
-    schema = _with_sensitive(described, asked.sensitive)
-    schema = _with_tasks(schema, asked.predict)
+    own = read_schema(asked.schema) if asked.schema else None
+    real, released, ends = _with_outcome(asked, own, *_read(asked))
+    described, patient = _described(asked, own, real, released)
+    schema = with_sensitive(described, asked.sensitive)
+    if asked.predict is not None:
+        # A schema of whole records has the tasks that its user wants.
+        schema = with_survival(schema) if released.single or own is None else schema
+        schema = with_tasks(schema, asked.predict)
     named = {name: table.by_patient(patient, f"{name} ") for name, table in real.items()}
     for table in named.values():  # only what is synthetic may go beyond the schema
         table.cohort(schema)
@@ -170,6 +173,7 @@ def prepare(asked: Asked) -> Case:
         patient=patient if released.single else "",
         notes=(
             *described.notes,
+            *ends,
             *wide.notes,
             *unlike(schema, list(real.values()), released),
             *told,
@@ -187,10 +191,41 @@ def _read(asked: Asked) -> tuple[dict[str, Given], Given]:
     return real, released
 
 
-def _described(asked: Asked, real: Mapping[str, Given], released: Given) -> tuple[Draft, str]:
+def _with_outcome(
+    asked: Asked, schema: Schema | None, real: Mapping[str, Given], released: Given
+) -> tuple[Mapping[str, Given], Given, Sequence[str]]:
+    """Take ``time`` and ``event`` of single tables for the outcome, and say whether that is done.
+
+    A schema says whether they are; without one all real tables must look so.
+    """
+    every = [*real.values(), released]
+    if schema is not None:
+        *tables, last = [given.as_in(schema) for given in every]
+        return dict(zip(real, tables, strict=True)), last, []
+    if not all(given.has_ends for given in every):
+        return real, released, []
+    if odd := next(filter(None, (given.no_outcome for given in real.values())), ""):
+        if "event" in (asked.predict or ()):
+            raise SpecError(
+                "--predict 'event': beside 'time' it looks like an outcome, which models foresee "
+                f"without being told to, but never from 'time'; yet {odd}. Correct that; or call "
+                "'time' otherwise, or describe both columns in a --schema, if it is something else."
+            )
+        return real, released, [f"'time' and 'event' are ordinary columns here, as {odd}."]
+    *tables, last = [given.with_outcome() for given in every]
+    note = (
+        "'time' and 'event' are taken for the outcome: the day on which it happened (event 1) or "
+        "until which nobody saw it happen (event 0). If they are something else, call them "
+        "otherwise, or describe them in a --schema."
+    )
+    return dict(zip(real, tables, strict=True)), last, [note]
+
+
+def _described(
+    asked: Asked, schema: Schema | None, real: Mapping[str, Given], released: Given
+) -> tuple[Draft, str]:
     """Return the schema that was given or is drafted, and the column that names a patient."""
     tables, notes = list(real.values()), list[str]()
-    schema = read_schema(asked.schema) if asked.schema else None
     patient = _patient(asked, schema, tables, notes)
     if schema is not None:
         return Draft(schema, tuple(notes)), patient
@@ -270,59 +305,6 @@ def _row_numbers(real: Sequence[Given], patient: str) -> list[str]:
     return [n for n, _ in real[0].columns() if n.strip().casefold() in known and n != patient]
 
 
-def _with_sensitive(described: Draft, names: Sequence[str]) -> Schema:
-    schema = described.schema
-    columns = {"static": dict(schema.static), "visits": dict(schema.visits)}
-    for name in names:
-        table = next((t for t, found in columns.items() if name in found), None)
-        if table is None:
-            known = [*schema.static, *schema.visits]
-            said = (note for note in described.notes if note.startswith(f"{name!r} is "))
-            raise SpecError(
-                f"--sensitive {name!r}: {next(said, _unknown('--sensitive', name, known))}"
-            )
-        columns[table][name] = _sensitive(name, columns[table][name])
-    return replace(schema, static=columns["static"], visits=columns["visits"])
-
-
-def _unknown(option: str, name: str, known: Sequence[str]) -> str:
-    """Say that a column is not there; that an option takes one at a time, where several are."""
-    parts = [part.strip() for part in name.split(",")]
-    if len(parts) > 1 and {*parts} <= {*known}:
-        return f"give one column at a time: {' '.join(f'{option} {part}' for part in parts)}."
-    return f"no such column is compared.{hint(name, known)} There is: {', '.join(known)}."
-
-
-def _sensitive(name: str, column: Column) -> Column:
-    if column.kind != "category":
-        raise SpecError(
-            f"--sensitive {name!r}: it is a number, and only categories are guessed. Cut it into "
-            "levels first."
-        )
-    role: Role = "sensitive"
-    return replace(column, roles=column.roles | {role})
-
-
-def _with_tasks(schema: Schema, names: Sequence[str]) -> Schema:
-    """Let columns be foreseen from all others, and from what is dated up to day 0."""
-    static, tasks = dict(schema.static), dict(schema.tasks)
-    for name in names:
-        column = static.get(name)
-        if column is None:
-            raise SpecError(f"--predict {name!r}: {_unknown('--predict', name, list(static))}")
-        if column.kind == "category" and len(column.levels) != 2:
-            raise SpecError(
-                f"--predict {name!r}: it has {len(column.levels)} levels; expected two, or a "
-                "number."
-            )
-        kind: Literal["classification", "regression"] = (
-            "classification" if column.kind == "category" else "regression"
-        )
-        static[name] = replace(column, known=max(column.known, LATER))
-        tasks[name] = Task(kind=kind, label=column.label or name, index=0.0, column=name)
-    return replace(schema, static=static, tasks=tasks)
-
-
 def _apart(parts: Mapping[str, Cohort], files: Mapping[str, str]) -> None:
     """Nobody may be in two tables, neither by name nor, all of them, word for word."""
     names = list(parts)
@@ -374,6 +356,8 @@ def _limits(case: Case, asked: Asked) -> Iterator[str]:
             "--schema."
         )
     for task in case.schema.tasks.values():
+        if task.kind == "survival":
+            yield f"Models foresee {task.label!r}, and when it happens, from day {task.index:g} on."
         levels = case.schema.static[task.column].levels if task.column else ()
         if levels:
             yield f"Of {task.column!r}, {levels[-1]!r} is the event that models foresee."

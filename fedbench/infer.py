@@ -62,7 +62,9 @@ def inferred(path: Path, patient: str = "") -> Draft:
     Raises:
         DataError: it cannot be read, or nothing in it can be described.
     """
-    given = _with_outcome(read(path, "TABLE"))
+    given = read(path, "TABLE")
+    if given.has_ends and not given.no_outcome:
+        given = given.with_outcome()
     columns = [name for name, _ in given.columns()]
     if patient and patient not in columns:
         raise SpecError(f"--id: {path.name} has no column {patient!r}.{hint(patient, columns)}")
@@ -93,14 +95,6 @@ def written(draft: Draft, path: Path) -> str:
         for text in said
     )  # fmt: skip
     return f"{head}\n\n{schema_file(draft.schema)}{OUTCOME if draft.schema.outcome else ''}"
-
-
-def _with_outcome(given: Given) -> Given:
-    """Take columns of a single file that are called so, and look so, for the outcome."""
-    found = given.with_outcome()
-    if found is given or not as_numbers(given.static["event"]).isin([0, 1]).all():
-        return given
-    return given if as_numbers(given.static["time"]).isna().any() else found
 
 
 def _of_patients(given: Given, patient: str) -> Iterator[str]:

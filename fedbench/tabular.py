@@ -16,6 +16,7 @@ from fedbench.data import TABLES, Cohort, Schema
 from fedbench.errors import DataError
 
 __all__ = [
+    "ENDS",
     "MOST_DIGITS",
     "NOTHING",
     "PATIENT",
@@ -62,6 +63,9 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
     },
 }
 """What a file of a cohort folder must have; ``static`` and ``visits`` have columns beside."""
+
+ENDS = "time", "event"
+"""Columns of a single table that are its outcome, if it has one."""
 
 MOST_DIGITS = 15
 """That a number keeps; longer ones are not told apart as numbers."""
@@ -125,9 +129,9 @@ class Given:
         return self.path.name if self.single else f"{self.path.name}/{table}"
 
     def named(self, patients: list[str]) -> Given:
-        """Return the same records, their patients called like this."""
-        static = self.static.assign(patient=patients)
-        return replace(self, tables={**self.tables, "static": static})
+        """Return the same records of a single table, their patients called like this."""
+        tables = {name: table.assign(patient=patients) for name, table in self.tables.items()}
+        return replace(self, tables=tables)
 
     def by_patient(self, column: str, otherwise: str) -> Given:
         """Give every row of a single table its patient; a folder has them already.
@@ -155,13 +159,34 @@ class Given:
                 )
         return self.named(list(values))
 
+    @property
+    def has_ends(self) -> bool:
+        """Whether this is a single table with columns called ``time`` and ``event``."""
+        return self.single and {*ENDS} <= {*self.static}
+
+    @property
+    def no_outcome(self) -> str:
+        """Which field of ``time`` and ``event`` no outcome has; empty where they look like one."""
+        time, event = (as_numbers(self.static[name]) for name in ENDS)
+        fits = {"time": np.isfinite(time), "event": event.isin([0, 1])}
+        for (name, good), wanted in zip(fits.items(), ("a number", "0 or 1"), strict=True):
+            if not good.all():
+                row = int(np.flatnonzero(~good)[0])
+                value = self.static[name].iloc[row]
+                found = "empty" if pd.isna(value) else repr(value)
+                return f"{self.path.name} row {row + 1}: {name!r} is {found}, and not {wanted}"
+        return ""
+
+    def as_in(self, schema: Schema) -> Given:
+        """Take ``time`` and ``event`` of a single table for the outcome, if a schema has one."""
+        return self if schema.outcome is None or {*ENDS} & {*schema.static} else self.with_outcome()
+
     def with_outcome(self) -> Given:
         """Take the ``time`` and ``event`` of a single table that has both for its outcome."""
-        ends = ["time", "event"]
-        if not self.single or not {*ends} <= {*self.static}:
+        if not self.has_ends:
             return self
-        kept = [name for name in ("patient", *ends) if name in self.static]
-        tables = {"static": self.static.drop(columns=ends), "outcome": self.static[kept]}
+        kept = [name for name in ("patient", *ENDS) if name in self.static]
+        tables = {"static": self.static.drop(columns=[*ENDS]), "outcome": self.static[kept]}
         return replace(self, tables=tables)
 
     def cohort(self, schema: Schema) -> Cohort:

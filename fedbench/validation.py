@@ -87,12 +87,13 @@ def _outcome(schema: Schema, table: pd.DataFrame | None, everyone: pd.Index) -> 
     if table is None and schema.outcome:
         raise DataError(
             f"outcome: no such table is given, but the schema has the outcome "
-            f"{schema.outcome.label!r}; expected patient, time and event of every patient."
+            f"{schema.outcome.label!r}; expected patient, time and event of every patient "
+            "(of a single table, two columns: time and event)."
         )
     table = _given("outcome", table, ["patient", "time", "event"], there=schema.outcome is not None)
     found = {"patient": _known("outcome", table, everyone)}
-    for name in ("time", "event"):
-        found[name] = _numbers("outcome", table, name)
+    for name, expected in (("time", "a number of days"), ("event", "0 or 1")):
+        found[name] = _numbers("outcome", table, name, expected)
     if schema.outcome is None:
         return pd.DataFrame(found)
     time, event = found["time"], found["event"]
@@ -146,7 +147,9 @@ def _levels(name: str, table: pd.DataFrame, column: str, what: Column) -> pd.Ser
     return values
 
 
-def _numbers(name: str, table: pd.DataFrame, column: str) -> pd.Series:
+def _numbers(
+    name: str, table: pd.DataFrame, column: str, expected: str = "a number or an empty field"
+) -> pd.Series:
     raw = table[column]
     if isinstance(raw.dtype, pd.CategoricalDtype) or raw.dtype == object:
         raw = raw.astype(object)
@@ -155,7 +158,7 @@ def _numbers(name: str, table: pd.DataFrame, column: str) -> pd.Series:
     wrong = values.isna() & raw.notna()
     answers = raw[wrong].astype(str).str.strip().str.lower().isin(("true", "false"))
     how = "; write 1 for true and 0 for false" if len(answers) and answers.all() else ""
-    _refuse(name, table, column, wrong, f"expected a number or an empty field{how}")
+    _refuse(name, table, column, wrong, f"expected {expected}{how}")
     return values.astype(np.float64)
 
 

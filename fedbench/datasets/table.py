@@ -62,9 +62,7 @@ class Table(Dataset):
 
     def load(self, store: DataStore) -> Cohort:
         schema, given = self.schema, read(_found(self.path, store), "path")
-        given = given.by_patient(self._identifier(given, schema), "row ")
-        if schema.outcome and not {"time", "event"} & {*schema.static}:
-            given = given.with_outcome()
+        given = given.by_patient(self._identifier(given, schema), "row ").as_in(schema)
         if lacking := [*_lacking(given, schema)]:
             raise DataError(" ".join(lacking))
         return given.cohort(schema)

@@ -159,6 +159,22 @@ def test_a_number_can_be_foreseen_and_what_is_not_named_is_not(evaluate: Evaluat
     assert "--predict" in silent.facts["answers"]["What they are good for"]
 
 
+def followed(seed: int, start: int = 0) -> pd.DataFrame:
+    """Patients with a follow-up that goes by one of their columns."""
+    table = made(300, seed, start).drop(columns="ill")
+    rng = np.random.default_rng(seed)
+    event, end = rng.exponential(400 * np.exp(-table["a"])), rng.uniform(50, 900, len(table))
+    return table.assign(time=np.minimum(event, end).round(1), event=(event < end).astype(int))
+
+
+def test_survival_in_a_single_table_is_foreseen(evaluate: Evaluate) -> None:
+    given = {"train": followed(0), "test": followed(1, 1000), "synthetic": followed(2)}
+    found = evaluate("--json", **given)
+    assert found.status == 0, found.err
+    assert found.row("utility.c_index", task="survival")["low"] > 0.55
+    assert "C-index (event)" in found.facts["answers"]["What they are good for"]
+
+
 def test_a_cohort_folder_has_numbers_for_every_hospital(
     evaluate: Evaluate, tmp_path: Path, made_up: Callable[[int, int], Cohort]
 ) -> None:

@@ -96,10 +96,7 @@ BROKEN = {
     ),
     "words for numbers": (
         _set("outcome", 1, "event", "True"),
-        (
-            "outcome row 2: 'event' is 'True'; expected a number or an empty field; write 1 for "
-            "true and 0 for false."
-        ),
+        ("outcome row 2: 'event' is 'True'; expected 0 or 1; write 1 for true and 0 for false."),
     ),
     "out of bounds": (
         _set("visits", 3, "sodium", 1_400),

@@ -1,0 +1,100 @@
+"""What the columns of tables from outside are wanted for: to be guessed, or to be foreseen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal
+
+from fedbench.data import Column, Role, Schema, Task
+from fedbench.draft import Draft
+from fedbench.errors import SpecError
+from fedbench.tables import hint
+from fedbench.tabular import ENDS
+
+__all__ = ["with_sensitive", "with_survival", "with_tasks"]
+
+LATER = 1.0
+"""Day from which a column is known that is foreseen at day 0."""
+
+
+def with_sensitive(described: Draft, names: Sequence[str]) -> Schema:
+    """Let columns be what attackers must not guess.
+
+    Raises:
+        SpecError: there is no such column, or it is a number.
+    """
+    schema = described.schema
+    columns = {"static": dict(schema.static), "visits": dict(schema.visits)}
+    for name in names:
+        table = next((t for t, found in columns.items() if name in found), None)
+        if table is None and schema.outcome and name in ENDS:
+            raise SpecError(f"--sensitive {name!r}: it is half of the outcome, not to be guessed.")
+        if table is None:
+            known = [*schema.static, *schema.visits]
+            said = (note for note in described.notes if note.startswith(f"{name!r} is "))
+            raise SpecError(
+                f"--sensitive {name!r}: {next(said, _unknown('--sensitive', name, known))}"
+            )
+        columns[table][name] = _sensitive(name, columns[table][name])
+    return replace(schema, static=columns["static"], visits=columns["visits"])
+
+
+def with_survival(schema: Schema) -> Schema:
+    """Let the outcome be foreseen from day 0, unless a task of the schema is about it."""
+    if schema.outcome is None or _is_foreseen(schema):
+        return schema
+    task = Task(kind="survival", label=schema.outcome.label, index=0.0)
+    return replace(schema, tasks={**schema.tasks, "survival": task})
+
+
+def _is_foreseen(schema: Schema) -> bool:
+    return any(not (task.column or task.codes) for task in schema.tasks.values())
+
+
+def with_tasks(schema: Schema, names: Sequence[str]) -> Schema:
+    """Let columns be foreseen from all others, and from what is dated up to day 0.
+
+    Raises:
+        SpecError: there is no such column, it has not two levels, or the outcome says it already.
+    """
+    static, tasks = dict(schema.static), dict(schema.tasks)
+    for name in names:
+        column = static.get(name)
+        if column is None and name in ENDS and _is_foreseen(schema):
+            raise SpecError(
+                f"--predict {name!r}: it is half of the outcome, 'time' and 'event', which models "
+                "foresee already: whom it happens to, and when, but never from how long somebody "
+                "was followed. Leave the option out."
+            )
+        if column is None:
+            raise SpecError(f"--predict {name!r}: {_unknown('--predict', name, list(static))}")
+        if column.kind == "category" and len(column.levels) != 2:
+            raise SpecError(
+                f"--predict {name!r}: it has {len(column.levels)} levels; expected two, or a "
+                "number."
+            )
+        kind: Literal["classification", "regression"] = (
+            "classification" if column.kind == "category" else "regression"
+        )
+        static[name] = replace(column, known=max(column.known, LATER))
+        tasks[name] = Task(kind=kind, label=column.label or name, index=0.0, column=name)
+    return replace(schema, static=static, tasks=tasks)
+
+
+def _unknown(option: str, name: str, known: Sequence[str]) -> str:
+    """Say that a column is not there; that an option takes one at a time, where several are."""
+    parts = [part.strip() for part in name.split(",")]
+    if len(parts) > 1 and {*parts} <= {*known}:
+        return f"give one column at a time: {' '.join(f'{option} {part}' for part in parts)}."
+    return f"no such column is compared.{hint(name, known)} There is: {', '.join(known)}."
+
+
+def _sensitive(name: str, column: Column) -> Column:
+    if column.kind != "category":
+        raise SpecError(
+            f"--sensitive {name!r}: it is a number, and only categories are guessed. Cut it into "
+            "levels first."
+        )
+    role: Role = "sensitive"
+    return replace(column, roles=column.roles | {role})

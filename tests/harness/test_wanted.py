@@ -1,0 +1,134 @@
+"""What models are to foresee of tables from outside, before anything is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fedbench.data import Schema
+from fedbench.errors import DataError, SpecError
+from fedbench.given import Asked, Case, prepare
+from fedbench.infer import inferred, written
+from fedbench.schemas import schema_file
+
+N = 40
+
+
+def followed(seed: int, **other: object) -> pd.DataFrame:
+    """Patients who were followed until an event, or until nobody looked any more."""
+    rng = np.random.default_rng(seed)
+    table = {
+        "age": rng.permutation(np.arange(30, 30 + N)),
+        "sex": rng.choice(["f", "m"], N),
+        "time": rng.permutation(np.linspace(1, 900, N).round()),
+        "event": rng.integers(0, 2, N),
+    }
+    return pd.DataFrame({**table, **other})
+
+
+Prepare = Callable[..., Case]
+
+
+@pytest.fixture
+def case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Prepare:
+    """Tables of followed patients as `evaluate` sees them, or others in their place."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(schema: str = "", predict: tuple[str, ...] | None = (), **other: pd.DataFrame) -> Case:
+        for seed, name in enumerate(("train", "test", "synthetic")):
+            other.get(name, followed(seed)).to_csv(f"{name}.csv", index=False)
+        parts = {name: Path(f"{name}.csv") for name in ("train", "test")}
+        if schema:
+            Path("s.toml").write_text(schema, encoding="utf-8")
+        asked = Asked(parts=parts, synthetic=Path("synthetic.csv"), predict=predict)
+        return prepare(replace(asked, schema=Path("s.toml") if schema else None))
+
+    return call
+
+
+def survival(schema: Schema) -> dict[str, tuple[str, float]]:
+    return {name: (task.kind, task.index) for name, task in schema.tasks.items()}
+
+
+def test_the_outcome_of_a_single_table_is_foreseen_and_foresees_nothing(case: Prepare) -> None:
+    found = case()
+    assert {*found.schema.static} == {"age", "sex"}
+    assert survival(found.schema) == {"survival": ("survival", 0)}
+    there = pd.read_csv("train.csv")
+    assert sorted(found.parts["train"].outcome["time"]) == sorted(there["time"])
+    assert found.parts["train"].event.sum() == there["event"].sum()
+    assert "'time' and 'event' are taken for the outcome" in " ".join(found.notes)
+    assert case(predict=("sex",)).schema.tasks.keys() == {"sex", "survival"}
+    assert not case(predict=None).schema.tasks
+    with pytest.raises(SpecError, match="--predict 'event': it is half of the outcome"):
+        case(predict=("event",))
+
+
+def test_a_schema_that_was_drafted_from_a_table_fits_it(case: Prepare) -> None:
+    case()
+    drafted = written(inferred(Path("train.csv")), Path("train.csv"))
+    wide = drafted.replace("high = 1000.0", "high = 1500")
+    assert wide != drafted
+    found = case(wide)
+    assert survival(found.schema) == {"survival": ("survival", 0)}
+    assert found.schema.outcome is not None
+    assert (found.schema.outcome.high, len(found.release)) == (1500, N)
+    assert not any("are taken for" in note for note in found.notes)
+    one = "[tasks]\nyear = { kind = 'classification', label = '', index = 0, horizon = 365 }"
+    assert survival(case(f"{wide}\n{one}").schema) == {"year": ("classification", 0)}
+    with pytest.raises(DataError, match=r"test.csv.*of a single table, two columns: time and ev"):
+        case(wide, test=followed(1).drop(columns="event"))
+
+
+def test_a_release_may_follow_longer(case: Prepare) -> None:
+    later = np.arange(N) * 100
+    found = case(synthetic=followed(2, time=later))
+    assert found.schema.outcome is not None
+    assert found.schema.outcome.high == later.max()
+    assert "bounds of 'time' (0 to 1000: compared as 0 to 3900)" in " ".join(found.notes)
+    for wrong, problem in (
+        ({"time": -later - 1}, "'time' is '-1'; expected days between 0 and 1000"),
+        ({"event": "yes"}, "'event' is 'yes'; expected 0 or 1"),
+    ):
+        with pytest.raises(DataError, match=f"synthetic.csv row 1: {problem}"):
+            case(synthetic=followed(2, **wrong))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"time": [None, *range(N - 1)]}, "'time' is empty, and not a number"),
+        ({"event": ["no", "yes"] * (N // 2)}, "'event' is 'no', and not 0 or 1"),
+    ],
+)
+def test_what_is_no_outcome_is_told_and_does_not_foresee_the_event(
+    case: Prepare, wrong: dict[str, object], said: str
+) -> None:
+    tables = {name: followed(i, **wrong) for i, name in enumerate(("train", "test", "synthetic"))}
+    found = case(**tables)
+    assert {*found.schema.static} == {"age", "sex", "time", "event"}
+    note = f"'time' and 'event' are ordinary columns here, as train.csv row 1: {said}."
+    assert note in found.notes
+    with pytest.raises(SpecError, match=f"never from 'time'; yet train.csv row 1: {said}"):
+        case(predict=("event",), **tables)
+
+
+def test_the_outcome_of_a_folder_is_foreseen_where_nobody_wrote_a_schema(tmp_path: Path) -> None:
+    parts = {name: tmp_path / name for name in ("train", "test", "synthetic")}
+    for seed, (name, folder) in enumerate(parts.items()):
+        folder.mkdir()
+        table = followed(seed).assign(patient=[f"{name}{i}" for i in range(N)])
+        table.drop(columns=["time", "event"]).to_csv(folder / "static.csv", index=False)
+        table[["patient", "time", "event"]].to_csv(folder / "outcome.csv", index=False)
+    asked = Asked(parts=parts, synthetic=parts.pop("synthetic"), predict=("sex",))
+    schema = prepare(asked).schema
+    assert schema.tasks.keys() == {"sex", "survival"}
+    with pytest.raises(SpecError, match="--predict 'time': it is half of the outcome"):
+        prepare(replace(asked, predict=("time",)))
+    (tmp_path / "s.toml").write_text(schema_file(replace(schema, tasks={})))
+    assert not prepare(replace(asked, predict=(), schema=tmp_path / "s.toml")).schema.tasks
