@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from fedbench.metric import Anchors, Evidence, Family, Measure, Metric, Refusal, View
 from fedbench.metrics._draws import Floats, draws, measured, mended
+from fedbench.metrics._ends import ends
 from fedbench.metrics._values import Values, distances
 from fedbench.seeds import Rng
 
@@ -23,13 +25,6 @@ Ints = NDArray[np.int64]
 Weights = NDArray[np.uint8]
 
 BINS = 10
-
-# A choice at a threshold is no smooth function of patients, and drawing them again moves it less
-# than other patients do. The factor was fitted: in simulated worlds of 150 patients and 6 to 45
-# chosen pairs intervals with it held the expected value 95 to 99 times in 100. They are still too
-# narrow (80) for 600 patients with many pairs near the threshold, perhaps as bins reach from the
-# smallest to the largest number, which replicates keep.
-_CHOSEN = math.sqrt(2)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,16 +41,22 @@ class Quality(Metric):
     the largest value, and only pairs count that go together in the real records: Pearson's
     correlation above ``correlation``, Cramér's V above ``association``. That makes it a weak
     judge, blind to what should not go together and does: ``associations`` and ``detection`` see
-    more. Replicates choose their own pairs, as other patients would. Where a side has more than
-    ``records`` patients, replicates come from so many of them, drawn by ``rng``, and are scaled
-    to all.
+    more.
+
+    Intervals are about the score that as many other patients, real and synthetic, would have on
+    average, choices included, not about what endless many would have. So replicates of trends
+    choose their own pairs and bins: ranges vary from sample to sample far more than counts do,
+    and more patients hardly help. Ends of ranges are drawn by ``ends``, with everyone counted
+    once, and what they change is added to what weights change. Intervals are symmetric, with the
+    longer of two arms, as either tail may be that of the truth. Where a side has more than
+    ``records`` patients, weights are of so many of them, drawn by ``rng``, and scaled to all.
 
     SDMetrics: https://docs.sdv.dev/sdmetrics.
     """
 
     family: ClassVar[Family] = "fidelity"
     better: ClassVar = "higher"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     anchors: ClassVar[Anchors] = Anchors(floor="independent", ceiling="real")
 
     records: Annotated[int, Ge(10)] = 2000
@@ -64,24 +65,25 @@ class Quality(Metric):
 
     def measure(self, evidence: Evidence, rng: Rng) -> Sequence[Measure | Refusal]:
         views, n = (evidence.test, evidence.synthetic), len(evidence.test)
+        parts = ("shapes", "trends")
         real, fake = (Side.of(view.table, np.ones((1, len(view)), np.uint8)) for view in views)
         chosen = Related.of(real, self.correlation, self.association)
         exact = [shapes(real, fake), trends(real, fake, chosen)]
-        drawn = [_thinned(view, self.records, rng) for view in views]
-        choice = (self.correlation, self.association)
-        again = [shapes(drawn[0], drawn[1]), redrawn(drawn[0], drawn[1], *choice)]
-        # Of two sides, the one that lost most says how much less all of them vary.
-        share = min(len(side) / len(view) for side, view in zip(drawn, views, strict=True))
-        parts, wider = ("shapes", "trends"), {"shapes": 1.0, "trends": _CHOSEN}
+        drawn = [Drawn.of(view, self.records, rng) for view in views]
+        again = [
+            # Of two sides, the one that lost most says how much less all of them vary.
+            min(one.pull for one in drawn) * shapes(drawn[0].side, drawn[1].side),
+            redrawn(drawn[0], drawn[1], self.correlation, self.association),
+        ]
         found = {
-            part: np.append(value, value + (rows - _middle(rows)) * math.sqrt(share) * wider[part])
+            part: np.append(value, value + rows - _middle(rows))
             for part, (value,), rows in zip(parts, exact, (r[1:] for r in again), strict=True)
             if np.isfinite(value)
         }
         if not found:
             return [Refusal(reason="no column can be compared", status="not applicable")]
         found[""] = np.nanmean(list(found.values()), axis=0)  # a draw may choose no pair
-        return [measured(rows, n, part=part) for part, rows in found.items()]
+        return [_evened(measured(rows, n, part=part)) for part, rows in found.items()]
 
 
 @dataclass(frozen=True)
@@ -130,23 +132,81 @@ class Side:
         return replace(self, weights=self.weights[:1])
 
 
+def _evened(found: Measure) -> Measure:
+    """Return the measure with limits equally far from its value, within its scale."""
+    if found.replicates is None or math.isnan(found.low):
+        return found
+    reach = float(np.abs(np.nanquantile(found.replicates, [0.025, 0.975]) - found.value).max())
+    low, high = max(found.value - reach, found.least), min(found.value + reach, found.most)
+    return replace(found, low=low, high=high)
+
+
 def _middle(rows: Floats) -> float:
     known = rows[np.isfinite(rows)]
     return float(known.mean()) if len(known) else math.nan
 
 
+def _edges(values: Floats) -> Floats:
+    return np.histogram_bin_edges(values[~np.isnan(values)], bins=BINS)
+
+
 def _binned(values: Floats) -> Ints:
-    there = values[~np.isnan(values)]
-    edges = np.histogram_bin_edges(there, bins=BINS)
-    return np.digitize(values, edges).astype(np.int64)
+    return np.digitize(values, _edges(values)).astype(np.int64)
 
 
-def _thinned(view: View, most: int, rng: Rng) -> Side:
-    weights = draws(view)
-    if len(view) <= most:
-        return Side.of(view.table, weights)
-    rows = np.sort(rng.permutation(len(view))[:most])
-    return Side.of(view.table.iloc[rows], weights[:, rows])
+@dataclass(frozen=True)
+class Drawn:
+    """A side, or some of its patients who stand for all, as other patients would be.
+
+    ``pull`` draws counts towards those of everyone, for patients who stand for more than
+    themselves vary less. ``order`` (p, n) sorts all patients by each number; ``places``
+    (p, 1 + B, 12) cut that order into bins, the known ones first, then those that end where the
+    numbers of other patients would.
+    """
+
+    side: Side
+    pull: float
+    whole: Side
+    order: Ints
+    places: Ints
+
+    @classmethod
+    def of(cls, view: View, most: int, rng: Rng) -> Drawn:
+        """Draw ends from all patients, and ``most`` of them for weights."""
+        whole, n = Side.of(view.table, draws(view)), len(view)
+        order = np.argsort(whole.numbers, axis=1, kind="stable")
+        places = np.zeros((len(order), len(whole.weights), BINS + 2), np.int64)
+        for mine, rows, values in zip(places, order, whole.numbers, strict=True):
+            mine[:, 1:-1] = np.searchsorted(
+                values[rows], _drawn_edges(values, len(mine), rng)[:, 1:]
+            )
+        places[:, :, -1] = n
+        if n <= most:
+            return cls(whole, 1.0, whole, order, places)
+        some = np.sort(rng.permutation(n)[:most])
+        side = Side.of(view.table.iloc[some], whole.weights[:, some])
+        return cls(side, math.sqrt(most / n), whole, order, places)
+
+    def joint(self, first: int, second: int) -> Floats:
+        """Return what ``_joint`` does, of bins as they are known."""
+        found = _joint(self.side, first, second)
+        return np.asarray(found[:1] + self.pull * (found - found[:1]))
+
+    def ended(self, first: int, second: int) -> Floats:
+        """Return the same of a number in the drawn bins and of levels, everyone counted once."""
+        codes, width = _coded(self.whole, second)
+        below = np.zeros((len(codes) + 1, width))
+        np.cumsum(codes[self.order[first], None] == np.arange(width), axis=0, out=below[1:])
+        return np.asarray(np.diff(below[self.places[first]], axis=1) / len(codes))
+
+
+def _drawn_edges(values: Floats, rows: int, rng: Rng) -> Floats:
+    """Return edges of bins, the known ones first, (rows, 11)."""
+    edges = np.tile(_edges(values), (rows, 1))
+    low, high = ends(values, rows - 1, rng).T[:, :, None]
+    found = low + (high - low) * np.arange(BINS + 1) / BINS
+    edges[1:] = np.where(high > low, found, edges[1:])
+    return edges
 
 
 def shapes(real: Side, fake: Side) -> Floats:
@@ -189,23 +249,8 @@ class Related:
         """Return pairs whose Pearson correlation or Cramér's V is above these."""
         plain = real.plain
         near = np.abs(_correlations(plain)[0])
-        others = (pair for pair in _pairs(real) if _cramer(plain, *pair)[0] > association)
+        others = (pair for pair in _pairs(real) if _strength(plain, *pair) > association)
         return cls(np.flatnonzero(near > correlation), tuple(others))
-
-    @classmethod
-    def within_reach(cls, real: Side, association: float) -> Related:
-        """Return the pairs that some draw might choose: all of numbers, and those not far below.
-
-        Drawing n patients again moves Cramér's V by no more than a few times 1/√n.
-        """
-        plain, n = real.plain, len(real)
-        others = (
-            pair
-            for pair in _pairs(real)
-            if _cramer(plain, *pair)[0] + 4 / math.sqrt(n) > association
-        )
-        p = len(real.numbers)
-        return cls(np.arange(p * (p - 1) // 2), tuple(others))
 
 
 def trends(real: Side, fake: Side, chosen: Related) -> Floats:
@@ -217,40 +262,60 @@ def trends(real: Side, fake: Side, chosen: Related) -> Floats:
     return _mean(found, len(real.weights))
 
 
-def redrawn(real: Side, fake: Side, correlation: float, association: float) -> Floats:
-    """Return the trends where every row of weights chooses its own pairs, as a fresh sample would.
+def redrawn(real: Drawn, fake: Drawn, correlation: float, association: float) -> Floats:
+    """Return the trends where every row of weights chooses its own pairs and bins, (1 + B,).
 
-    NaN in rows that choose none, (R,).
+    Resampling adds to associations and takes from likeness, so replicates are shifted to those
+    of all patients. NaN in rows that choose no pair.
     """
-    apart = [_correlations(side) for side in (real, fake)]
-    similar = 1 - np.abs(apart[0] - apart[1]) / 2
-    chosen = np.isfinite(similar) & (np.abs(apart[0]) > correlation)
+    sides = [one.whole.plain for one in (real, fake)]
+    known = [_correlations(side)[0] for side in sides]
+    apart = [_correlations(one.side, one.pull) for one in (real, fake)]
+    similar = _shifted(1 - np.abs(apart[0] - apart[1]) / 2, 1 - np.abs(known[0] - known[1]) / 2)
+    chosen = _shifted(np.abs(apart[0]), np.abs(known[0])) > correlation
+    chosen &= np.isfinite(similar)
     total, count = np.where(chosen, similar, 0.0).sum(axis=1), chosen.sum(axis=1)
-    for pair in Related.within_reach(real, association).others:
-        drawn, more = _cramer(real, *pair), _added(real, *pair)
-        taken = np.maximum(drawn**2 - more, 0) > association**2
+    for pair in _pairs(real.whole):
+        tables = [_joint(side, *pair) for side in sides]
+        near = float(_cramer(tables[0])[0])
+        # Drawing n patients again moves it by no more than a few times 1/√n.
+        if near + 4 / math.sqrt(len(real.side)) <= association:
+            continue
+        mine, (nearer, moved) = real.joint(*pair), _by_ends(real, fake, pair)
+        taken = _shifted(_cramer(mine), near) + nearer > association
         if taken.any():
-            alike = _alike(_joint(real, *pair), _joint(fake, *pair))
-            total += np.where(taken, alike, 0.0)
+            alike = _shifted(_alike(mine, fake.joint(*pair)), float(_alike(*tables)[0]))
+            total += np.where(taken, alike + moved, 0.0)
             count += taken
     return np.asarray(np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0))
 
 
-def _added(side: Side, first: int, second: int) -> float:
-    """Return what resampling adds to the square of Cramér's V: most levels less one, by n."""
-    levels = [len(np.unique(_coded(side, place)[0])) for place in (first, second)]
-    return (max(levels) - 1) / len(side)
+def _by_ends(real: Drawn, fake: Drawn, pair: tuple[int, int]) -> tuple[Floats, Floats]:
+    """Return by how much other ends of bins move Cramér's V and likeness of a pair, (1 + B,)."""
+    if pair[0] >= len(real.side.numbers):
+        return np.zeros(len(real.side.weights)), np.zeros(len(real.side.weights))
+    mine, theirs = real.ended(*pair), fake.ended(*pair)
+    return _shifted(_cramer(mine), 0.0), _shifted(_alike(mine, theirs), 0.0)
+
+
+def _shifted(rows: Floats, known: Floats | float) -> Floats:
+    """Return replicates with the known value as their mean, (1 + B, ...)."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # nothing but NaN
+        return np.asarray(rows + (known - np.nanmean(rows[1:], axis=0)))
 
 
 def _alike(real: Floats, fake: Floats) -> Floats:
-    return np.asarray(1 - np.abs(real - fake).sum(axis=1) / 2)
+    return np.asarray(1 - np.abs(real - fake).sum(axis=(1, 2)) / 2)
 
 
-def _cramer(side: Side, first: int, second: int) -> Floats:
-    """Return Cramér's V of two columns, gaps being a level, (R,); 0 where one has one level."""
-    width = _coded(side, second)[1]
-    shares = _joint(side, first, second)
-    tables = shares.reshape(len(shares), -1, width)
+def _strength(side: Side, first: int, second: int) -> float:
+    """Return Cramér's V of two columns, gaps being a level."""
+    return float(_cramer(_joint(side, first, second))[0])
+
+
+def _cramer(tables: Floats) -> Floats:
+    """Return Cramér's V of tables of shares (R, q, r), (R,); 0 where one side has one level."""
     rows, columns = tables.sum(axis=2), tables.sum(axis=1)
     expected = rows[:, :, None] * columns[:, None, :]
     square = np.divide(
@@ -263,8 +328,11 @@ def _cramer(side: Side, first: int, second: int) -> Floats:
     )
 
 
-def _correlations(side: Side) -> Floats:
-    """Return Pearson's correlation of every pair of numbers, of those who have both, (R, pairs)."""
+def _correlations(side: Side, pull: float = 1.0) -> Floats:
+    """Return Pearson's correlation of every pair of numbers, of those who have both, (R, pairs).
+
+    ``pull`` draws weights towards 1.
+    """
     first, second = np.triu_indices(len(side.numbers), 1)
     there = ~np.isnan(side.numbers)
     values = np.where(there, side.numbers, 0.0)
@@ -274,7 +342,7 @@ def _correlations(side: Side) -> Floats:
     values = np.divide(values, spread, out=np.zeros_like(values), where=spread > 0)
     mask, square = there.astype(float), values**2
     found = np.empty((len(side.weights), len(first)))
-    for row, weights in enumerate(side.weights.astype(float)):
+    for row, weights in enumerate(1 + pull * (side.weights.astype(float) - 1)):
         n, sums = (mask * weights) @ mask.T, (values * weights) @ mask.T
         squares, products = (square * weights) @ mask.T, (values * weights) @ values.T
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -296,10 +364,10 @@ def _pairs(side: Side) -> Iterator[tuple[int, int]]:
 
 
 def _joint(side: Side, first: int, second: int) -> Floats:
-    """Return the contingency table of two columns as shares, laid out in a row, (R, cells)."""
+    """Return the contingency table of two columns as shares, (R, levels, levels)."""
     (mine, width), (theirs, other) = (_coded(side, place) for place in (first, second))
     counts = _counts(side, mine * other + theirs, width * other)
-    return np.asarray(counts / counts.sum(axis=1, keepdims=True))
+    return np.asarray(counts / counts.sum(axis=1, keepdims=True)).reshape(-1, width, other)
 
 
 def _coded(side: Side, place: int) -> tuple[Ints, int]:
@@ -318,10 +386,15 @@ def _counts(side: Side, codes: Ints, width: int) -> Floats:
         mine = side.weights[0, there].astype(np.float64)
         return np.asarray(np.bincount(codes[there], mine, minlength=width)[None, :width], float)
     order = np.argsort(codes, kind="stable")
-    passed = np.zeros((len(side.weights), len(codes) + 1), np.int64)
-    np.cumsum(side.weights[:, order], axis=1, dtype=np.int64, out=passed[:, 1:])
     cuts = np.searchsorted(codes[order], np.arange(width + 1))
-    return np.diff(passed[:, cuts], axis=1).astype(np.float64)
+    return np.diff(_passed(side, order)[:, cuts], axis=1).astype(np.float64)
+
+
+def _passed(side: Side, order: Ints) -> NDArray[np.int32]:
+    """Return the weight of those who come before each place of an order, (R, n + 1)."""
+    passed = np.zeros((len(side.weights), len(order) + 1), np.int32)
+    np.cumsum(side.weights[:, order], axis=1, dtype=np.int32, out=passed[:, 1:])
+    return passed
 
 
 def _mean(found: Sequence[Floats], rows: int) -> Floats:

@@ -64,7 +64,7 @@ def test_intervals_cover(away: float) -> None:
         )
         evidence = Evidence(SCHEMA, encoder, View(train, test.weights[:, :0]), test, fake)
         for metric in metrics:
-            for m in metric.measure(evidence, rng):
+            for m in metric.measure(evidence, np.random.default_rng(0)):
                 assert isinstance(m, Measure)
                 if m.part in CONDITIONAL:
                     continue
