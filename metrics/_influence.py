@@ -33,7 +33,8 @@ def moved(  # noqa: PLR0913  (a model, and whom it was learnt from)
     learning again, in one product. Residuals are divided by 1 minus the leverage, as a jackknife
     that leaves patients out would (MacKinnon and White 1985,
     https://doi.org/10.1016/0304-4076(85)90158-7); without, models of many predictors are taken for
-    a fifth less uncertain than they are. Tied times are taken as in Breslow's likelihood.
+    a fifth less uncertain than they are. Tied times are taken as in
+    Efron's likelihood (1977, https://doi.org/10.1080/01621459.1977.10480613), as in the fit.
 
     Args:
         prepared: (n, p), what the model was fed.
@@ -72,20 +73,38 @@ def moved(  # noqa: PLR0913  (a model, and whom it was learnt from)
 
 
 def _cox(design: Floats, scores: Floats, problem: Problem) -> tuple[Floats, Floats, Floats]:
-    """Return every patient's score residual, (n, p), the information, (p, p), and share, (n,)."""
+    """Return every patient's score residual, (n, p), the information, (p, p), and share, (n,).
+
+    Of Efron's likelihood: the d who have the event at one time leave one after another, and of the
+    l-th each of them is at risk by 1 - l / d, l counted from 0.
+    """
     order = np.argsort(-problem.time, kind="stable")
     time, event, x = problem.time[order], problem.event[order], design[order]
     hazard = np.exp(scores[order] - scores.max())
     # At risk at a time are those with this time or a later one: the last of equal times knows all.
-    last = np.searchsorted(-time, -time, side="right") - 1
-    risk = hazard.cumsum()[last]
-    mean = (hazard[:, None] * x).cumsum(axis=0)[last] / risk[:, None]
+    starts, group = np.unique(np.searchsorted(-time, -time, side="left"), return_inverse=True)
+    first, last = starts[group], np.append(starts[1:], len(time))[group] - 1
+
+    def tied(values: Floats) -> Floats:
+        """Sum over those who have the event at each patient's time."""
+        mine = event if values.ndim == 1 else event[:, None]
+        return np.asarray(np.add.reduceat(values * mine, starts, axis=0)[group])
+
+    died = np.maximum(tied(np.ones(len(time))), 1)
+    before = event.cumsum() - event
+    gone = (before - before[first]) / died
+    weighted = hazard[:, None] * x
+    risk = hazard.cumsum()[last] - gone * tied(hazard)
+    mean = weighted.cumsum(axis=0)[last] - gone[:, None] * tied(weighted)
+    mean /= risk[:, None]
     # What has passed at a time are the events at this time or before.
-    first = np.searchsorted(-time, -time, side="left")
     passed = np.where(event, 1 / risk, 0.0)
-    total = passed[::-1].cumsum()[::-1][first]
+    spared = event * tied(gone * passed)
+    total = passed[::-1].cumsum()[::-1][first] - spared
     drawn = (passed[:, None] * mean)[::-1].cumsum(axis=0)[::-1][first]
-    residual = event[:, None] * (x - mean) - hazard[:, None] * (total[:, None] * x - drawn)
+    drawn -= event[:, None] * tied((gone * passed)[:, None] * mean)
+    residual = event[:, None] * (x - tied(mean) / died[:, None])
+    residual -= hazard[:, None] * (total[:, None] * x - drawn)
     information = (x * (hazard * total)[:, None]).T @ x - mean[event].T @ mean[event]
     found, share = np.empty_like(residual), np.empty(len(residual))
     found[order], share[order] = residual, hazard * total

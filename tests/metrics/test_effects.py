@@ -6,15 +6,17 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.stats import norm
 
 from fedbench.data import Cohort, Column, Schema, Task
 from fedbench.metric import Evidence, Measure, Refusal
-from fedbench.metrics._influence import moved
+from fedbench.metrics._influence import _cox, moved
 from fedbench.metrics._models import FITS, Preparation, Unfit
 from fedbench.metrics.effects import Effects, overlap
-from fedbench.task import problem
+from fedbench.stats import poisson_weights
+from fedbench.task import Problem, problem
 
 RNG = np.random.default_rng(0)
 LENGTH = Task(kind="regression", label="days", index=0, column="days")
@@ -78,6 +80,60 @@ def test_a_model_moves_as_if_it_had_learnt_again(name: str, draw: Draw) -> None:
         assert np.corrcoef(ours[row] - fit[0], change)[0, 1] > 0.9
         slope = (ours[row] - fit[0]) @ change / (change @ change)
         assert slope == pytest.approx(1, abs=0.3)
+
+
+def few_times(n: int, seed: int) -> Problem:
+    """Patients with four predictors, of whom years alone are known."""
+    rng = np.random.default_rng(seed)
+    predictors = rng.normal(size=(n, 4))
+    predictors = (predictors - predictors.mean(axis=0)) / predictors.std(axis=0, ddof=1)
+    time = rng.exponential(np.exp(-predictors @ [0.8, 0.5, -0.4, 0]))
+    end = rng.exponential(1.5, n)
+    years = np.ceil(np.minimum(time, end)).clip(max=4)
+    patients = np.arange(n).astype(object)
+    return Problem(patients, pd.DataFrame(predictors), years, time <= end, np.full(n, np.nan))
+
+
+def test_score_residuals_add_up_to_what_the_penalty_holds_where_times_are_tied() -> None:
+    asked = few_times(300, 0)
+    prepared = asked.predictors.to_numpy()
+    fit = FITS["survival"](prepared, asked, 0.01)
+    assert not isinstance(fit, Unfit)
+    residual, information, _ = _cox(prepared, prepared @ fit[0], asked)
+    assert residual.sum(axis=0) == pytest.approx(300 * 0.01 * fit[0], abs=1e-4)
+    for j, step in enumerate(1e-4 * np.eye(4)):
+        ends = [_cox(prepared, prepared @ (fit[0] + sign * step), asked)[0] for sign in (-1, 1)]
+        slope = (ends[0] - ends[1]).sum(axis=0) / 2e-4
+        assert slope == pytest.approx(information[j], rel=1e-5)
+
+
+def test_replicates_move_as_far_as_models_learnt_again_where_times_are_tied() -> None:
+    asked = few_times(300, 0)
+    prepared = asked.predictors.to_numpy()
+    fit = FITS["survival"](prepared, asked, 0.01)
+    assert not isinstance(fit, Unfit)
+    drawn = poisson_weights(np.random.default_rng(0), 300, 40)
+    task = Task(kind="survival", label="death", index=0)
+    ours = moved(
+        prepared, asked, task=task, weights=fit[0], intercept=0.0, penalty=0.01, draws=drawn
+    )
+    again = []
+    for row in drawn:
+        rows = np.repeat(np.arange(300), row)
+        drew = replace(
+            asked,
+            patients=asked.patients[rows],
+            predictors=asked.predictors.iloc[rows],
+            time=asked.time[rows],
+            event=asked.event[rows],
+            value=asked.value[rows],
+        )
+        refitted = FITS["survival"](prepared[rows], drew, 0.01)
+        assert not isinstance(refitted, Unfit)
+        again.append(refitted[0])
+    change = np.array(again) - fit[0]
+    slope = ((ours - fit[0]) * change).sum() / (change**2).sum()
+    assert slope == pytest.approx(1, abs=0.1)
 
 
 def test_the_overlap_is_that_of_two_intervals() -> None:
