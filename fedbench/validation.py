@@ -229,7 +229,7 @@ def _refuse(name: str, table: pd.DataFrame, column: str, wrong: pd.Series, expec
     if not len(rows):
         return
     value = table[column].iloc[rows[0]]
-    more = f" {len(rows) - 1} more rows like this." if len(rows) > 1 else ""
+    more = f" {plural(len(rows) - 1, 'more row')} like this." if len(rows) > 1 else ""
     found = "empty" if pd.isna(value) else f"{_plain(value)!r}"
     raise DataError(f"{name} row {rows[0] + 1}: {column!r} is {found}; {expected}.{more}")
 

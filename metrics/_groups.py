@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,10 +38,20 @@ class Attribute:
         return {name: known & (place == j) for j, name in enumerate(self._bands())}
 
     def _bands(self) -> Iterator[str]:
-        yield f"{self.column} up to {self.ends[0]:g}"
-        for low, high in zip(self.ends[:-1], self.ends[1:], strict=True):
-            yield f"{self.column} {low:g} to {high:g}"
-        yield f"{self.column} above {self.ends[-1]:g}"
+        ends = _readable(self.ends)
+        yield f"{self.column} up to {ends[0]}"
+        for low, high in itertools.pairwise(ends):
+            yield f"{self.column} {low} to {high}"
+        yield f"{self.column} above {ends[-1]}"
+
+
+def _readable(ends: Sequence[float]) -> list[str]:
+    """Return numbers in words: three digits, or as many as it takes to tell them apart."""
+    for digits in range(3, 17):
+        found = [f"{end:.{digits}g}" for end in ends]
+        if len({float(text) for text in found}) == len(ends):
+            break
+    return found
 
 
 def attributes(schema: Schema, train: pd.DataFrame, bands: int) -> Iterator[Attribute]:
@@ -59,6 +70,8 @@ def attributes(schema: Schema, train: pd.DataFrame, bands: int) -> Iterator[Attr
                 yield Attribute(name, column.levels)
             continue
         known = train[name].dropna().to_numpy(float)
-        ends = np.quantile(known, np.arange(1, bands) / bands) if len(known) else []
+        ends = np.quantile(known, np.arange(1, bands) / bands) if len(known) else np.array([])
+        if column.kind == "integer":
+            ends = np.floor(ends)  # which parts the patients as the number itself
         if ends := np.unique([end for end in ends if end < known.max()]).tolist():
             yield Attribute(name, (), tuple(ends))

@@ -48,7 +48,8 @@ def build(run: RunDir) -> Json:
     stops = [scenario["name"] for scenario in asked if scenario.get("stopping")]
     # Rows about one column are many, and stay in results.parquet; audits are told apart.
     clean = table[~planted(table)]
-    stories = list(worlds(Numbers.of(clean[clean["column"] == ""]), words, stops))
+    about = Numbers.of(clean[clean["column"] == ""])
+    stories = list(worlds(about, words, stops, partial(facts.kinds, suite)))
     report: Json = finite(
         {
             "schema": "fedbench-report",

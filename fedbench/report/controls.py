@@ -11,7 +11,7 @@ from fedbench.games.controls import CAUGHT, FOLLOWED, IGNORED, QUIET, TURNED
 from fedbench.nouns import plural
 from fedbench.report.numbers import Number
 from fedbench.report.plays import Play
-from fedbench.report.words import POWER, interval, seeds, shown, told
+from fedbench.report.words import POWER, interval, seeds, shown, signed, told
 from fedbench.report.world import World
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "listed",
     "noticeable",
     "noticed",
+    "unsaid",
 ]
 
 Outcome = Literal["passed", "in some seeds only", "failed", "refused", "not played"]
@@ -203,7 +204,7 @@ def _rehearsed(world: World, play: Play) -> list[Check]:
 
 
 def _reasons(why: Sequence[str]) -> str:
-    return " ".join(f"{text.rstrip('.')}." for text in why) or "No reason was recorded."
+    return " ".join(f"{signed(text).rstrip('.')}." for text in why) or "No reason was recorded."
 
 
 def _copy(world: World, play: Play) -> Check:
@@ -327,4 +328,14 @@ def doubted(play: Play, found: Number, played: Sequence[Check]) -> list[str]:
     mixed = (play.name, play.secret, "copy", "in some seeds only")
     if any((c.name, c.secret, c.control, c.outcome) == mixed for c in played):
         return ["the attack caught a copy of the training records in some seeds only"]
-    return []
+    return [why] if (why := unsaid(found)) else []
+
+
+_UNSAID = "nothing can be said: "
+
+
+def unsaid(found: Number) -> str:
+    """Return why a number says nothing, as its own row has it in every seed; nothing if it does."""
+    shown = found.noticed and noticed(found)
+    told = [] if shown else [text for text in found.verdicts if text.startswith(_UNSAID)]
+    return signed(told[0].removeprefix(_UNSAID)) if told else ""

@@ -21,6 +21,8 @@ __all__ = ["exposed"]
 
 Json = dict[str, Any]
 
+GUESSED = 0.5
+
 _LEAKS = np.geomspace(0.0005, 1, 80)
 
 
@@ -37,15 +39,21 @@ def exposed(run: RunDir, world: World, played: Sequence[Check]) -> Json | None:
     found = {attack: table for attack, table in found.items() if len(table)}
     if not found:
         return None
-    strongest = max(found, key=lambda attack: _area(world, attack))
+    curves = [{"attack": attack, "points": _points(table)} for attack, table in found.items()]
+    drawn: Json = {"curves": curves, "power": list(_power(world))}
+    speaking = [attack for attack in found if not _answers(world, attack) or _finds(world, attack)]
+    if not speaking:
+        said = f"{joined([*found])} found nobody, so there is nobody to describe."
+        nobody: Json = {"rarity": [], "sites": [], "sentences": [f"{said[:1].upper()}{said[1:]}"]}
+        return {**drawn, "attack": "", "alarms": None, **nobody}
+    strongest = max(speaking, key=lambda attack: _area(world, attack))
     return {
-        "curves": [{"attack": attack, "points": _points(table)} for attack, table in found.items()],
-        "power": list(_power(world)),
+        **drawn,
         "attack": strongest,
         "alarms": float(found[strongest]["at"][found[strongest]["kind"] == "rarity"].max()),
         "rarity": _groups(found[strongest], "rarity"),
         "sites": _groups(found[strongest], "site"),
-        "sentences": [*_sentences(strongest, found[strongest]), *_worth(world, strongest)],
+        "sentences": [*_sentences(world, strongest, found[strongest]), *_worth(world, strongest)],
     }
 
 
@@ -55,6 +63,16 @@ def _believed(world: World, attack: str, played: Sequence[Check]) -> bool:
             n = world.pooled(world.lead, world.main, play.name)
             return n is not None and n.done and not doubted(play, n, played)
     return False
+
+
+def _answers(world: World, attack: str) -> bool:
+    """Whether an attack says yes or no, and ranks nobody."""
+    return any(play.yes for play in world.plays if play.attack == attack)
+
+
+def _finds(world: World, attack: str) -> bool:
+    """Whether one that says yes or no said yes of more training patients than of others."""
+    return _area(world, attack) > GUESSED
 
 
 def _area(world: World, attack: str) -> float:
@@ -94,7 +112,7 @@ def _groups(table: pd.DataFrame, kind: str) -> list[Json]:
     ]
 
 
-def _sentences(attack: str, table: pd.DataFrame) -> Iterator[str]:
+def _sentences(world: World, attack: str, table: pd.DataFrame) -> Iterator[str]:
     """Say who is found, without naming anybody."""
     mine = table[table["kind"] == "found"]
     if mine.empty:
@@ -104,7 +122,9 @@ def _sentences(attack: str, table: pd.DataFrame) -> Iterator[str]:
         )
         return
     n, alpha = int(mine["n"].iloc[0]), float(mine["at"].iloc[0])
-    said = "; ".join(f"{row['group']!r} {row['text']}" for row in mine.to_dict("records"))
+    said = "; ".join(
+        f"“{world.say(row['group'])}” {row['text']}" for row in mine.to_dict("records")
+    )
     yield (
         f"The {n:,} training patients whom {attack} finds while {percent(alpha)} of the others are "
         f"accused differ most from all training patients in this: {said}."
@@ -113,6 +133,8 @@ def _sentences(attack: str, table: pd.DataFrame) -> Iterator[str]:
 
 def _worth(world: World, attack: str) -> Iterator[str]:
     """Say what an accusation is worth where members are half, a tenth, a hundredth of suspects."""
+    if _answers(world, attack):
+        return  # it accuses as many as it says yes of, whatever false alarms one would bear
     asked = [(at, world.pooled(world.lead, world.main, f"{attack}.tpr@{at}%")) for at in (1, 10)]
     done = [(at, n) for at, n in asked if n is not None and n.done]
     if not done:

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from fedbench.config import suite_of
-from fedbench.data import Dataset, Feature, Schema
+from fedbench.data import OTHER, Dataset, Feature, Schema
 from fedbench.errors import FedbenchError
 from fedbench.kinds import DATASETS
 from fedbench.nouns import plural
@@ -21,7 +21,7 @@ from fedbench.report.world import World
 from fedbench.results import CellDir, RunDir, read_json
 from fedbench.schemas import read_schema
 
-__all__ = ["data", "differing", "environment", "run_facts", "suite", "words"]
+__all__ = ["data", "differing", "environment", "kinds", "run_facts", "suite", "words"]
 
 Json = dict[str, Any]
 
@@ -109,6 +109,17 @@ def words(found: Json, name: str) -> dict[str, str]:
     return {name: said for name, said in (columns | tasks).items() if said}
 
 
+def kinds(found: Json, name: str) -> dict[str, str]:
+    """Return of what kind a dataset's tasks are: survival, classification or regression.
+
+    Args:
+        found: the suite's tables.
+        name: the dataset.
+    """
+    schema = _schema(found, name)
+    return {task: about.kind for task, about in schema.tasks.items()} if schema else {}
+
+
 def _schema(found: Json, name: str) -> Schema | None:
     """Return the schema of an audit or a dataset, if it can be had here."""
     schema: Schema | None = found["schema"]
@@ -140,8 +151,13 @@ def _tables(found: Json, title: str) -> Json:
 
 
 def _called(feature: Feature) -> str:
-    label = feature.column.label
-    return f"{label} ({feature.window.name})" if label and feature.window else label
+    label = feature.column.label or (feature.source if feature.window else "")
+    if feature.system:
+        bare = f"{feature.system} {feature.source}"
+        label = f"other codes of {feature.system}" if feature.source == OTHER else label
+        label = bare if label == feature.source else label
+    within = feature.window.name if feature.window and feature.source != "day" else ""
+    return f"{label} ({within})" if label and within else label
 
 
 def _dataset(name: str, found: Json) -> Dataset | None:

@@ -10,7 +10,7 @@ from fedbench.report.pictures import INK, QUIET, RULE, SERIES, styled, svg
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["exposed"]
+__all__ = ["exposed", "percent"]
 
 Json = dict[str, Any]
 
@@ -23,14 +23,15 @@ def exposed(found: Mapping[str, Any], name: str) -> str:
 
     sites = len(found["sites"]) > 1
     with styled(name):
-        figure = Figure(figsize=(9.4, 7.2), layout="constrained")
-        panels = figure.subplot_mosaic("AB;CD" if sites else "AB;CC")
+        figure = Figure(figsize=(9.4, 7.2 if found["rarity"] else 3.6), layout="constrained")
+        below = ";CD" if sites else ";CC" if found["rarity"] else ""
+        panels = figure.subplot_mosaic(f"AB{below}")
         _curves(panels["A"], found["curves"])
         _power(panels["B"], found["power"])
         alarms = f"{100 * (found['alarms'] or 0):g} %"
-        _groups(
-            panels["C"], found["rarity"], "tenth of patients, from common to rare values", alarms
-        )
+        if found["rarity"]:
+            tenths = "tenth of patients, from common to rare values"
+            _groups(panels["C"], found["rarity"], tenths, alarms)
         if sites:
             _groups(panels["D"], found["sites"], "hospital", alarms)
         return svg(figure)
@@ -89,14 +90,19 @@ def _groups(axes: Axes, groups: Sequence[Json], what: str, alarms: str) -> None:
     axes.set_xticks(range(len(groups)), [group["group"] for group in groups], fontsize=8)
     if len(groups) > 10:
         axes.tick_params(axis="x", rotation=90)
-    axes.yaxis.set_major_formatter(lambda y, _: f"{100 * y:.0f} %")
+    axes.yaxis.set_major_formatter(lambda y, _: percent(y))
     axes.set_xlabel(what)
     axes.set_ylabel(f"at {alarms} false alarms")
     _quietly(axes)
 
 
+def percent(share: float) -> str:
+    """Return a tick as it is: 7.5 % is not 8 %."""
+    return f"{100 * share:.6g} %".replace("-", "\N{MINUS SIGN}")
+
+
 def _percents(axis: Any) -> None:
-    axis.set_major_formatter(lambda x, _: f"{100 * x:g} %")
+    axis.set_major_formatter(lambda x, _: percent(x))
     axis.set_minor_formatter("")
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from fedbench.report.advantages import details, gains, verdicts
-from fedbench.report.controls import Check, backwards, doubted, noticeable, noticed
+from fedbench.report.controls import Check, backwards, doubted, noticeable, noticed, unsaid
 from fedbench.report.numbers import Number
 from fedbench.report.plays import Play
 from fedbench.report.words import (
@@ -152,10 +152,12 @@ def _leak(world: World, label: str, attack: str) -> list[str]:
     asked = [(at, world.pooled(label, world.main, f"{attack}.leak@{at}%")) for at in ("1", "10")]
     texts: list[str] = []
     for at, found in asked:
-        if found is not None and found.done:
+        if found is None:
+            continue
+        why = unsaid(found)
+        if found.done and not why:
             return [_share(at, found), *texts]
-        if found is not None:
-            texts.append(nothing(f"{attack} with {at} % false alarms", found.reasons))
+        texts.append(nothing(f"{attack} with {at} % false alarms", [why] if why else found.reasons))
     return texts
 
 
@@ -165,8 +167,7 @@ def _share(at: str, found: Number) -> str:
         return f"{among} it finds {interval(found)} of the training patients beyond luck."
     seen = noticeable(found)
     would = (
-        f" Word-for-word copies of {percent(seen)} of them are noticed four times out of five. "
-        f"{VERBATIM}"
+        f" Word-for-word copies of {percent(seen)} of them are noticed four times out of five."
         if seen is not None
         else ""
     )

@@ -271,8 +271,8 @@ def _exposed(found: Json | None) -> list[str]:
         f"By {found['attack']}, beyond luck, while {alarms} of the others are accused; tenths go "
         "from common to rare values."
     )
-    shown = table(["group", "training patients", "found"], rows)
-    return [*_list("Who is recognised", found["sentences"], 3), "", safe(said), "", shown]
+    shown = ["", safe(said), "", table(["group", "training patients", "found"], rows)]
+    return [*_list("Who is recognised", found["sentences"], 3), *(shown if rows else [])]
 
 
 def _reach(group: Json) -> str:

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-__all__ = ["MEASURES"]
+__all__ = ["EFFECTS", "MEASURES"]
+
+EFFECTS: Mapping[str, str] = {
+    "survival": "hazard ratios",
+    "classification": "odds ratios",
+    "regression": "linear coefficients",
+    "": "effects",
+}
+"""What a predictor's effect is called, by the kind of what is foreseen."""
 
 MEASURES: Mapping[str, str] = {
     "marginals": "single columns",
@@ -47,8 +55,8 @@ MEASURES: Mapping[str, str] = {
     "codes.per_patient": "codes of a patient",
     "codes.chapters": "codes by chapter",
     "rules": "rules broken more often than in real records",
-    "effects.overlap": "overlap of hazard and odds ratios",
-    "effects.signs": "hazard and odds ratios that point the same way",
+    "effects.overlap": "overlap of {}",
+    "effects.signs": "{} that point the same way",
     "survival.events": "distance of survival curves",
     "survival.censoring": "distance of curves of the end of follow-up",
     "fairness.marginals": "single columns of a group",

@@ -16,8 +16,8 @@ def introduction(worlds: Sequence[World]) -> list[str]:
     """Return what a reader must know who has never seen such a report."""
     done = [
         "compared with real patients who had been kept back",
-        *(["used to train models that foresee what happens to such patients"] * _useful(worlds)),
         *(["attacked"] * _attacked(worlds)),
+        *(["used to train models that foresee what happens to such patients"] * _useful(worlds)),
     ]
     return [
         (

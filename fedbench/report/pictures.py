@@ -119,15 +119,19 @@ def _copy(axes: Axes, found: Json, right: float) -> None:
 def _legend(axes: Axes, labels: Sequence[str], regimes: Sequence[str]) -> None:
     from matplotlib.lines import Line2D  # noqa: PLC0415
 
-    handles = [Line2D([], [], linestyle="", label="Colour: generator")]
+    given = list(regimes) == ["given"]
+    handles = [
+        Line2D([], [], linestyle="", label="Colour: release" if given else "Colour: generator")
+    ]
     handles += [
         Line2D([], [], marker="o", linestyle="", color=SERIES[i % len(SERIES)], label=label)
         for i, label in enumerate(labels)
     ]
-    handles += [Line2D([], [], linestyle="", label="Shape: who trains with whom")]
-    handles += [
-        Line2D([], [], marker=MARKS[r], linestyle="", color=QUIET, label=r) for r in regimes
-    ]
+    if not given:
+        handles += [Line2D([], [], linestyle="", label="Shape: who trains with whom")]
+        handles += [
+            Line2D([], [], marker=MARKS[r], linestyle="", color=QUIET, label=r) for r in regimes
+        ]
     axes.legend(handles=handles, loc="center left", bbox_to_anchor=(1.02, 0.5), labelspacing=0.7)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
+from fedbench.direction import badness
 from fedbench.report.controls import Check
 from fedbench.report.given import verdict
 from fedbench.report.given import warnings as of_an_audit
@@ -20,7 +22,7 @@ __all__ = ["READING_IT", "TERMS", "answers", "introduction", "warnings"]
 INTRODUCTION = (
     (
         "Synthetic records that came from outside were compared with real patients who had been "
-        "kept back, used to train models that foresee what happens to such patients, and attacked."
+        "kept back, attacked, and used to train models that foresee what happens to such patients."
     ),
     (
         "Every number stands between two ends. The ceiling is what the real training records reach "
@@ -39,6 +41,13 @@ TERMS = {term: text for term, text in GLOSSARY.items() if "TPR" not in term}
 
 _WORST = 5
 """Columns that are named as the furthest off."""
+
+_COURSE = (
+    "visits", "visits.count", "visits.gaps", "visits.values", "visits.transitions",
+    "codes", "codes.prevalence", "codes.together", "codes.next",
+)  # fmt: skip
+_MOST = 5
+"""Of what visits and codes say, so many are told."""
 
 
 def introduction(worlds: Sequence[World]) -> list[str]:
@@ -65,7 +74,9 @@ def answers(world: World, played: Sequence[Check], columns: pd.DataFrame) -> lis
         columns: rows about one column each.
     """
     return [
-        Sentence("fidelity", "How like real patients", _likeness(world), tuple(_worst(columns))),
+        Sentence(
+            "fidelity", "How like real patients", _likeness(world), tuple(_worst(world, columns))
+        ),
         Sentence("utility", "What they are good for", _usefulness(world)),
         verdict(world, played),
     ]
@@ -75,7 +86,24 @@ def _likeness(world: World) -> str:
     names = ("detection", *(name for name in FIDELITY if name != "detection"))
     found = [(name, "", world.pooled(world.lead, "given", name)) for name in names]
     found += [("missingness.rates", "", world.pooled(world.lead, "given", "missingness.rates"))]
+    found += [(name, "", one) for name, one in _unfolding(world)]
     return _listed(world, found) or nothing("fidelity", ["it was not measured"])
+
+
+def _unfolding(world: World) -> list[tuple[str, Number]]:
+    """Return what visits and codes say, furthest from real records first; refusals follow."""
+    asked = [(name, world.pooled(world.lead, "given", name)) for name in _COURSE]
+    there = [(name, n) for name, n in asked if n is not None and n.status != "not applicable"]
+    done = sorted((pair for pair in there if pair[1].done), key=lambda pair: -_beyond(pair[1]))
+    return [*done[:_MOST], *((name, n) for name, n in there if not n.done)]
+
+
+def _beyond(found: Number) -> float:
+    """Return how much worse than real records a number is, in widths of their interval."""
+    if found.value is None or found.ceiling is None:
+        return -math.inf
+    worse = badness(found.value, found["better"]) - badness(found.ceiling, found["better"])
+    return float(worse / found.noise_floor) if found.noise_floor else math.copysign(math.inf, worse)
 
 
 def _usefulness(world: World) -> str:
@@ -150,7 +178,7 @@ def _place(found: Number) -> str:
     return f"From {' to '.join(ends)} that is {number(found.normalized, 2)}, from 0 to 1."
 
 
-def _worst(columns: pd.DataFrame) -> Iterator[str]:
+def _worst(world: World, columns: pd.DataFrame) -> Iterator[str]:
     """Name the columns that are further off than chance makes those of real records."""
     asked = columns[(columns["name"] == "marginals") & (columns["site"] == "")]
     of = {label: mine.set_index("column") for label, mine in asked.groupby("label")}
@@ -161,8 +189,8 @@ def _worst(columns: pd.DataFrame) -> Iterator[str]:
     for name, row in off.head(_WORST).iterrows():
         spread = f"{number(row['low'])} to {number(row['high'])}"
         yield (
-            f"{name}: a share of {number(row['value'])} ({spread}) would have to change; of real "
-            f"training records {number(usual[name])}"
+            f"{world.say(str(name))}: a share of {number(row['value'])} ({spread}) would have to "
+            f"change; of real training records {number(usual[name])}"
         )
     if len(off) > _WORST:
         yield f"and {len(off) - _WORST} more columns that are further off than by chance"

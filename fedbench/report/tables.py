@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from fedbench import direction
-from fedbench.report.controls import Check, backwards, doubted, noticed
+from fedbench.report.controls import Check, backwards, doubted, noticed, unsaid
 from fedbench.report.notes import meaning
 from fedbench.report.numbers import Number
 from fedbench.report.plays import Play
@@ -15,15 +15,18 @@ from fedbench.report.sentences import ONE_HOSPITAL, turned, verdict
 from fedbench.report.traffic import traffic
 from fedbench.report.words import (
     NONE,
+    REGIMES,
     human_bytes,
     joined,
     left_out,
     measure,
     number,
+    percent,
     seeds,
     short,
     shown,
     told,
+    unit_of,
 )
 from fedbench.report.world import FLOOR, GUESSED, World
 
@@ -52,7 +55,9 @@ def cell(found: Number | None) -> Json:
         "status": "done",
         "shown": value,
         "range": f"{low} to {high}" if known else "",
-        "note": "; ".join(part for part in (_fewer(found), left_out(found)) if part),
+        "note": "; ".join(
+            text for text in (_fewer(found), left_out(found), _nothing(found)) if text
+        ),
         "value": found.value,
         "low": found.low,
         "high": found.high,
@@ -63,10 +68,17 @@ def _fewer(found: Number) -> str:
     return "" if found.seeds == found.asked else seeds(found)
 
 
+def _nothing(found: Number) -> str:
+    why = unsaid(found)
+    return f"nothing can be said: {why}" if why else ""
+
+
 def _anchored(found: Number | None) -> Json:
     """Return a cell that names its own floor and ceiling."""
     ends = {} if found is None else {"floor": found.floor, "ceiling": found.ceiling}
-    known = [f"{end} {number(value)}" for end, value in ends.items() if value is not None]
+    share = found is not None and unit_of(found["name"]) == "share"
+    say = percent if share else number
+    known = [f"{end} {say(value)}" for end, value in ends.items() if value is not None]
     plain = cell(found)
     return {**plain, "note": "; ".join([*([plain["note"]] if plain["note"] else []), *known])}
 
@@ -137,16 +149,19 @@ def _remarks(world: World, columns: Sequence[tuple[str, str]], rows: Sequence[Js
         if (n := world.pooled(label, regime, name, task)) and n["target"] == "specialist"
     }
     empty = [place for place in places if place[-1] == "absent"]
-    alone = {(regime, name): None for _, regime, name, _, _ in empty if regime != "control"}
-    control = any(regime == "control" for _, regime, *_ in empty)
+    trained = [place for place in empty if place[1] in REGIMES]
+    alone = {(regime, name): None for _, regime, name, _, _ in trained}
     return [
         *(
             f"{measure(name)}, {regime}: on each hospital's own patients, mean over hospitals."
             for regime, name in own
         ),
         *(text for pair in alone if (text := _one_by_one(world, *pair))),
-        *([f"A dash ({NONE}) in a control's row: it was not asked this."] if control else []),
+        *([_UNASKED] if len(trained) < len(empty) else []),
     ]
+
+
+_UNASKED = f"A dash ({NONE}) of a control or of the floor: it was not asked this."
 
 
 def _one_by_one(world: World, regime: str, name: str) -> str:
@@ -443,11 +458,12 @@ def _all_of(world: World, label: str, regimes: Sequence[str]) -> Json:
         if not n["name"].endswith(".check")
     ]
     keys = {tuple(n[k] for k in _KEY) for n in found}
-    cells = {(tuple(n[k] for k in _KEY), n["regime"]): cell(n) for n in reversed(found)}
+    say = cell if label in CONTROLS else _anchored  # a control is an end itself
+    cells = {(tuple(n[k] for k in _KEY), n["regime"]): say(n) for n in reversed(found)}
     rows = [
         {
             **dict(zip(_KEY, key, strict=True)),
-            "title": measure(key[1]),
+            "title": measure(key[1], world.kinds.get(key[2], "")),
             "about": _about(world, **dict(zip(_KEY, key, strict=True))),
             "cells": [cells.get((key, regime)) or cell(None) for regime in regimes],
         }
@@ -459,7 +475,7 @@ def _all_of(world: World, label: str, regimes: Sequence[str]) -> Json:
 def _about(world: World, target: str, level: str, **about: str) -> str:
     """Say whose patients a number is about, and what it is a mean of."""
     parts = [world.say(about["task"]), about["column"], world.say(about["secret"])]
-    if world.main != "given":  # records from outside know nothing of hospitals
+    if world.main != "given" or len(world.sites) > 1:
         parts += [_TARGETS.get(target, target), _LEVELS.get(level, level)]
     return ", ".join(part for part in parts if part)
 

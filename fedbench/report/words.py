@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from fedbench.games.telling import TOLD, told_as
-from fedbench.report.measures import MEASURES
+from fedbench.report.measures import EFFECTS, MEASURES
 from fedbench.report.numbers import Number
 from fedbench.report.plays import game_of
 from fedbench.report.reasons import plain
@@ -33,6 +33,7 @@ __all__ = [
     "seeds",
     "short",
     "shown",
+    "signed",
     "together",
     "told",
     "unit_of",
@@ -78,10 +79,15 @@ _MOST_DIGITS = 9
 POWER = 1.43
 
 
-def measure(name: str) -> str:
-    """Return the name of a measure in words: ``utility.c_index`` is ``C-index``."""
+def measure(name: str, kind: str = "") -> str:
+    """Return the name of a measure in words: ``utility.c_index`` is ``C-index``.
+
+    Args:
+        name: as rows have it.
+        kind: of the task it is about, if that is known: effects are called by it.
+    """
     if name in MEASURES:
-        return MEASURES[name]
+        return MEASURES[name].format(EFFECTS.get(kind, EFFECTS[""]))
     head, _, last = name.rpartition(".")
     if name.startswith("utilization"):
         return f"{MEASURES.get(last, last)} from visit counts and dates alone"
@@ -290,7 +296,12 @@ def short(reason: str) -> str:
     """Return a reason in plain words, and of a traceback what it ends with."""
     lines = reason.strip().splitlines()
     last = lines[-1] if lines and lines[0].startswith("Traceback") else reason
-    return plain(last.strip())
+    return signed(plain(last.strip()))
+
+
+def signed(text: str) -> str:
+    """Return a text whose numbers below zero have a true minus sign, as all others have."""
+    return re.sub(r"(?<![\w.,)-])-(?=\d)", "\N{MINUS SIGN}", text)
 
 
 def _minus(value: float | None) -> float | None:

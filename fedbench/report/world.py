@@ -50,6 +50,8 @@ class World:
     numbers: Numbers
     words: Mapping[str, str] = field(default_factory=dict)
     """What its schema calls tasks and columns."""
+    kinds: Mapping[str, str] = field(default_factory=dict)
+    """Of what kind its schema's tasks are."""
     stops: bool = False
     """Whether training may stop before its last round."""
 
@@ -240,11 +242,14 @@ def worlds(
     numbers: Numbers,
     words: Callable[[str], Mapping[str, str]],
     stopping: Collection[str] = (),
+    kinds: Callable[[str], Mapping[str, str]] = lambda _: {},
 ) -> Iterator[World]:
     """Yield every dataset with every scenario, sorted; ``words`` gives a dataset's own.
 
-    ``stopping`` names the scenarios in which training may stop before its last round.
+    ``stopping`` names the scenarios in which training may stop before its last round, ``kinds``
+    gives the kinds of a dataset's tasks.
     """
     for dataset, scenario in sorted({(n["dataset"], n["scenario"]) for n in numbers}):
         mine = numbers.where(dataset=dataset, scenario=scenario)
-        yield World(dataset, scenario, mine, words(dataset), scenario in stopping)
+        stops = scenario in stopping
+        yield World(dataset, scenario, mine, words(dataset), kinds(dataset), stops)

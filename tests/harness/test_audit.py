@@ -336,6 +336,12 @@ def test_odd_columns_do_not_stop_it(audit: Audit) -> None:
         assert f"'{name}' is left out" in found.err
     assert "'a'" in found.err
     assert found.facts["verdict"] == SILENT  # one record, again and again
+    main = json.loads((found.run.path / "report.json").read_text())["worlds"][0]["main"]
+    mine = next(row for row in main["rows"] if row["generator"] == "synthetic")
+    done = [cell for cell in mine["cells"] if cell["status"] == "done"]
+    assert done
+    for cell in done:
+        assert "nothing can be said: a leak is noticed from" in cell["note"]
 
 
 ODD = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -151,6 +152,16 @@ def test_all_records_that_come_are_attacked_and_not_more_than_trained_on_are_sco
     assert few.row("marginals")["value"] != found.row("marginals")["value"]
 
 
+def test_those_who_are_found_are_told_of_by_an_attack_that_finds_somebody(
+    evaluate: Evaluate,
+) -> None:
+    found = evaluate("--json", **tables(synthetic=shuffled(made(250, 2))))
+    world = json.loads((found.run.path / "report.json").read_text())["worlds"][0]
+    assert found.row("verbatim.auc")["value"] == 0.5 > found.row("dcr.auc")["value"]
+    assert world["exposed"]["attack"] == "dcr"
+    assert "accuses as verbatim" not in str(world["exposed"]["sentences"])
+
+
 def test_a_number_can_be_foreseen_and_what_is_not_named_is_not(evaluate: Evaluate) -> None:
     named = evaluate("--json", "--predict", "b", **tables())
     assert named.row("utility.r2", task="b")["value"] > 0.2
@@ -194,7 +205,23 @@ def test_a_cohort_folder_has_numbers_for_every_hospital(
         assert found.row("marginals", site=site)["status"] == "done"
     assert found.row("marginals", site="worst")["status"] == "done"
     assert found.row("utility.c_index", task="survival")["status"] in ("done", "refused")
-    assert "north" in (found.run.path / "report.md").read_text()
+    text = (found.run.path / "report.md").read_text()
+    assert "north" in text
+    assert "a generator and a number of its own" not in text, "there is one release"
+    titles = re.findall(r"^\| (single columns[^|]*) \|", text, re.MULTILINE)
+    assert len(set(titles)) == 3
+    assert [titles.count(title) for title in set(titles)] == [4, 4, 4]  # release, floor, controls
+    rows = found.run.results()
+    rows = rows[(rows["status"] == "done") & (rows["regime"] == "given")]
+    whole = rows[rows["name"].isin(["marginals", "visits.count"])]
+    assert {"", "north", "worst"} <= set(whole["site"])
+    assert (whole["column"] != "").any()
+    assert whole[["floor", "ceiling"]].notna().all(axis=None)
+    likeness = found.facts["answers"]["How like real patients"]
+    for said in ("Visits per patient: ", "How often codes are recorded"):
+        (line,) = (line for line in likeness.split("\n") if line.startswith(said))
+        assert "the real training records reach" in line
+    assert not re.search(r"\w@\w", str(found.facts["answers"])), "columns have names to be read"
     asked = evaluate("--schema", "s.toml", "--predict", "stage", **folders)
     assert (asked.status, asked.out) == (2, "")
     assert "--predict 'stage': it has 3 levels; expected two, or a number." in asked.err

@@ -98,8 +98,16 @@ def test_it_can_be_drawn_with_one_hospital_and_with_several() -> None:
     }
     nobody_apart = [{"attack": "dcr", "points": [[1.0, 1.0]]}]
     assert leakage.exposed({**found, "curves": nobody_apart}, "c").startswith("<svg")
+    nobody = {**found, "attack": "", "alarms": None, "rarity": [], "sites": []}
+    assert "from common to rare" not in leakage.exposed(nobody, "d")
     one = leakage.exposed(found, "a")
     several = leakage.exposed({**found, "sites": [group, {**group, "group": "2"}]}, "b")
     assert "by hospital" not in one
     assert "by hospital" in several
     assert one.startswith("<svg")
+
+
+def test_ticks_are_what_they_stand_at() -> None:
+    assert [leakage.percent(share) for share in (0.075, -0.1, 0.3, 1e-4)] == [
+        "7.5 %", "\N{MINUS SIGN}10 %", "30 %", "0.01 %",
+    ]  # fmt: skip

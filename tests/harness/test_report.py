@@ -22,7 +22,7 @@ from fedbench.errors import RunError
 from fedbench.games import TURNED
 from fedbench.report.numbers import Numbers, across_seeds
 from fedbench.report.reasons import plain
-from fedbench.report.words import human_bytes, number, together, told
+from fedbench.report.words import human_bytes, measure, number, signed, together, told
 from fedbench.results import RunDir, frame, write_json, write_parquet
 
 Row = dict[str, Any]
@@ -474,7 +474,8 @@ def test_without_local_generators_there_is_no_gain(make: Make) -> None:
 
 
 def test_what_was_not_recognized_names_what_would_have_been(make: Make) -> None:
-    text = said(make(everything(seeds=1)), "leak")
+    run = make(everything(seeds=1))
+    text = said(run, "leak")
     assert text.startswith("Training patients could not be told from others by the attack")
     controls, found = text.split("\n")[2:4]
     assert controls == (
@@ -483,7 +484,9 @@ def test_what_was_not_recognized_names_what_would_have_been(make: Make) -> None:
     assert found.startswith("Attack dcr: AUC 0.505 (95 % interval 0.475")
     assert f"An AUC of {number(0.5 + 1.43 * 0.03)} or more is noticed" in found
     assert "Word-for-word copies of 3.0 % of them are noticed four times out of five" in text
-    assert "give patients away without copying them" in text
+    caveats = " ".join(report.build(run)["caveats"])
+    assert "give patients away without copying them" in caveats
+    assert "give patients away without copying them" not in text, "it is said once"
 
 
 def test_a_leak_under_another_regime_is_said_as_well(make: Make) -> None:
@@ -769,7 +772,7 @@ def test_tasks_and_facts_are_called_what_the_schema_calls_them(make: Make) -> No
 
 def test_reasons_fit_into_a_sentence() -> None:
     assert told(["The attack failed a control: 0.002 (-0.021)."]) == (
-        "the attack failed a control: 0.002 (-0.021)"
+        "the attack failed a control: 0.002 (\N{MINUS SIGN}0.021)"
     )
     assert told(["KY has 3 events.", "KY has 12,000 events."]) == "KY has 3 events"
     assert told(["TPR at 1 % FPR needs more."]) == "TPR at 1 % FPR needs more"
@@ -839,7 +842,7 @@ def test_a_control_that_held_in_some_seeds_only_is_not_passed(make: Make) -> Non
     (check,) = (c for c in world["controls"] if (c["control"], c["secret"]) == ("copy", "diabetes"))
     assert check["outcome"] == "in some seeds only"
     assert "in 1 of 3 seeds only; in the others the control failed" in check["text"]
-    assert WHY in check["text"]
+    assert signed(WHY) in check["text"]
     text = said(run, "leak")
     assert "both were passed in guessing “ever used tobacco”, not in the others" in text
     assert "“diabetes” can be inferred, because the attack caught a copy" in text
@@ -974,6 +977,47 @@ def test_a_dash_has_its_reason(make: Make) -> None:
     page = report.write(run).read_text()
     assert "none at East" in html.unescape(page).replace("\N{NO-BREAK SPACE}", " ")
     assert "none at East" in (run.path / "report.md").read_text()
+
+
+def test_numbers_below_zero_have_one_sign_everywhere() -> None:
+    assert signed("0.016 (-0.005 to -0.5); x-2, 10-20, p = 1e-09.") == (
+        "0.016 (\N{MINUS SIGN}0.005 to \N{MINUS SIGN}0.5); x-2, 10-20, p = 1e-09."
+    )
+
+
+def test_a_number_that_says_nothing_carries_its_reason(make: Make) -> None:
+    study = everything(seeds=1)
+    why = "only an AUC above 0.66 would have been noticed"
+    for row in study.rows:
+        if row["name"] == "dcr.auc":
+            row["verdict"] = f"nothing can be said: {why}"
+    run = make(study)
+    main = report.build(run)["worlds"][0]["main"]
+    at = next(i for i, column in enumerate(main["columns"]) if column["name"] == "dcr.auc")
+    notes = {(row["generator"], row["regime"]): row["cells"][at]["note"] for row in main["rows"]}
+    assert why in notes["copula", "federated"]
+    assert why not in notes["tvae", "federated"], "it found a leak, Holm's correction and all"
+    assert f"because {why}" in said(run, "leak")
+
+
+def test_effects_are_called_by_the_kind_of_their_task() -> None:
+    assert measure("effects.overlap", "regression") == "overlap of linear coefficients"
+    assert measure("effects.signs", "survival") == "hazard ratios that point the same way"
+    assert measure("effects.signs") == "effects that point the same way"
+
+
+def test_floor_and_ceiling_stand_beside_every_number(make: Make) -> None:
+    study = everything(seeds=1)
+    for row in study.rows:
+        row |= {"floor": 0.0, "ceiling": 0.9}
+    (rows,) = (
+        table["rows"]
+        for table in report.build(make(study))["worlds"][0]["everything"]
+        if table["generator"] == "copula"
+    )
+    notes = {row["name"]: row["cells"][0]["note"] for row in rows}
+    assert notes["associations"] == "floor 0.000; ceiling 0.900"
+    assert notes["dcr.leak@1%"] == "floor 0.0 %; ceiling 90.0 %"
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,14 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.metrics import recall_score, roc_auc_score
 
-from fedbench.data import Cohort, Role
+from fedbench.data import Cohort, Column, Role, Schema
 from fedbench.metric import Evidence, Measure, Refusal
 from fedbench.metrics._answers import Question
+from fedbench.metrics._groups import attributes
 from fedbench.metrics._models import Unfit
 from fedbench.metrics.fairness import Fairness
 from fedbench.metrics.marginals import Marginals
@@ -55,6 +57,23 @@ def test_groups_are_levels_and_bands(people: Draw, judge: Judge) -> None:
     for part in ("score_gap", "parity", "odds"):
         assert {(part, TASK, "sex"), (part, TASK, "age")} <= set(ours)
     assert ("score_gap", "survival", "sex") in ours
+
+
+def test_bands_have_readable_names_that_differ() -> None:
+    column = Column(kind="integer", low=0, high=99, roles=KNOWN)
+    schema = Schema(
+        name="s", clock="", static={"age": column, "weight": replace(column, kind="number")}
+    )
+    ages = np.array([51, 51, 51, 58, 58, 59, 60, 61, 62])
+    weights = 60 + np.arange(9) / 3e4
+    train = pd.DataFrame({"age": ages, "weight": weights})
+    age, weight = attributes(schema, train, 3)
+    cohort = Cohort.of_tables(schema, train.assign(patient=[f"p{i}" for i in range(9)]))
+    groups = age.groups(cohort)
+    assert list(groups) == ["age up to 55", "age 55 to 59", "age above 59"]
+    assert [int(who.sum()) for who in groups.values()] == [3, 3, 3]
+    names = list(weight.groups(cohort))
+    assert names == ["weight up to 60.0001", "weight 60.0001 to 60.0002", "weight above 60.0002"]
 
 
 def test_a_group_is_drawn_as_well_as_its_own_marginals_say(people: Draw, judge: Judge) -> None:
