@@ -149,7 +149,7 @@ def _simultaneous_upper(values: Floats, draws: Floats, level: float) -> float:
     return float((values + np.quantile(scaled.max(axis=0), level) * spread).min())
 
 
-def clopper_pearson(k: int, n: int, level: float = 0.95) -> Interval:
+def clopper_pearson(k: float, n: float, level: float = 0.95) -> Interval:
     """Exact interval of a proportion (https://doi.org/10.1093/biomet/26.4.404)."""
     if n == 0:
         return Interval(math.nan, 0.0, 1.0)
@@ -159,7 +159,7 @@ def clopper_pearson(k: int, n: int, level: float = 0.95) -> Interval:
     return Interval(k / n, low, high)
 
 
-def newcombe(k1: int, n1: int, k2: int, n2: int, level: float = 0.95) -> Interval:
+def newcombe(k1: float, n1: float, k2: float, n2: float, level: float = 0.95) -> Interval:
     """Interval of k1/n1 - k2/n2 from two Wilson scores (Newcombe 1998, method 10).
 
     https://doi.org/10.1002/(SICI)1097-0258(19980430)17:8%3C873::AID-SIM779%3E3.0.CO;2-I
@@ -211,7 +211,7 @@ def paired(first: npt.ArrayLike, second: npt.ArrayLike, level: float = 0.95) -> 
     return Paired(Interval(gap, max(-1.0, gap - down), min(1.0, gap + up)), chance)
 
 
-def _wilson(k: int, n: int, level: float) -> Interval:
+def _wilson(k: float, n: float, level: float) -> Interval:
     z, p = _normal_quantile((1 + level) / 2), k / n
     centre = (p + z * z / (2 * n)) / (1 + z * z / n)
     half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
