@@ -69,7 +69,8 @@ class Apart:
         """
         low, high = self.ends(ERROR)
         beyond, error = np.maximum(high, -low) - self.margin, (high - low) / 2 / _ONE_SIDED
-        away = np.divide(beyond, error, out=np.copysign(np.inf, beyond), where=error > 0)
+        known = (error > 0) & (error < np.inf)
+        away = np.divide(beyond, error, out=np.copysign(np.inf, beyond), where=known)
         first = int(away.argmax())
         nearest = max(abs(float(away[first])) - _TWO_SIDED, 0.0)
         spread = float(np.sqrt(special.ndtr(nearest) * special.ndtr(-nearest)))

@@ -41,7 +41,7 @@ def worth(owner: Ints, hits: NDArray[np.bool_]) -> Floats:
     spread = np.array([precision(owner, hit.astype(float))[0] for hit in hits.T])
     alone = share * (1 - share)
     found = np.divide(alone, spread, out=np.full(len(alone), least), where=spread > 0)
-    return np.clip(found, least, n)
+    return np.asarray(np.clip(found, least, n))
 
 
 def precision(owner: Ints, values: Floats) -> tuple[float, int]:

@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar
 
 import numpy as np
 from annotated_types import Gt, Lt
+from numpy.typing import NDArray
 
 from fedbench.data import Feature
 from fedbench.metric import Anchors, Evidence, Family, Key, Measure, Metric, Refusal
@@ -15,8 +16,15 @@ from fedbench.metrics._draws import Floats, measured, over
 from fedbench.metrics._margins import Apart, levels_apart, means_apart
 from fedbench.metrics._values import having, too_few
 from fedbench.seeds import Rng
+from fedbench.stats import permutation_p
 
 __all__ = ["Equivalence"]
+
+EXPECTED = 5
+"""Patients expected of every level on either side, below which chi-squared's law is not its own."""
+DEALS = 9_999
+"""How often patients are then dealt anew: no p is below .0001, however many columns there are."""
+NUMBERS = 1 << 21  # a block of deals holds this many
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +43,9 @@ class Equivalence(Metric):
     be different it is Bonferroni's.
 
     Beside every verdict stands the p-value of the plain two-sample test, adjusted by Holm over all
-    tests of fidelity: Kolmogorov and Smirnov's for numbers, chi-squared for levels. There is none
+    tests of fidelity: Kolmogorov and Smirnov's for numbers, chi-squared for levels, of which
+    patients dealt anew to the two sides tell the law where fewer than five are expected with a
+    level. There is none
     where patients belong to clusters, which those tests know nothing of; verdicts count clusters.
     A number that fewer than ten patients of a side have has no verdict, and the share of columns
     says over how many it is.
@@ -64,7 +74,7 @@ class Equivalence(Metric):
                 continue
             facts: dict[str, object] = {"equivalence": apart.verdict}
             if evidence.schema.cluster is None:
-                facts["p_value"] = _difference(feature, evidence)
+                facts["p_value"] = _difference(feature, evidence, rng)
             found.append(replace(_row(feature, apart, evidence), facts=facts))
             short.append(apart.short)
         if not found:
@@ -102,7 +112,7 @@ def _row(feature: Feature, apart: Apart, evidence: Evidence) -> Measure:
     return replace(found, low=min(found.low, low), high=max(found.high, high))
 
 
-def _difference(feature: Feature, evidence: Evidence) -> float:
+def _difference(feature: Feature, evidence: Evidence, rng: Rng) -> float:
     """Return the p-value of the usual two-sample test."""
     from scipy.stats import chi2_contingency, ks_2samp  # noqa: PLC0415
 
@@ -112,4 +122,24 @@ def _difference(feature: Feature, evidence: Evidence) -> float:
     width = len(feature.column.levels) + 1
     counts = np.stack([np.bincount(side.cat.codes + 1, minlength=width) for side in (real, fake)])
     counts = counts[:, counts.any(axis=0)]
-    return float(chi2_contingency(counts, correction=False).pvalue) if counts.shape[1] > 1 else 1.0
+    if counts.shape[1] == 1:
+        return 1.0
+    found = chi2_contingency(counts, correction=False)
+    if found.expected_freq.min() >= EXPECTED:
+        return float(found.pvalue)
+    return _dealt(counts, found.expected_freq, rng)
+
+
+def _dealt(counts: NDArray[np.int64], expected: Floats, rng: Rng) -> float:
+    """Return the p-value of chi-squared among patients dealt anew to the sides, levels in rows."""
+    weight = (1 / expected).sum(axis=0)
+    step = max(1, NUMBERS // len(weight))
+    null = [
+        (rng.multivariate_hypergeometric(counts.sum(axis=0), counts[0].sum(), size) - expected[0])
+        ** 2
+        @ weight
+        for size in np.diff([*range(0, DEALS, step), DEALS])
+    ]
+    # Rounding must not tell tables apart that are mirror images.
+    observed = float((counts[0] - expected[0]) ** 2 @ weight) * (1 - 1e-9)
+    return permutation_p(observed, np.concatenate(null))

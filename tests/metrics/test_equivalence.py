@@ -103,7 +103,7 @@ def test_households_that_are_alike_are_as_few_as_they_are(judge: Judge) -> None:
     other = marked(np.tile([1, 0, 0, 0, 0, 0], 200))
     alone, together = (found(judge(marked(held, size), other))["c"] for size in (1, 10))
     assert together.high - together.low > 2 * (alone.high - alone.low)
-    many = np.repeat((np.arange(1200) < 200).astype(int), 1)
+    many = (np.arange(1200) < 200).astype(int)
     assert found(judge(marked(many), other))["c"].facts["equivalence"] == "equivalent"
     assert found(judge(marked(many, 60), other))["c"].facts["equivalence"] == "undecided"
 
@@ -116,6 +116,29 @@ def test_one_of_ten_levels_at_the_margin_is_called_different_once_in_twenty(judg
         said.append(found(judge(test, fake, b=2))["c"].facts["equivalence"] == "different")
     # 100 draws, three standard errors above .05.
     assert np.mean(said) < 0.12
+
+
+def test_rare_levels_are_told_apart_by_chance_no_more_often_than_they_should(judge: Judge) -> None:
+    """Of 49 levels that one in a thousand has, 50 patients are expected to have none or one."""
+    rng, chances = np.random.default_rng(0), np.append(0.95, np.full(49, 0.05 / 49))
+    p = []
+    for _ in range(100):
+        test, fake = (marked(rng.choice(50, n, p=chances)) for n in (50, 3000))
+        p.append(found(judge(test, fake, b=2))["c"].facts["p_value"])
+    # 100 draws, three standard errors above .05 and .01.
+    assert np.mean(np.array(p) < 0.05) < 0.12
+    assert np.mean(np.array(p) < 0.01) < 0.05
+    gone = found(judge(marked(rng.choice(50, 1000, p=chances)), marked(np.zeros(1000, int)), b=2))
+    assert gone["c"].facts["p_value"] == 1e-4
+
+
+def test_of_a_single_family_nothing_is_shown(draw: Draw, judge: Judge) -> None:
+    cohort = draw(60, 0)
+    schema = replace(cohort.schema, cluster="family")
+    family = replace(cohort, schema=schema, static=cohort.static.assign(family="f"))
+    ours = found(judge(family, family))
+    assert ours[""].value == 1
+    assert {m.facts["equivalence"] for c, m in ours.items() if c} == {"undecided"}
 
 
 def test_a_column_without_values_has_a_reason(draw: Draw, judge: Judge, changed: Change) -> None:
