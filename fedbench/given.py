@@ -17,7 +17,7 @@ from fedbench.data import Cohort, Schema, looks_of
 from fedbench.draft import Draft, drafted, unlike, widened
 from fedbench.errors import DataError, SpecError
 from fedbench.federation.study import Choice
-from fedbench.nouns import plural
+from fedbench.nouns import few, plural
 from fedbench.partition import Split
 from fedbench.repeats import repeats
 from fedbench.results import portable
@@ -347,8 +347,32 @@ def _not_of_others(parts: Mapping[str, Cohort], files: Mapping[str, str], releas
         )
 
 
+def _hospitals(case: Case) -> Iterator[str]:
+    """Say what no number of a single hospital looks at, and which hospitals a release lacks."""
+    train, released = case.parts["train"].sites, case.release.sites
+    if train is None or len(case.world.sites) < 2:
+        return
+    yield (
+        "Numbers of a single hospital hold all synthetic records against the patients of that "
+        f"hospital. Which hospital ({case.schema.site!r}) a synthetic record names is not looked "
+        "at."
+    )
+    if released is None or pd.isna(released).all():
+        return
+    real, theirs = (pd.Series(homes).value_counts(normalize=True) for homes in (train, released))
+    if absent := [home for home in real.index if home not in theirs]:
+        named = few([f"{home!r} ({real[home]:.0%} of the training patients)" for home in absent])
+        moved = real.sub(theirs, fill_value=0).clip(lower=0).sum()
+        yield (
+            f"No synthetic patient is of {named}: {moved:.0%} of the synthetic patients would "
+            "have to be of another hospital for the shares of the training patients. Numbers of "
+            "single hospitals do not show it."
+        )
+
+
 def _limits(case: Case, asked: Asked) -> Iterator[str]:
     yield from repeats(case.parts, case.files)
+    yield from _hospitals(case)
     if asked.predict and (case.schema.visits or case.schema.vocabularies):
         yield (
             "What --predict names is foreseen from the other static columns, and from visits and "

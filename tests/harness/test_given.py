@@ -1,4 +1,4 @@
-"""What models are to foresee of tables from outside, before anything is measured."""
+"""What is said of tables from outside, and what is to be foreseen, before anything is measured."""
 
 from __future__ import annotations
 
@@ -132,3 +132,31 @@ def test_the_outcome_of_a_folder_is_foreseen_where_nobody_wrote_a_schema(tmp_pat
         prepare(replace(asked, predict=("time",)))
     (tmp_path / "s.toml").write_text(schema_file(replace(schema, tasks={})))
     assert not prepare(replace(asked, predict=(), schema=tmp_path / "s.toml")).schema.tasks
+
+
+def test_hospitals_that_a_release_lacks_are_told(case: Prepare) -> None:
+    homes = ["north"] * 20 + ["south"] * 12 + ["west"] * 8
+    schema = """
+[schema]
+name = "mine"
+clock = ""
+[static]
+age = { kind = "integer", low = 0, high = 120 }
+time = { kind = "integer", low = 0, high = 1000 }
+ward = { kind = "category", levels = ["north", "south", "west"], roles = ["site"] }
+"""
+    real = {name: followed(i, ward=homes) for i, name in enumerate(("train", "test"))}
+    without = followed(2).drop(columns="event")
+    for released, lacking in (
+        (without, ""),
+        (without.assign(ward=homes[::-1]), ""),
+        (without.assign(ward=["north"] * 28 + ["south"] * 12), "No synthetic patient is of 'west'"),
+        (without.assign(ward="south"), "'north' (50% of the training patients), 'west' (20%"),
+    ):
+        notes = " ".join(case(schema, synthetic=released, **real).notes)
+        assert "Which hospital ('ward') a synthetic record names is not looked at" in notes
+        assert ("No synthetic patient is of" in notes) == bool(lacking)
+        assert lacking in notes
+    assert "70% of the synthetic patients would have to be of another hospital" in notes
+    alone = {name: table.assign(ward="north") for name, table in real.items()}
+    assert "hospital" not in " ".join(case(schema, synthetic=without, **alone).notes)
