@@ -24,7 +24,7 @@ from fedbench.results import portable
 from fedbench.schemas import read_schema
 from fedbench.tables import hint
 from fedbench.tabular import PATIENT, Given, as_numbers, names_patient, numbered, read
-from fedbench.wanted import with_sensitive, with_survival, with_tasks
+from fedbench.wanted import check_levels, with_sensitive, with_survival, with_tasks
 from fedbench.world import World, renamed
 
 __all__ = ["REPLICATES", "SEED", "SYNTHETIC", "Asked", "Case", "prepare"]
@@ -153,10 +153,11 @@ def prepare(asked: Asked) -> Case:
     if asked.predict is not None:
         # A schema of whole records has the tasks that its user wants.
         schema = with_survival(schema) if released.single or own is None else schema
-        schema = with_tasks(schema, asked.predict)
+        schema = with_tasks(schema, asked.predict, [*real.values()])
     named = {name: table.by_patient(patient, f"{name} ") for name, table in real.items()}
     for table in named.values():  # only what is synthetic may go beyond the schema
         table.cohort(schema)
+    check_levels(schema, [*real.values(), released])
     wide = widened(schema, released)
     parts = {name: table.cohort(wide.schema) for name, table in named.items()}
     files = {name: table.path.name for name, table in real.items()}

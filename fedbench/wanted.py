@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
-from fedbench.data import Column, Role, Schema, Task
+from fedbench.data import OTHER, Column, Role, Schema, Task
 from fedbench.draft import Draft
-from fedbench.errors import SpecError
+from fedbench.errors import DataError, SpecError
+from fedbench.nouns import few, plural
 from fedbench.tables import hint
-from fedbench.tabular import ENDS
+from fedbench.tabular import ENDS, Given, as_levels
 
-__all__ = ["with_sensitive", "with_survival", "with_tasks"]
+__all__ = ["check_levels", "with_sensitive", "with_survival", "with_tasks"]
 
 LATER = 1.0
 """Day from which a column is known that is foreseen at day 0."""
@@ -52,7 +53,7 @@ def _is_foreseen(schema: Schema) -> bool:
     return any(not (task.column or task.codes) for task in schema.tasks.values())
 
 
-def with_tasks(schema: Schema, names: Sequence[str]) -> Schema:
+def with_tasks(schema: Schema, names: Sequence[str], real: Sequence[Given]) -> Schema:
     """Let columns be foreseen from all others, and from what is dated up to day 0.
 
     Raises:
@@ -70,16 +71,54 @@ def with_tasks(schema: Schema, names: Sequence[str]) -> Schema:
         if column is None:
             raise SpecError(f"--predict {name!r}: {_unknown('--predict', name, list(static))}")
         if column.kind == "category" and len(column.levels) != 2:
-            raise SpecError(
-                f"--predict {name!r}: it has {len(column.levels)} levels; expected two, or a "
-                "number."
-            )
+            raise SpecError(f"--predict {name!r}: {_not_two(name, column, real)}")
         kind: Literal["classification", "regression"] = (
             "classification" if column.kind == "category" else "regression"
         )
         static[name] = replace(column, known=max(column.known, LATER))
         tasks[name] = Task(kind=kind, label=column.label or name, index=0.0, column=name)
     return replace(schema, static=static, tasks=tasks)
+
+
+def check_levels(schema: Schema, tables: Sequence[Given]) -> None:
+    """See to it that what is foreseen has the same two levels everywhere.
+
+    Raises:
+        DataError: a table has others; says which table has which.
+    """
+    for name in (task.column for task in schema.tasks.values()):
+        levels = schema.static[name].levels if name else ()
+        if not levels or OTHER in levels:
+            continue
+        columns = [given.static[name] for given in tables if name in given.static]
+        strange = [as_levels(values[~values.isin(levels)]).dropna() for values in columns]
+        if not all(values.isin(levels).all() for values in strange):
+            raise DataError(
+                f"{name!r} is to be foreseen and needs two levels, the same in all tables: "
+                f"{_spelled(name, tables)}. Write them alike."
+            )
+
+
+def _levels(given: Given, name: str) -> list[str]:
+    return sorted({*as_levels(given.static[name]).dropna()}) if name in given.static else []
+
+
+def _spelled(name: str, tables: Sequence[Given]) -> str:
+    """Say which file has which values of a column."""
+    has = [(given.told("static"), _levels(given, name)) for given in tables]
+    return "; ".join(f"{file} has {few([*map(repr, levels)])}" for file, levels in has)
+
+
+def _not_two(name: str, column: Column, real: Sequence[Given]) -> str:
+    """Say what to do with a category that has not two levels."""
+    found = f"it has {plural(len(column.levels), 'level')}; expected two, or a number."
+    if len(column.levels) > 2 >= max(len(_levels(given, name)) for given in real):
+        return f"{found} {_spelled(name, real)}. Write them alike."
+    return (
+        f"{found} Make a column of two levels of it (one of them, or any other: no and yes), or "
+        "write levels that are in order as numbers. As it stands it is compared like all columns, "
+        "and attackers may guess it (--sensitive)."
+    )
 
 
 def _unknown(option: str, name: str, known: Sequence[str]) -> str:

@@ -282,7 +282,7 @@ def test_three_levels_are_not_foreseen(evaluate: Evaluate) -> None:
     three = {n: t.assign(c=t["c"].where(t["b"] < 1, "z")) for n, t in made_of.items()}
     found = evaluate("--predict", "c", **three)
     assert (found.status, found.out) == (2, "")
-    assert "--predict 'c': it has 3 levels; expected two, or a number." in found.err
+    assert "--predict 'c': it has 3 levels; expected two, or a number. Make a col" in found.err
     assert evaluate(train=made(5, 0)).err.startswith("fedbench: Missing option '--test'.")
 
 

@@ -11,12 +11,13 @@ import pandas as pd
 import pytest
 
 from fedbench.data import Schema
-from fedbench.errors import DataError, SpecError
+from fedbench.errors import DataError, FedbenchError, SpecError
 from fedbench.given import Asked, Case, prepare
 from fedbench.infer import inferred, written
 from fedbench.schemas import schema_file
 
 N = 40
+NAMES = ("train", "test", "synthetic")
 
 
 def followed(seed: int, **other: object) -> pd.DataFrame:
@@ -40,7 +41,7 @@ def case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Prepare:
     monkeypatch.chdir(tmp_path)
 
     def call(schema: str = "", predict: tuple[str, ...] | None = (), **other: pd.DataFrame) -> Case:
-        for seed, name in enumerate(("train", "test", "synthetic")):
+        for seed, name in enumerate(NAMES):
             other.get(name, followed(seed)).to_csv(f"{name}.csv", index=False)
         parts = {name: Path(f"{name}.csv") for name in ("train", "test")}
         if schema:
@@ -109,7 +110,7 @@ def test_a_release_may_follow_longer(case: Prepare) -> None:
 def test_what_is_no_outcome_is_told_and_does_not_foresee_the_event(
     case: Prepare, wrong: dict[str, object], said: str
 ) -> None:
-    tables = {name: followed(i, **wrong) for i, name in enumerate(("train", "test", "synthetic"))}
+    tables = {name: followed(i, **wrong) for i, name in enumerate(NAMES)}
     found = case(**tables)
     assert {*found.schema.static} == {"age", "sex", "time", "event"}
     note = f"'time' and 'event' are ordinary columns here, as train.csv row 1: {said}."
@@ -160,3 +161,17 @@ ward = { kind = "category", levels = ["north", "south", "west"], roles = ["site"
     assert "70% of the synthetic patients would have to be of another hospital" in notes
     alone = {name: table.assign(ward="north") for name, table in real.items()}
     assert "hospital" not in " ".join(case(schema, synthetic=without, **alone).notes)
+
+
+def test_levels_that_one_table_spells_otherwise_are_told_with_their_file(case: Prepare) -> None:
+    words = {"f": "False", "m": "True"}
+    spelled = {i: followed(i).assign(sex=lambda t: t["sex"].map(words)) for i in (1, 2)}
+    for predict, other in ((("sex",), {"synthetic": spelled[2]}), (("sex",), {"test": spelled[1]})):
+        (name,) = other
+        problem = rf"'sex'.*train.csv has 'f', 'm'; .*{name}.csv has 'False', 'True'. Write them"
+        with pytest.raises(FedbenchError, match=problem):
+            case(predict=predict, **other)
+        assert case(**other).schema.static["sex"].levels
+    three = {name: followed(i).assign(sex=[*"fmx", *"f" * (N - 3)]) for i, name in enumerate(NAMES)}
+    with pytest.raises(SpecError, match=r"'sex': it has 3 levels; expected two, or a number. Make"):
+        case(predict=("sex",), **three)
