@@ -452,11 +452,10 @@ def tpr_at_fpr(
             / n0), which is n0 where both are spread alike. (Below, a lower limit is wrong in 6 %
             of harmless audits and not in 2.5 %.)
     """
-    kept = [each for each in per_site if np.size(each[0]) and alpha * np.size(each[1]) > 1 - _SLACK]
+    order, worth = _kept(per_site, alpha)
+    kept = [per_site[at] for at in order]
     n1, n0 = sum(np.size(ones) for ones, _ in kept), sum(np.size(zeros) for _, zeros in kept)
-    _refuse(n0, alpha, sum(np.size(zeros) for _, zeros in per_site))
-    worth = _worth(kept, alpha)
-    sites = _shared(kept, alpha)
+    sites = [_Thresholds.of(*site, k) for site, k in zip(kept, _allowed(kept, alpha), strict=True)]
     hits = sum(int((site.beyond < site.allowed).sum()) for site in sites)
     fpr = sum(site.fpr * site.beyond.size for site in sites) / n1
     found, drawn = np.sum([site.replicates(rng, b) for site in sites], axis=0)
@@ -471,6 +470,23 @@ def tpr_at_fpr(
         n_nonmembers=n0,
         worth=worth,
     )
+
+
+def accused(per_site: Sequence[Placed], alpha: float) -> list[tuple[Bools, Bools] | None]:
+    """Return which members and which non-members `tpr_at_fpr` accuses, site by site.
+
+    None stands for a site that it leaves out.
+
+    Raises:
+        TooFew: as `tpr_at_fpr`.
+    """
+    order, _ = _kept(per_site, alpha)
+    found: list[tuple[Bools, Bools] | None] = [None] * len(per_site)
+    for at, k in zip(order, _allowed([per_site[i] for i in order], alpha), strict=True):
+        ranked = np.sort(per_site[at][1])
+        ones, zeros = (np.searchsorted(ranked, side, "right") for side in per_site[at])
+        found[at] = ones < k, zeros <= k
+    return found
 
 
 @dataclass(frozen=True)
@@ -510,13 +526,25 @@ class _Thresholds:
         return rates
 
 
-def _shared(per_site: Sequence[Placed], alpha: float) -> list[_Thresholds]:
+def _kept(per_site: Sequence[Placed], alpha: float) -> tuple[list[int], int]:
+    """Return which sites can accuse anybody, and how many non-members they are worth.
+
+    They are ordered by content, so that the order in which they are given is of no effect.
+    """
+    kept = [
+        (len(zeros), len(ones), float(np.mean(ones)), at)
+        for at, (ones, zeros) in enumerate(per_site)
+        if np.size(ones) and alpha * np.size(zeros) > 1 - _SLACK
+    ]
+    _refuse(sum(each[0] for each in kept), alpha, sum(np.size(zeros) for _, zeros in per_site))
+    order = [each[-1] for each in sorted(kept)]
+    return order, _worth([per_site[at] for at in order], alpha)
+
+
+def _allowed(sites: Sequence[Placed], alpha: float) -> list[int]:
     """Share out the false positives: each site gets alpha * n0, rounded up or down in turn."""
-    # By content, so that the order of sites is of no effect.
-    sites = sorted(per_site, key=lambda site: (len(site[1]), len(site[0]), np.mean(site[0])))
     passed = np.cumsum([0, *(len(nonmembers) for _, nonmembers in sites)])
-    allowed = np.diff(np.floor(alpha * passed + _SLACK)).astype(int)
-    return [_Thresholds.of(*site, int(k)) for site, k in zip(sites, allowed, strict=True)]
+    return [int(k) for k in np.diff(np.floor(alpha * passed + _SLACK))]
 
 
 def _refuse(n0: int, alpha: float, everywhere: int) -> None:

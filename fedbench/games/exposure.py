@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,13 +25,14 @@ COLUMNS = ("kind", "group", "at", "value", "low", "high", "n", "others", "text")
 
 _POINTS = 60  # of a curve
 _PARTS = 10  # of patients by how rare their values are
-_MANY = 1_000  # others, from which on one in a hundred is accused and not one in ten
+_ALPHAS = (0.01, 0.1)  # shares of others accused, the first for which they are enough
 _FEWEST = 10  # patients behind any statement about them
 _BINS = 10
 _CLEAR = 3.0  # standard errors
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
+Ints = NDArray[np.int64]
 Row = dict[str, Any]
 
 
@@ -38,45 +41,69 @@ def exposure(schema: Schema, challenge: Challenge, guess: Guess) -> pd.DataFrame
 
     Rows of the kind ``roc``: the share of members found (``value``) at the share of others accused
     (``at``), compared within hospitals. ``rarity`` and ``site``: the share of members of a group
-    found beyond luck, where as many others are accused over all as ``at`` says. ``found``: what
-    sets members who are found apart from the others, in words, never of fewer than ten.
+    found beyond luck, where as many others may be accused over all as ``at`` says, by the rule of
+    ``stats.tpr_at_fpr``; nothing where that refuses. ``found``: what sets members who are found
+    apart from the others, in words, never of fewer than ten.
     """
     sites = [s for s in sites_of(challenge, Seeds(0)) if min(s.n) > 1]
     if not sites:
         return pd.DataFrame(columns=list(COLUMNS))
-    rows = np.concatenate([site.rows for site in sites])
-    scores = [Ranked(site, guess.scores[site.rows]) for site in sites]
-    place = np.concatenate([stats.placements(*each.labelled) for each in scores])
-    truth = challenge.truth[rows]
-    alpha = 0.01 if (~truth).sum() >= _MANY else 0.1
-    limit = _limit(place[~truth], alpha)
-    accused = place <= limit
-    table = challenge.public.targets.iloc[rows]
+    ranked = [Ranked(site, guess.scores[site.rows]) for site in sites]
+    place = np.concatenate([stats.placements(*each.labelled) for each in ranked])
+    curve = list(_roc(place, np.concatenate([site.truth for site in sites])))
+    if not (few := _few(ranked)):
+        return pd.DataFrame(curve, columns=list(COLUMNS))
+    table = challenge.public.targets.iloc[few.rows]
+    accused, truth, alpha = few.accused, challenge.truth[few.rows], few.alpha
     rare = rarity(schema, table, ~truth)
     part = np.searchsorted(np.quantile(rare, np.arange(1, _PARTS) / _PARTS), rare, "right")
     found = [
-        *_roc(place, truth),
+        *curve,
         *_by("rarity", [f"{i + 1}" for i in part], accused, truth, alpha),
-        *_by("site", challenge.sites[rows].astype(str).tolist(), accused, truth, alpha),
+        *_by("site", challenge.sites[few.rows].astype(str).tolist(), accused, truth, alpha),
         *_set_apart(schema, table[truth], accused[truth], alpha),
     ]
     return pd.DataFrame(found, columns=list(COLUMNS))
 
 
-def _limit(others: Floats, alpha: float) -> float:
-    """Return the placement up to which at most this share of the others is accused."""
-    ranked = np.sort(others)
-    upto = np.searchsorted(ranked, ranked, "right") / len(ranked)
-    allowed = ranked[upto <= alpha + 1e-9]
-    return float(allowed[-1]) if allowed.size else -1.0
+@dataclass(frozen=True)
+class _Few:
+    """Who is accused at few false alarms, by the rule of the leak share at as many."""
+
+    alpha: float
+    rows: Ints
+    accused: Bools
+
+
+def _few(ranked: Sequence[Ranked]) -> _Few | None:
+    """Accuse one in a hundred of the others, or one in ten; nobody where they are too few."""
+    placed = [each.placed for each in ranked]
+    for alpha in _ALPHAS:
+        with contextlib.suppress(stats.TooFew):
+            sides = stats.accused(placed, alpha)
+            pairs = [pair for pair in zip(ranked, sides, strict=True) if pair[1] is not None]
+            return _Few(
+                alpha,
+                np.concatenate([each.site.rows for each, _ in pairs]),
+                np.concatenate([_together(each.site.truth, *side) for each, side in pairs if side]),
+            )
+    return None
+
+
+def _together(truth: Bools, members: Bools, others: Bools) -> Bools:
+    """Put what is known of members and of others back into one order."""
+    found = np.empty(len(truth), dtype=np.bool_)
+    found[truth], found[~truth] = members, others
+    return found
 
 
 def _roc(place: Floats, truth: Bools) -> Iterator[Row]:
     ones, zeros = np.sort(place[truth]), np.sort(place[~truth])
     limits = np.unique(zeros)
-    fpr = np.searchsorted(zeros, limits, "right") / len(zeros)
-    tpr = np.searchsorted(ones, limits, "right") / len(ones)
-    grid = np.geomspace(1 / len(zeros), 1, _POINTS)
+    # Nobody else is accused before the next limit: all members before it are found.
+    fpr = np.r_[0, np.searchsorted(zeros, limits, "right")] / len(zeros)
+    tpr = np.r_[np.searchsorted(ones, limits, "left"), len(ones)] / len(ones)
+    grid = np.r_[0, np.geomspace(1 / len(zeros), 1, _POINTS)]
     for at in np.unique(np.minimum(np.searchsorted(fpr, grid), len(fpr) - 1)):
         yield _row("roc", "", float(fpr[at]), float(tpr[at]), n=len(ones), others=len(zeros))
 
@@ -116,7 +143,7 @@ def rarity(schema: Schema, table: pd.DataFrame, among: Bools) -> Floats:
     return found
 
 
-def _level(feature: Feature, values: Floats, among: Bools) -> NDArray[np.int64]:
+def _level(feature: Feature, values: Floats, among: Bools) -> Ints:
     """Return a column as numbers from 0, which is missing."""
     there = np.isfinite(values)
     if feature.column.kind == "category":

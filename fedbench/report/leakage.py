@@ -39,12 +39,14 @@ def exposed(found: Mapping[str, Any], name: str) -> str:
 
 def _curves(axes: Axes, curves: Sequence[Json]) -> None:
     axes.set_title("Found against accused", loc="left", fontsize=10)
+    least = min(point[0] for curve in curves for point in curve["points"] if point[0] > 0)
+    least = min(max(least, _LEAST), _MOST)
     for i, curve in enumerate(curves):
         x, y = zip(*curve["points"], strict=True)
-        axes.plot(x, [max(v, _LEAST) for v in y], color=SERIES[i % len(SERIES)],
-                  linewidth=1.6, label=curve["attack"], drawstyle="steps-post")  # fmt: skip
-    least = min(point[0] for curve in curves for point in curve["points"])
-    least = min(max(least, _LEAST), _MOST)
+        # Nobody accused has no place on an axis of powers of ten: its left end stands for it.
+        axes.plot([max(v, least) for v in x], [max(v, _LEAST) for v in y],
+                  color=SERIES[i % len(SERIES)], linewidth=1.6, label=curve["attack"],
+                  drawstyle="steps-post")  # fmt: skip
     axes.plot([least, 1], [least, 1], color=QUIET, linewidth=1, linestyle=(0, (4, 3)))
     axes.annotate("guessing", (least, least), xytext=(14, 4), textcoords="offset points",
                   color=QUIET, fontsize=8)  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fedbench import games
+from fedbench import games, stats
 from fedbench.attack import Guess
 from fedbench.data import Cohort, DataStore
 from fedbench.datasets.simulated import Simulated
@@ -59,7 +59,7 @@ def test_the_curve_is_that_of_the_scores(people: Cohort, challenge: games.Challe
     x, y = (np.array([row[k] for row in curve]) for k in ("at", "value"))
     assert (np.diff(x) > 0).all()
     assert (np.diff(y) >= 0).all()
-    assert (x[-1], y[-1]) == (1, 1)
+    assert (x[0], x[-1], y[-1]) == (0, 1, 1)
     assert np.interp(0.1, x, y) == pytest.approx(0.389, abs=0.07)  # of N(1, 1) against N(0, 1)
 
 
@@ -82,7 +82,33 @@ def test_patients_who_are_alike_are_nobody_apart(
 ) -> None:
     found = told(people, challenge, np.zeros(len(challenge.truth)))
     assert all(row["value"] == 0 for row in found["rarity"])
-    assert [(row["at"], row["value"]) for row in found["roc"]] == [(1, 1)]
+    assert [(row["at"], row["value"]) for row in found["roc"]] == [(0, 0), (1, 1)]
+
+
+def test_a_score_that_nobody_else_has_finds_all_who_have_it(
+    people: Cohort, challenge: games.Challenge
+) -> None:
+    given = challenge.truth & (np.random.default_rng(4).random(len(challenge.truth)) < 0.5)
+    found = told(people, challenge, given.astype(float))
+    share = given.sum() / challenge.truth.sum()
+    assert [(row["at"], row["value"]) for row in found["roc"]] == [(0, share), (1, 1)]
+    sites = found["site"]
+    assert np.average([s["value"] for s in sites], weights=[s["n"] for s in sites]) == (
+        pytest.approx(share)
+    )
+    assert all(row["low"] < 0.5 < row["high"] for row in found["rarity"])
+
+
+def test_groups_add_up_to_the_leak_share(people: Cohort, challenge: games.Challenge) -> None:
+    rng, truth = np.random.default_rng(5), challenge.truth
+    scores = np.round(rng.normal(size=len(truth)) + truth, 1)
+    sites = told(people, challenge, scores)["site"]
+    here = [challenge.sites == row["group"] for row in sites]
+    place = [stats.placements(scores[at], truth[at]) for at in here]
+    placed = [(p[truth[at]], p[~truth[at]]) for p, at in zip(place, here, strict=True)]
+    leak = stats.tpr_at_fpr(placed, sites[0]["at"], rng).leak.value
+    n = [row["n"] for row in sites]
+    assert np.average([row["value"] for row in sites], weights=n) == pytest.approx(leak, abs=1e-3)
 
 
 def test_it_can_be_drawn_with_one_hospital_and_with_several() -> None:
@@ -96,7 +122,7 @@ def test_it_can_be_drawn_with_one_hospital_and_with_several() -> None:
         "sites": [group],
         "sentences": [],
     }
-    nobody_apart = [{"attack": "dcr", "points": [[1.0, 1.0]]}]
+    nobody_apart = [{"attack": "dcr", "points": [[0.0, 0.0], [1.0, 1.0]]}]
     assert leakage.exposed({**found, "curves": nobody_apart}, "c").startswith("<svg")
     nobody = {**found, "attack": "", "alarms": None, "rarity": [], "sites": []}
     assert "from common to rare" not in leakage.exposed(nobody, "d")

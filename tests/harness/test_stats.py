@@ -233,6 +233,21 @@ def test_no_more_non_members_are_accused_than_allowed(
     assert backwards[0].fpr == backwards[1].fpr
 
 
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10**6), st.sampled_from([0.1, 0.07, 0.29]), st.sampled_from([1, 30, 1000]))
+def test_the_accused_are_those_who_are_counted(seed: int, alpha: float, distinct: int) -> None:
+    rng = np.random.default_rng(seed)
+    sites = [
+        placed((np.floor(s * distinct), m))
+        for s, m in (leaky_scores(rng, 0.2, 90, n) for n in (233, 3, 150))
+    ]
+    found, who = stats.tpr_at_fpr(sites, alpha, rng, 20), stats.accused(sites, alpha)
+    assert who[1] is None
+    sides = [side for side in who if side is not None]
+    assert np.concatenate([ones for ones, _ in sides]).mean() == pytest.approx(found.tpr.value)
+    assert np.mean([zeros.mean() for _, zeros in sides]) == pytest.approx(found.fpr)
+
+
 def test_a_member_is_accused_only_beyond_the_last_non_member_that_may_be() -> None:
     nonmembers = np.arange(200.0)
     members = np.array([190.0, 190.5, 179.5, 180.0, 199.5])  # 20 of 200 may be accused
