@@ -428,6 +428,9 @@ def infer_(
     patient: Annotated[
         str, typer.Option("--id", help="The column that says who a patient is.", **QUIET)
     ] = "",
+    category: Annotated[
+        Names, typer.Option(help="A column of codes or categories, not of numbers. Repeatable.")
+    ] = None,
 ) -> None:
     """Draft a schema from a table of yours, for you to correct."""
     from fedbench import infer  # noqa: PLC0415
@@ -436,7 +439,7 @@ def infer_(
         raise SpecError(f"--out {str(out)!r} is there already; what you corrected is not replaced.")
     if out:
         _writable("--out", out.parent)
-    text = infer.written(infer.inferred(table, patient), table)
+    text = infer.written(infer.inferred(table, patient, category or ()), table)
     if out:
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(text, encoding="utf-8")

@@ -49,6 +49,7 @@ def drafted(  # noqa: PLR0913  (all that decides a draft)
     without: Iterable[str],
     secret: Iterable[str],
     *,
+    coded: Iterable[str] = (),
     strict: bool = True,
 ) -> Draft:
     """Describe these tables.
@@ -61,6 +62,7 @@ def drafted(  # noqa: PLR0913  (all that decides a draft)
         name: of the schema.
         without: columns that are none, such as the patient's name.
         secret: columns to be guessed; a few numbers are taken as levels there.
+        coded: columns that are categories whatever they hold; rarer levels are "(other)".
         strict: whether a few texts among numbers are an error; if not, the column is left out.
 
     Raises:
@@ -68,7 +70,10 @@ def drafted(  # noqa: PLR0913  (all that decides a draft)
     """
     notes: list[str] = []
     said = [
-        (table, _columns(table, real, synthetic, {*without}, {*secret}, strict=strict))
+        (
+            table,
+            _columns(table, real, synthetic, {*without}, {*secret}, coded={*coded}, strict=strict),
+        )
         for table in LOOSE
     ]
     found: dict[str, dict[str, Column]] = {}
@@ -211,6 +216,7 @@ def _columns(  # noqa: PLR0913  (all that decides a draft)
     without: set[str],
     secret: set[str],
     *,
+    coded: set[str],
     strict: bool,
 ) -> dict[str, Column | str]:
     """Describe every column of a table, or say why it is left out."""
@@ -224,11 +230,15 @@ def _columns(  # noqa: PLR0913  (all that decides a draft)
         sides = [(given.told(table), given.tables[table][name]) for given in there]
         last = any(given is synthetic for given in there)
         try:
-            found[name] = _column(name, sides, synthetic=last, secret=name in secret)
+            found[name] = (
+                _coded(sides[: len(sides) - last])
+                if name in coded
+                else _column(name, sides, synthetic=last, secret=name in secret)
+            )
         except DataError as error:
             if strict:
                 raise
-            found[name] = f"{error} If these are codes, not numbers, describe it by its levels"
+            found[name] = str(error).removesuffix(".")
     return found
 
 
@@ -277,6 +287,15 @@ def _column(name: str, sides: Side, *, synthetic: bool, secret: bool) -> Column 
         ordered = as_levels(pd.Series(np.sort(numbers.unique())))
         return Column(kind="category", levels=tuple(ordered))
     return _number(numbers, as_numbers(every))
+
+
+def _coded(sides: Side) -> Column | str:
+    """Describe a column by its commonest levels, whatever they look like."""
+    counts = as_levels(pd.concat([values for _, values in sides], ignore_index=True)).value_counts()
+    if counts.empty:
+        return "it is empty in all real records"
+    rest = (OTHER,) if len(counts) > MOST_LEVELS else ()
+    return Column(kind="category", levels=(*sorted(counts.index[:MOST_LEVELS]), *rest))
 
 
 def _category(there: pd.Series, most: int) -> Column | str:

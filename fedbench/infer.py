@@ -52,14 +52,16 @@ OUTCOME = """
 """
 
 
-def inferred(path: Path, patient: str = "") -> Draft:
+def inferred(path: Path, patient: str = "", categories: Sequence[str] = ()) -> Draft:
     """Describe a table, or a cohort folder, of somebody's patients.
 
     Args:
         path: the file or folder.
         patient: the column of a single file that says who a patient is.
+        categories: columns that are one, although they look like numbers or have many levels.
 
     Raises:
+        SpecError: there is no such column.
         DataError: it cannot be read, or nothing in it can be described.
     """
     given = read(path, "TABLE")
@@ -68,12 +70,16 @@ def inferred(path: Path, patient: str = "") -> Draft:
     columns = [name for name, _ in given.columns()]
     if patient and patient not in columns:
         raise SpecError(f"--id: {path.name} has no column {patient!r}.{hint(patient, columns)}")
+    every = [str(name) for table in given.tables.values() for name in table]
+    if unknown := [name for name in categories if name not in every]:
+        there = hint(unknown[0], every)
+        raise SpecError(f"--category: {path.name} has no column {unknown[0]!r}.{there}")
     named = [name for name in columns if name.strip().casefold() in PATIENT]
     numbers = [name for name in columns if name.strip().casefold() in ORDINARY_NUMBER]
     patient = (patient or next(iter(named), "")) if given.single else "patient"
     without = {patient, *numbers} - {""}
     name = portable(path.stem).strip(".-") or "mine"
-    draft = drafted([given], None, name, without, (), strict=False)
+    draft = drafted([given], None, name, without, (), coded=categories, strict=False)
     notes = [
         *_of_patients(given, patient), *draft.notes, *doubts(given, draft.schema),
         *_to_correct(draft, given),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Sequence
 
 import numpy as np
@@ -36,17 +37,26 @@ def kind_of(name: str, sides: Side) -> str:
     if numbers and texts:
         raise DataError(
             f"{name!r} holds numbers in {numbers[0]} and text in {texts[0]}. Give all tables the "
-            "same types."
+            f"same types. {_as_category(name)}"
         )
     for said, values in sides:
         if found[said] == "spoilt":
             odd = values[values.notna() & as_numbers(values).isna()]
+            comma = COMMA.fullmatch(str(odd.iloc[0]))
+            advice = ", with a decimal point." if comma else f". {_as_category(name)}"
             raise DataError(
                 f"{said} row {odd.index[0] + 1}: {name!r} is {odd.iloc[0]!r}; expected a number or "
-                "an empty field, as in most rows"
-                f"{', with a decimal point' if COMMA.fullmatch(str(odd.iloc[0])) else ''}."
+                f"an empty field, as in most rows{advice}"
             )
     return "number" if numbers else "text"
+
+
+def _as_category(name: str) -> str:
+    """Say how a column is taken for a category that looks like numbers."""
+    return (
+        "If it holds codes or categories, a schema must say so: `fedbench data infer TABLE "
+        f"--category {shlex.quote(name)} -o schema.toml` drafts one."
+    )
 
 
 def _check_zeros(name: str, sides: Side) -> None:

@@ -96,6 +96,11 @@ def _built(kind: type[T], table: Any, where: str) -> T:
 
 def _shaped(tables: Mapping[str, Any], where: str) -> None:
     for name, found in tables.items():
+        if name == "rules":
+            raise SpecError(
+                f"{where}: rules are no table of their own; they stand in [schema]: "
+                "rules = [{ label = …, holds = …, source = … }]."
+            )
         if name not in KNOWN:
             raise SpecError(
                 f"{where}: there is no table {name!r}.{hint(name, KNOWN)} "

@@ -56,6 +56,7 @@ def test_a_text_among_numbers_is_said_with_its_row(infer: Infer, odd: str) -> No
     note = said(draft, "'x' is left out: t.csv row 3")
     assert f"'x' is '{odd}'; expected a number" in note
     assert ("with a decimal point" in note) == (odd == "3,5")
+    assert ("`fedbench data infer TABLE --category x -o schema.toml`" in note) == (odd != "3,5")
     with pytest.raises(DataError, match=r"No column of t\.csv can be compared"):
         infer(x=["1", "2", odd, *map(str, range(3, N))])
 

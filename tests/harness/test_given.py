@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fedbench.data import Schema
+from fedbench.data import OTHER, Schema
+from fedbench.draft import MOST_LEVELS
 from fedbench.errors import DataError, FedbenchError, SpecError
 from fedbench.given import Asked, Case, prepare
 from fedbench.infer import inferred, written
@@ -175,3 +176,23 @@ def test_levels_that_one_table_spells_otherwise_are_told_with_their_file(case: P
     three = {name: followed(i).assign(sex=[*"fmx", *"f" * (N - 3)]) for i, name in enumerate(NAMES)}
     with pytest.raises(SpecError, match=r"'sex': it has 3 levels; expected two, or a number. Make"):
         case(predict=("sex",), **three)
+
+
+@pytest.mark.parametrize("predict", [None, ()])
+def test_codes_that_look_like_numbers_go_by_the_schema_that_is_named(
+    case: Prepare, predict: tuple[str, ...] | None
+) -> None:
+    codes = [*map(str, range(250, 310)), "V58", "E11.9"] * 2
+    tables = {
+        name: pd.DataFrame({"age": np.arange(len(codes)) % 50 + i, "diag 1": np.roll(codes, i)})
+        for i, name in enumerate(NAMES)
+    }
+    with pytest.raises(DataError, match=r"'diag 1' is 'V58'.*--category 'diag 1' -o schema.toml"):
+        case(predict=predict, **tables)
+    text = written(inferred(Path("train.csv"), categories=["diag 1"]), Path("train.csv"))
+    found = case(text, predict=predict, **tables)
+    levels = found.schema.static["diag 1"].levels
+    assert (len(levels), levels[-1]) == (MOST_LEVELS + 1, OTHER)
+    assert found.release.static["diag 1"].isin(levels).all()
+    with pytest.raises(SpecError, match=r"--category: train.csv has no column 'diag'. Did you"):
+        inferred(Path("train.csv"), categories=["diag"])

@@ -16,6 +16,7 @@ from fedbench.data import Cohort, Column, Schema
 from fedbench.draft import MOST_LEVELS, drafted, unlike, widened
 from fedbench.errors import DataError, SpecError
 from fedbench.kinds import DATASETS
+from fedbench.rules import kept
 from fedbench.schemas import read_schema, schema_file
 from fedbench.tabular import COLUMNS, Given, read
 
@@ -236,6 +237,8 @@ def test_a_schema_is_read_back_as_it_was_written(tmp_path: Path, name: str) -> N
         ("[schema]\nname='x'\n[static]\na = {kind='number'}", "static.a: A number column needs"),
         ("[schema]\nname='x'\n[static]\na = {kind='number', hihg=1}", "Did you mean 'high'"),
         ("[schema]\nclock=''\n[static]\n", "'name' is missing"),
+        ("[schema]\nname='x'\n[static]\n[[rules]]\nlabel=''", r"stand in \[schema\]: rules = \["),
+        ("[schema]\nname='x'\n[static]\n[rules]\nx=1", r"rules are no table of their own"),
     ],
 )
 def test_a_schema_with_a_mistake_says_where(tmp_path: Path, text: str, problem: str) -> None:
@@ -333,3 +336,16 @@ def test_a_folders_file_that_lacks_a_column_is_named(folder: Path, table: str, c
     assert said.startswith(f"--train {str(file)!r} has no column {column!r}; found ")
     assert f"In a cohort folder, {table} needs 'patient' (who)" in said
     assert f"{column!r} ({COLUMNS[table][column]})" in said
+
+
+def test_the_guides_rules_are_read_and_broken(folder: Path) -> None:
+    (text,) = (b.partition("```")[0] for b in PAGE.split("```toml\n") if b.startswith("[schema]"))
+    (folder / "s.toml").write_text(text, encoding="utf-8")
+    schema = read_schema(folder / "s.toml")
+    people = {
+        "patient": ["a", "b", "c"], "sex": ["female", "male", "male"],
+        "pregnant": ["yes", "yes", "no"], "systolic": [120, 140, 70], "diastolic": [80, 90, 75],
+    }  # fmt: skip
+    cohort = Cohort.of_tables(schema, pd.DataFrame(people))
+    found = [list(kept(cohort, rule).broken) for rule in schema.rules]
+    assert found == [[False, False, True], [False, True, False]]
