@@ -413,7 +413,8 @@ def _head(column: Mapping[str, Any], width: int = NARROW) -> str:
 
 def _cell(found: Mapping[str, Any]) -> str:
     spread = f" ({found['range']})" if found["range"] else ""
-    return f"{found['shown']}{spread}"
+    silent = ", says nothing" if "nothing can be said" in found["note"] else ""
+    return f"{found['shown']}{spread}{silent}"
 
 
 def _suites() -> Mapping[str, str]:

@@ -182,7 +182,11 @@ def _levels_apart(
         if count >= _FEWEST and share > usual and usual < 1:
             clear = (share - usual) / np.sqrt(usual * (1 - usual) / accused.sum())
             what = f"is {level!r}" if level else "is missing"
-            yield clear, feature.name, f"{what} in {share:.0%} of them, {usual:.0%} of all"
+            yield (
+                clear,
+                feature.name,
+                f"{what} in {_percent(share)} of them, {_percent(usual)} of all",
+            )
 
 
 def _ranks_apart(
@@ -196,10 +200,14 @@ def _ranks_apart(
     clear = (middle - 0.5) * np.sqrt(12 * len(mine))
     way = "higher" if middle > 0.5 else "lower"
     often = max(middle, 1 - middle)
-    yield clear, feature.name, f"is {way} than another member's in {often:.0%} of pairs"
+    yield clear, feature.name, f"is {way} than another member's in {_percent(often)} of pairs"
 
 
 def _row(kind: str, group: str, at: float, value: float, *limits: float, **more: Any) -> Row:
     low, high = limits or (np.nan, np.nan)
     plain = {"kind": kind, "group": group, "at": at, "value": value, "low": low, "high": high}
     return {**plain, "n": 0, "others": 0, "text": "", **more}
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"

@@ -342,6 +342,7 @@ def test_odd_columns_do_not_stop_it(audit: Audit) -> None:
     assert done
     for cell in done:
         assert "nothing can be said: a leak is noticed from" in cell["note"]
+    assert audit(**tables).out.count("), says nothing") == len(done)
 
 
 ODD = {

@@ -3,6 +3,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 from typing import ClassVar
 
 import numpy as np
@@ -11,12 +12,15 @@ import pytest
 
 from fedbench import stats
 from fedbench.attack import Attack, Game, Guess, Knowledge, PublicChallenge, Sight
+from fedbench.attacking import judged
 from fedbench.attacks.attribute import Attribute
 from fedbench.attacks.dcr import Dcr
 from fedbench.data import Cohort, Column, DataStore, Schema, Vocabulary, Window
 from fedbench.datasets.nafld import Nafld
 from fedbench.errors import ContractError
 from fedbench.games import (
+    QUIET,
+    TURNED,
     Scored,
     attribute_challenges,
     blind_baseline,
@@ -35,6 +39,7 @@ from fedbench.games import (
 )
 from fedbench.games.scoring import Ranked, Site, auc_of
 from fedbench.metric import Measure, Refusal
+from fedbench.scoring import Answer, Question
 from fedbench.seeds import Rng, Seeds
 
 SCHEMA = Schema(
@@ -699,6 +704,18 @@ def test_a_null_control_turned_round_is_judged_as_one_that_goes_off(
     assert bool(turned([Scored("", row)], 1)) is said
     assert bool(must_stay_silent([Scored("", mirrored)], 1)) is said
     assert turned([Scored("", auc_of([Ranked(site, np.zeros(600))]))], 1) == ""
+
+
+@pytest.mark.parametrize(("p", "begins"), [(1e-9, TURNED), (0.01, QUIET)])
+def test_the_run_judges_a_null_control_turned_round(p: float, begins: str) -> None:
+    facts = {"p_value": 1 - p, "p_turned": p}
+    auc = Measure(value=0.4, low=0.35, high=0.45, n=9, part="auc", facts=facts)
+    answer = Answer(Question("", "", "pooled"), "dcr", "privacy", "lower", 1, auc)
+    nobody = SimpleNamespace(null=SimpleNamespace(note=""))
+    (check,) = judged("real", [answer], 2, nobody)  # type: ignore[arg-type]
+    assert isinstance(check.found, Measure)
+    assert check.found.value == 1.0, "what it finds still counts"
+    assert check.found.facts["verdict"].startswith(begins)
 
 
 @pytest.mark.parametrize(("attacks", "silent"), [(1, False), (10, True)])
