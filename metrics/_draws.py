@@ -25,6 +25,7 @@ __all__ = [
     "rank_correlation",
     "shares",
     "single_draws",
+    "steadied",
     "totals",
     "unfolded",
 ]
@@ -113,6 +114,18 @@ def rank_correlation(first: Floats, second: Floats) -> Floats:
 def mended(rows: Floats) -> Floats:
     """Return numbers ``(k, 1 + B)`` that are as they were wherever a draw defines none."""
     return np.where(np.isfinite(rows), rows, rows[:, :1])
+
+
+def steadied(mean: Measure, rows: Floats, limits: Floats) -> Measure:
+    """Widen a mean of numbers ``(k, 1 + B)`` by the limits of those that no draw moves.
+
+    Nobody was seen with them, so that no bootstrap says how far they may be off together: their
+    limits ``(k, 2)`` are averaged. NaN for the others, whose draws say it.
+    """
+    still = np.ptp(rows, axis=1) == 0
+    low, high = np.where(still[:, None], limits - rows[:, :1], 0.0).mean(axis=0)
+    ends = max(mean.low + low, mean.least), min(mean.high + high, mean.most)
+    return replace(mean, low=min(ends[0], mean.low), high=max(ends[1], mean.high))
 
 
 def over(mean: Measure, kept: int, of: int) -> Measure:

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from fedbench.data import Feature
 from fedbench.metric import Anchors, Evidence, Family, Key, Measure, Metric, Refusal
-from fedbench.metrics._draws import Floats, measured, mended, over
+from fedbench.metrics._draws import Floats, measured, mended, over, steadied
 from fedbench.metrics._ruler import Ruler, level_shares
 from fedbench.metrics._values import Values, distances, having, outside, too_few
+from fedbench.metrics._worth import owners, worth
 from fedbench.seeds import Rng
 from fedbench.stats import clopper_pearson
 
@@ -37,7 +38,7 @@ class Columns(Metric):
     those of the training records, or are levels that none of them has. Part ``uncovered``: the
     share of real test values that lie beyond the synthetic ones, or are levels that none has.
     Both take the ends of that range as they are: one record decides them, and the interval tells
-    nothing of other releases.
+    nothing of other releases. It stays open where nobody lies beyond, as Clopper and Pearson's.
 
     All but ``jensen_shannon`` are among those who have a value, as in SDMetrics, of which
     ``KSComplement``, and, for ``outside``, ``BoundaryAdherence`` and ``CategoryAdherence`` (real
@@ -72,7 +73,12 @@ class Columns(Metric):
                     found.setdefault(part, {})[name] = rows
         features, answers = evidence.schema.features, list[Measure]()
         for part, by_name in found.items():
-            mean = _measured(_mean(by_name), len(evidence.test), part)
+            rows = mended(np.stack(list(by_name.values())))
+            mean = _measured(rows.mean(axis=0), len(evidence.test), part)
+            if part in SHARES:
+                named = zip(rows, by_name, strict=True)
+                limits = [_limits(row, part, name, evidence) for row, name in named]
+                mean = steadied(mean, rows, np.array(limits))
             of = [f for f in features if part not in NUMERIC or f.column.kind != "category"]
             answers.append(over(mean, len(by_name), len(of)))
         for part, by_name in found.items():
@@ -130,11 +136,6 @@ def _bits(p: Floats, middle: Floats) -> Floats:
     return np.asarray((p * np.log2(ratio)).sum(axis=1))
 
 
-def _mean(by_name: Mapping[str, Floats]) -> Floats:
-    """Average over columns; where nobody with a value was drawn, a column is as it was."""
-    return np.asarray(mended(np.stack(list(by_name.values()))).mean(axis=0))
-
-
 def _measured(rows: Floats, n: int, part: str, column: str = "") -> Measure:
     most = np.inf if part == SCALED else 1.0
     return measured(rows, n, part=part, key=Key(column=column), most=most)
@@ -151,5 +152,19 @@ def _of_column(rows: Floats, part: str, column: str, evidence: Evidence) -> Meas
     found = _measured(rows, n, part, column)
     if part not in SHARES:
         return found
-    limits = clopper_pearson(round(found.value * n), n)
-    return replace(found, low=min(found.low, limits.low), high=max(found.high, limits.high))
+    low, high = _limits(rows, part, column, evidence)
+    return replace(found, low=min(found.low, low), high=max(found.high, high))
+
+
+def _limits(rows: Floats, part: str, column: str, evidence: Evidence) -> tuple[float, float]:
+    """Return Clopper and Pearson's limits of a share.
+
+    Where no draw moves it, real patients of clusters count as many as they are worth.
+    """
+    view = evidence.synthetic if part == "outside" else evidence.test
+    n = float(having(view, column))
+    if part == "uncovered" and not np.ptp(rows):
+        owner = owners(view.cohort)[view.table[column].notna().to_numpy()]
+        n = float(worth(owner, np.zeros((len(owner), 1), dtype=bool))[0])
+    found = clopper_pearson(float(rows[0]) * n, n)
+    return found.low, found.high

@@ -15,11 +15,12 @@ from sdmetrics.single_column import (
     KSComplement,
 )
 
-from fedbench.data import Cohort
+from fedbench.data import Cohort, Column, Schema
 from fedbench.metric import Evidence, Measure, Refusal
 from fedbench.metrics._ruler import Ruler
 from fedbench.metrics._values import Values, distances
 from fedbench.metrics.columns import Columns
+from fedbench.stats import clopper_pearson
 
 RNG = np.random.default_rng(0)
 PARTS = {"ks", "wasserstein", "jensen_shannon", "uncovered", "outside"}
@@ -160,3 +161,24 @@ def test_records_of_one_law_are_nearer_than_shifted_ones(
     for part in ("ks", "wasserstein", "jensen_shannon"):
         assert after[part, "age"].low > before[part, "age"].high
         assert after[part, ""].value > before[part, ""].value
+
+
+@pytest.mark.parametrize("size", [1, 10])
+def test_means_of_shares_stay_open_where_nobody_is_beyond(judge: Judge, size: int) -> None:
+    """Households of ten that are alike tell as much as one patient each."""
+    static = {name: Column(kind="number", low=0, high=1) for name in "xy"}
+    schema = Schema(name="h", clock="", static=static, cluster="home" if size > 1 else None)
+
+    def people(n: int, values: np.ndarray) -> Cohort:
+        table = pd.DataFrame({"patient": np.arange(n).astype(str).astype(object)})
+        table = table.assign(x=values, y=values, home=(np.arange(n) // size).astype(str))
+        return Cohort.of_tables(schema, table if size > 1 else table.drop(columns="home"))
+
+    test, fake = people(200, np.full(200, 0.5)), people(400, np.linspace(0, 1, 400))
+    ours = found(judge(test, fake))
+    limits = clopper_pearson(0, 200 // size)
+    for name in ("x", "y", ""):
+        assert (ours["uncovered", name].value, ours["uncovered", name].low) == (0, 0)
+        assert ours["uncovered", name].high == pytest.approx(limits.high)
+    (beyond,) = {ours["outside", name].value for name in ("x", "y")}
+    assert ours["outside", ""].low <= beyond <= ours["outside", ""].high

@@ -6,10 +6,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fedbench.data import Cohort
+from fedbench.data import Cohort, Column, Schema
 from fedbench.metric import Evidence, Measure
 from fedbench.metrics.missingness import Missingness
+from fedbench.stats import newcombe
 
+THREE = Schema(
+    name="three",
+    clock="",
+    static={name: Column(kind="number", low=-6, high=6) for name in ("x", "y", "z")},
+)
 RNG = np.random.default_rng(0)
 
 
@@ -52,3 +58,28 @@ def test_it_does_not_apply_where_nothing_is_missing(
     whole = Cohort.of_tables(cohort.schema, static, visits, cohort.codes, cohort.outcome)
     found = Missingness().measure(judge(whole, cohort), RNG)
     assert [getattr(m, "status", "") for m in found] == ["not applicable"] * 2
+
+
+def test_intervals_stay_open_where_nobody_has_a_gap(judge: Callable[..., Evidence]) -> None:
+    """Of 50 without a gap, fewer than 7 in 100 need not have one."""
+    rng = np.random.default_rng(0)
+
+    def people(n: int, share: float) -> Cohort:
+        values = pd.DataFrame(rng.normal(size=(n, 3)).clip(-6, 6), columns=["x", "y", "z"])
+        values[["x", "y"]] = values[["x", "y"]].mask(rng.random((n, 2)) < share)
+        return Cohort.of_tables(THREE, values.assign(patient=np.arange(n).astype(str)))
+
+    train = people(1000, 0.2)
+    rates, pairs = Missingness().measure(judge(people(50, 0), people(50, 0), train), RNG)
+    for found in (rates, pairs):
+        assert isinstance(found, Measure)
+        assert (found.value, found.low) == (0, 0)
+        assert found.high == pytest.approx(newcombe(0, 50, 0, 50).high)
+    covered = []
+    for seed in range(60):
+        few = judge(people(50, 0.02), people(50, 0), train, seed=seed)
+        found = Missingness().measure(few, RNG)[0]
+        assert isinstance(found, Measure)
+        covered.append(found.low <= 0.02 <= found.high)
+    # 60 draws, three standard errors below .95.
+    assert np.mean(covered) > 0.86
