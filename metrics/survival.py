@@ -39,10 +39,10 @@ class Survival(Metric):
     them: else more events at a time would make follow-up look longer. Kaplan and Meier 1958,
     https://doi.org/10.1080/01621459.1958.10501452.
 
-    Both up to the time by which ``share`` of the training patients are no longer followed, or up
-    to the last one at which either side has five at risk, if that is sooner: beyond, a curve is
-    unknown, and not flat. Where all of these five left by what is asked for, the curve ends at 0
-    and is known to stay there. Refused where less than a quarter of the time is left.
+    Both up to the time by which ``share`` of the training patients are no longer followed. Beyond
+    the last time at which a side has five at risk its curve is unknown, except that it is no higher
+    than there: from then on only as much counts as the other one is above that, and where it is
+    not, the time is left out. Refused where less than a quarter of the time is left.
     """
 
     family: ClassVar[Family] = "fidelity"
@@ -66,17 +66,17 @@ class Survival(Metric):
         found: list[Measure | Refusal] = []
         for part, event in (("events", True), ("censoring", False)):
             real, fake = (_Side.of(v, event) for v in (evidence.test, evidence.synthetic))
-            known, who = min((real.known(), "real test"), (fake.known(), "synthetic"))
-            if known < LEAST * end:
-                reason = (
-                    f"fewer than {FEW} {who} patients are followed beyond {known:g}, "
-                    f"{100 * known / end:.0f} % of the time to be compared ({end:g}); "
-                    f"this needs {100 * LEAST:.0f} %"
-                )
-                found.append(Refusal(reason=reason, part=part))
+            rows = distance(real, fake, end)
+            if rows is not None:
+                found.append(measured(rows, len(evidence.test), part=part))
                 continue
-            rows = area(real, fake, min(end, known))
-            found.append(measured(rows, len(evidence.test), part=part))
+            known, who = min((real.known, "real test"), (fake.known, "synthetic"))
+            reason = (
+                f"fewer than {FEW} {who} patients are followed beyond {known:g}, "
+                f"{100 * known / end:.0f} % of the time to be compared ({end:g}); "
+                f"this needs {100 * LEAST:.0f} %"
+            )
+            found.append(Refusal(reason=reason, part=part))
         return found
 
 
@@ -99,16 +99,16 @@ class _Side:
         happened = view.cohort.event == event
         return cls(time[order], happened[order], draws(view)[:, order], first=event)
 
+    @property
     def known(self) -> float:
-        """Return until when the curve is known, the same for all rows of weights."""
-        if len(self.time) < FEW:
-            return 0.0
-        end = float(self.time[-FEW])
-        last = (self.time > end) | ((self.time == end) & (self.first | self.happened))
-        return np.inf if last.any() and self.happened[last].all() else end
+        """Until when the curve is known, the same for all rows of weights."""
+        return float(self.time[-FEW]) if len(self.time) >= FEW else 0.0
 
     def curves(self, rows: slice, times: Floats) -> Floats:
-        """Return the share still free at each of these times, under these rows of weights."""
+        """Return the share still free at each of these times, under these rows of weights.
+
+        Beyond what is known, it is the last share that is.
+        """
         drawn = self.weights[rows].astype(np.float64)
         starts = np.flatnonzero(np.diff(self.time, prepend=-np.inf) > 0)
         happened = np.add.reduceat(drawn * self.happened, starts, axis=1)
@@ -119,12 +119,15 @@ class _Side:
         if not self.first:
             stays **= np.divide(happened, left, out=np.zeros_like(left), where=left > 0)
         found = np.cumprod(stays, axis=1)
-        place = np.searchsorted(self.time[starts], times, side="right")
+        place = np.searchsorted(self.time[starts], np.minimum(times, self.known), side="right")
         return np.concatenate([np.ones((len(found), 1)), found], axis=1)[:, place]
 
 
-def area(real: _Side, fake: _Side, end: float) -> Floats:
-    """Return the area between two curves up to a time, divided by that time, ``(1 + B,)``."""
+def distance(real: _Side, fake: _Side, end: float) -> Floats | None:
+    """Return the mean distance of two curves where both are known, ``(1 + B,)``.
+
+    None where that is less than ``LEAST`` of the time up to ``end``.
+    """
     times = np.unique(np.concatenate([[0.0], real.time, fake.time]))
     times = times[times < end]
     if len(times) > MOST:
@@ -135,4 +138,10 @@ def area(real: _Side, fake: _Side, end: float) -> Floats:
     for start in range(0, len(gaps), step):
         rows = slice(start, start + step)
         gaps[rows] = real.curves(rows, times) - fake.curves(rows, times)
-    return averaged(gaps * lengths * (len(times) / end))
+    # What is unknown of one is told where the other lies above all that it may be.
+    told = ((times < real.known) | (gaps < 0)) & ((times < fake.known) | (gaps > 0))
+    time = (told @ lengths)[:, None]
+    if time[0] < LEAST * end:
+        return None
+    gaps = np.where(times < min(real.known, fake.known), gaps, np.abs(gaps)) * told
+    return averaged(gaps * lengths * (len(times) / time))

@@ -95,7 +95,9 @@ def test_who_had_an_event_is_known_to_have_had_it(draw: Draw, judge: Judge) -> N
     fake = replace(fake, outcome=fake.outcome.assign(event=1))
     end = float(np.quantile(test.outcome["time"], 0.9))
     expected = between(test, fake, 1, end)
-    assert found(judge(test, fake))["events"].value == pytest.approx(expected, abs=1e-9)
+    # Of the last four it is not told when they have it.
+    value = found(judge(test, fake))["events"].value
+    assert expected - 4 / 150 < value < expected
 
 
 def test_weights_count_patients(draw: Draw, judge: Judge) -> None:
@@ -137,6 +139,26 @@ def test_intervals_cover(draw: Draw, judge: Judge) -> None:
         for part, measure in found(evidence).items():
             numbers[part].append(measure)
     for part, measures in numbers.items():
+        truth = np.mean([m.value for m in measures])
+        share = np.mean([m.low <= truth <= m.high for m in measures])
+        # 60 draws, three standard errors below .95.
+        assert share > 0.86, (part, share)
+
+
+def test_intervals_cover_where_patients_entered_lately(draw: Draw, judge: Judge) -> None:
+    numbers: dict[str, list[Measure]] = {"events": [], "censoring": []}
+    train, fake = draw(400, 999), draw(600, 998)
+    rng = np.random.default_rng(0)
+    for seed in range(60):
+        ends = (cohort := draw(50, seed)).outcome
+        entered = np.ceil(rng.uniform(0, 1500, 50))
+        event = np.where(ends["time"] > entered, 0, ends["event"])
+        outcome = ends.assign(time=np.minimum(ends["time"], entered), event=event)
+        young = replace(cohort, outcome=outcome)
+        for part, measure in found(judge(young, fake, train, seed=seed)).items():
+            numbers[part].append(measure)
+    for part, measures in numbers.items():
+        assert len(measures) > 55
         truth = np.mean([m.value for m in measures])
         share = np.mean([m.low <= truth <= m.high for m in measures])
         # 60 draws, three standard errors below .95.
