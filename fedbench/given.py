@@ -13,7 +13,7 @@ from scipy.stats import binomtest
 
 from fedbench.attacking import Arena
 from fedbench.config import DatasetChoice, Scenario
-from fedbench.data import Cohort, Schema, looks_of
+from fedbench.data import TABLES, Cohort, Schema, looks_of
 from fedbench.draft import Draft, drafted, unlike, widened
 from fedbench.errors import DataError, SpecError
 from fedbench.federation.study import Choice
@@ -254,6 +254,13 @@ def _alike(given: Sequence[Given]) -> None:
             raise DataError(
                 f"{str(folder.path)!r} is a cohort folder and {str(file.path)!r} a single table. "
                 "Give all of one kind."
+            )
+    for name in () if given[0].single else TABLES:
+        sides = {name in one.tables: one for one in reversed(given)}
+        if len(sides) > 1:
+            raise DataError(
+                f"{sides[False].path.name} has no {name}.csv or {name}.parquet, "
+                f"{sides[True].path.name} has one. Give all folders the same tables."
             )
 
 

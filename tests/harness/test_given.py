@@ -136,6 +136,28 @@ def test_the_outcome_of_a_folder_is_foreseen_where_nobody_wrote_a_schema(tmp_pat
     assert not prepare(replace(asked, predict=(), schema=tmp_path / "s.toml")).schema.tasks
 
 
+def test_a_table_that_one_folder_lacks_is_a_mistake(tmp_path: Path) -> None:
+    parts = {name: tmp_path / name for name in ("train", "test", "synthetic")}
+    for seed, (name, folder) in enumerate(parts.items()):
+        folder.mkdir()
+        table = followed(seed).assign(patient=[f"{name}{i}" for i in range(N)])
+        table.drop(columns=["time", "event"]).to_csv(folder / "static.csv", index=False)
+        coded = table[["patient"]].assign(day=0, system="icd", code="I10")
+        coded.to_csv(folder / "codes.csv", index=False)
+    asked = Asked(parts=parts, synthetic=parts.pop("synthetic"))
+    schema = prepare(asked).schema
+    assert schema.vocabularies
+    (asked.synthetic / "codes.csv").unlink()
+    said = r"synthetic has no codes.csv or codes.parquet, train has one. Give all folders the same"
+    (tmp_path / "s.toml").write_text(schema_file(schema))
+    for wrong in (asked, replace(asked, schema=tmp_path / "s.toml")):
+        with pytest.raises(DataError, match=said):
+            prepare(wrong)
+    (asked.parts["train"] / "codes.csv").unlink()
+    with pytest.raises(DataError, match=r"train has no codes.csv or codes.parquet, test has one"):
+        prepare(asked)
+
+
 def test_hospitals_that_a_release_lacks_are_told(case: Prepare) -> None:
     homes = ["north"] * 20 + ["south"] * 12 + ["west"] * 8
     schema = """
