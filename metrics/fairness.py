@@ -36,16 +36,17 @@ FEW = 20
 class Fairness(Metric):
     """Gaps between groups of patients: how well they are drawn, and served by a model.
 
-    Groups are those of the columns that the schema calls quasi-identifiers (sex, age,
-    ethnicity); numbers are cut into ``bands`` that hold equally many training patients. Part
-    ``marginals``: the mean total-variation distance between the columns of a group's real and
-    synthetic patients, for each group. ``representation``: total variation of the groups' shares
-    of all patients. ``marginals_gap``, ``score_gap``: the worst group's number minus the best
-    one's, for the distance and for the area under the curve or concordance of the model that
-    ``utility`` learns from synthetic records. ``parity``: the same for the share of patients whom
-    the model calls, which are those whose chance lies above the share with the event among whom
-    it learnt from. ``odds``: the same for those with the event and those without it, the larger
-    counting (equalized odds: Hardt, Price and Srebro 2016, https://arxiv.org/abs/1610.02413).
+    Groups are those of the columns that the schema calls quasi-identifiers (sex, age, ethnicity);
+    numbers are cut into ``bands`` that hold equally many training patients. Part ``marginals``: the
+    mean total-variation distance between the columns of a group's real and synthetic patients, for
+    each group. ``representation``: total variation of the groups' shares of all patients, those of
+    whom no group is known being one more. ``marginals_gap``, ``score_gap``: the worst group's
+    number minus the best one's, for the distance and for the area under the curve or concordance of
+    the model that ``utility`` learns from synthetic records. ``parity``: the same for the share of
+    patients whom the model calls, which are those whose chance lies above the share with the event
+    among whom it learnt from. ``odds``: the same for those with the event and those without it, the
+    larger counting (equalized odds: Hardt, Price and Srebro 2016,
+    https://arxiv.org/abs/1610.02413).
 
     Gaps of small groups are large by chance: compare them with the ceiling, which has the same
     numbers of patients. Groups of fewer than 20 on a side have no number.
@@ -53,7 +54,7 @@ class Fairness(Metric):
 
     family: ClassVar[Family] = "fairness"
     better: ClassVar = "lower"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     anchors: ClassVar[Anchors] = Anchors(floor="independent", ceiling="real")
     per_site: ClassVar[bool] = False
 
@@ -95,6 +96,7 @@ class Fairness(Metric):
         sides = [_Side.of(view, ruler, attribute) for view in (evidence.test, evidence.synthetic)]
         n, key = len(evidence.test), Key(column=attribute.column)
         shares = [np.stack([side.share[name] for name in side.share]) for side in sides]
+        shares = [np.vstack([side, 1 - side.sum(axis=0)]) for side in shares]
         apart = np.abs(shares[0] - shares[1]).sum(axis=0) / 2
         yield measured(apart, n, part="representation", key=key)
         found = {}

@@ -162,3 +162,15 @@ def test_intervals_cover(people: Draw, judge: Judge) -> None:
 def _only(cohort: Cohort) -> Cohort:
     """The cohort with one task, which saves time."""
     return replace(cohort, schema=replace(cohort.schema, tasks={TASK: cohort.schema.tasks[TASK]}))
+
+
+@pytest.mark.parametrize("share", [0.5, 1.0])
+def test_patients_of_no_known_group_are_a_group_of_their_own(
+    people: Draw, judge: Judge, changed: Callable[..., Cohort], share: float
+) -> None:
+    test, fake = people(200, 0), people(200, 1)
+    gone = np.arange(200) < 200 * share
+    fake = changed(fake, sex=test.static["sex"].mask(gone, None))
+    ours = found(judge(test, fake))["representation", "", "sex"]
+    assert ours.value == pytest.approx(share)
+    assert ours.low <= share <= ours.high
