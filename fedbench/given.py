@@ -160,6 +160,8 @@ def prepare(asked: Asked) -> Case:
     check_levels(schema, [*real.values(), released])
     wide = widened(schema, released)
     parts = {name: table.cohort(wide.schema) for name, table in named.items()}
+    if not patient:
+        parts = {name: _numbered(cohort, f"{name} ") for name, cohort in parts.items()}
     files = {name: table.path.name for name, table in real.items()}
     _apart(parts, files)
     told = _named(released, patient, list(named.values()))
@@ -168,7 +170,7 @@ def prepare(asked: Asked) -> Case:
     case = Case(
         files={**files, SYNTHETIC: released.path.name},
         parts=parts,
-        release=renamed(records, np.array(numbered("s", len(records)), dtype=object)),
+        release=_numbered(records, "s"),
         is_drafted=asked.schema is None,
         records=asked.records,
         patient=patient if released.single else "",
@@ -181,6 +183,16 @@ def prepare(asked: Asked) -> Case:
         ),
     )
     return replace(case, notes=(*case.notes, *_limits(case, asked)))
+
+
+def _numbered(cohort: Cohort, prefix: str) -> Cohort:
+    """Return the same patients, named and sorted by what they look like.
+
+    What is drawn by lot, such as who is in which fold, is then the same however rows are sorted.
+    """
+    names = np.empty(len(cohort), dtype=object)
+    names[np.argsort(looks_of(cohort.table), kind="stable")] = numbered(prefix, len(cohort))
+    return renamed(cohort, names)
 
 
 def _read(asked: Asked) -> tuple[dict[str, Given], Given]:

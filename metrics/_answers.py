@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -16,7 +16,7 @@ from fedbench.metric import FEWEST, Evidence, Key, Measure, Refusal, View
 from fedbench.metrics._draws import Floats, draws, measured
 from fedbench.metrics._models import Model, Unfit, learn
 from fedbench.nouns import plural
-from fedbench.stats import weighted_auc, weighted_concordance
+from fedbench.stats import auc_limits, weighted_auc, weighted_concordance
 from fedbench.task import Problem
 
 __all__ = [
@@ -116,9 +116,9 @@ class Question:
                 "auprc": weighted_precision(scores, problem.event, weights),
                 "brier_skill": weighted_brier_skill(expit(scores), problem.event, weights),
             }
-        for part, found in rows.items():
-            yield measured(
-                found,
+        for part, rows_of in rows.items():
+            found = measured(
+                rows_of,
                 len(problem),
                 part=part,
                 key=self.key,
@@ -126,6 +126,7 @@ class Question:
                 weak=weak,
                 cases=_cases(problem, self.task),
             )
+            yield _never_closer(found, problem) if part == "auroc" else found
 
     def _refuse(self, reason: str, status: str) -> Sequence[Refusal]:
         return [
@@ -137,6 +138,13 @@ class Question:
             )
             for part in PARTS[self.task.kind]
         ]
+
+
+def _never_closer(found: Measure, problem: Problem) -> Measure:
+    """Return an AUC with limits that few cases allow; a bootstrap of them comes too near to 1."""
+    events = int(problem.event.sum())
+    limits = auc_limits(found.value, events, len(problem) - events)
+    return replace(found, low=min(found.low, limits.low), high=max(found.high, limits.high))
 
 
 def weighted_precision(scores: Floats, positive: NDArray[np.bool_], weights: Weights) -> Floats:

@@ -18,6 +18,7 @@ __all__ = ["Model", "Unfit", "learn"]
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
+_FAR = 3.0
 _STEPS = (0.95, 0.5, 0.25, 0.1)  # shares of a Newton step; lifelines starts with the first
 
 
@@ -46,10 +47,13 @@ class Preparation:
     """Median-imputed, standardized predictors and their gaps, all fixed by who was learnt from.
 
     What does not vary there is left out, and a gap tells something only where the learner saw
-    both gaps and values.
+    both gaps and values. Values further out than ``_FAR`` times what the middle nine tenths span
+    count as that far out: else one slip of a decimal point would be all that a column says.
     """
 
     columns: pd.Index
+    low: Floats
+    high: Floats
     median: Floats
     gappy: Bools
     middle: Floats
@@ -60,6 +64,8 @@ class Preparation:
     def of(cls, predictors: pd.DataFrame) -> Preparation:
         """Learn from these patients how predictors are prepared."""
         values = predictors.to_numpy(dtype=float)
+        low, high = _fences(values)
+        values = values.clip(low, high)
         missing = np.isnan(values)
         there = ~missing.all(axis=0)
         median = np.zeros(values.shape[1])
@@ -69,13 +75,27 @@ class Preparation:
         spread = wide.std(axis=0)
         # The spread of a constant such as .1 is not quite 0.
         varies = spread > 1e-9 * (1 + np.abs(wide).max(axis=0, initial=0))
-        return cls(predictors.columns, median, gappy, wide.mean(axis=0), spread, varies)
+        return cls(predictors.columns, low, high, median, gappy, wide.mean(axis=0), spread, varies)
 
     def __call__(self, predictors: pd.DataFrame) -> Floats:
         """Return what a model is fed, ``(n, varying columns)``."""
         values = predictors.reindex(columns=self.columns).to_numpy(dtype=float)
-        wide = _widened(values, self.median, self.gappy)[:, self.varies]
+        wide = _widened(values.clip(self.low, self.high), self.median, self.gappy)[:, self.varies]
         return (wide - self.middle[self.varies]) / self.spread[self.varies]
+
+
+def _fences(values: Floats) -> tuple[Floats, Floats]:
+    """Return how far out values of each column count; without limit where its middle is one value.
+
+    Tukey's fences (1977, Exploratory Data Analysis), wide: of normal values none in 10**28 is out.
+    """
+    low, high = np.full((2, values.shape[1]), [[-np.inf], [np.inf]])
+    there = ~np.isnan(values).all(axis=0)
+    fifth, last = np.nanquantile(values[:, there], (0.05, 0.95), axis=0)
+    far = _FAR * (last - fifth)
+    low[there] = np.where(far > 0, fifth - far, -np.inf)
+    high[there] = np.where(far > 0, last + far, np.inf)
+    return low, high
 
 
 def learn(problem: Problem, task: Task, penalty: float) -> Model | Unfit:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -19,6 +19,9 @@ __all__ = ["Ruler", "level_shares"]
 
 Ints = NDArray[np.int64]
 
+CROWDED = 0.25
+"""Of the training values; what lies within a fine bin that holds more is told apart."""
+
 
 @dataclass(frozen=True)
 class Ruler:
@@ -26,12 +29,15 @@ class Ruler:
 
     Levels of a category are its own. The encoder's fine bins of a number are merged until
     each holds about ``1 / bins`` of the training values; a value that many share keeps a bin of
-    its own. Then every column has a level for *missing* and one for *does not apply* (no visit
-    that could have measured it), so that a missing visit counts wherever it leaves a hole.
+    its own. Where public bounds lie so far apart that one fine bin holds more than ``CROWDED`` of
+    the training values, it is cut at their quantiles. Then every column has a level for *missing*
+    and one for *does not apply* (no visit that could have measured it), so that a missing visit
+    counts wherever it leaves a hole.
     """
 
     encoder: Encoder
     bins: int
+    train: View
 
     @property
     def features(self) -> tuple[Feature, ...]:
@@ -69,21 +75,43 @@ class Ruler:
         if feature.column.kind == "category":
             return np.asarray(table[feature.name].cat.codes, dtype=np.int64)
         values = table[feature.name].to_numpy(dtype=float)
-        merged = self._merged(feature)
-        place = np.searchsorted(edges(feature), values, side="right") - 1
-        return np.where(np.isnan(values), -1, merged[np.clip(place, 0, len(merged) - 1)])
+        place = np.searchsorted(self.cuts[feature.name], values, side="right")
+        return np.where(np.isnan(values), -1, place)
 
     def _width(self, feature: Feature) -> int:
         if feature.column.kind == "category":
             return len(feature.column.levels)
-        return int(self._merged(feature)[-1]) + 1
+        return len(self.cuts[feature.name]) + 1
 
-    def _merged(self, feature: Feature) -> Ints:
-        """The level of each fine bin: bins whose middles lie in the same quantile are one."""
-        counts = self.encoder.counts[feature.name][:, :-1].sum(axis=0)
-        middles = (counts.cumsum() - counts / 2) / max(counts.sum(), 1)
+    @cached_property
+    def cuts(self) -> Mapping[str, Floats]:
+        """Where each number is cut into levels, ascending; a cut belongs to the level above."""
+        numbers = [f for f in self.features if f.column.kind != "category"]
+        return self.train.shared(
+            f"cuts {self.bins}", lambda: {f.name: self._cuts(f) for f in numbers}
+        )
+
+    def _cuts(self, feature: Feature) -> Floats:
+        """Between fine bins whose middles lie in different quantiles, and within crowded ones."""
+        fine, counts = edges(feature), self.encoder.counts[feature.name][:, :-1].sum(axis=0)
+        share = counts / max(counts.sum(), 1)
+        middles = share.cumsum() - share / 2
         quantiles = np.minimum(np.floor(middles * self.bins), self.bins - 1)
-        return np.unique(quantiles, return_inverse=True)[1].astype(np.int64)
+        found = [fine[1:-1][np.diff(quantiles) > 0]]
+        if (crowded := np.flatnonzero(share > CROWDED)).size:
+            values = self.train.table[feature.name].to_numpy(dtype=float)
+            place = np.searchsorted(fine[1:-1], values, side="right")
+            found += [
+                _within(values[(place == bin) & ~np.isnan(values)], round(self.bins * share[bin]))
+                for bin in crowded
+            ]
+        return np.unique(np.concatenate(found))
+
+
+def _within(values: Floats, levels: int) -> Floats:
+    """Return where to cut values into about so many levels; none where they are all the same."""
+    found = np.quantile(values, np.arange(1, levels) / levels, method="closest_observation")
+    return np.asarray(found[found > values.min()], dtype=np.float64)
 
 
 def level_shares(view: View, ruler: Ruler) -> Floats:

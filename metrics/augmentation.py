@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 import numpy as np
+import pandas as pd
 from annotated_types import Ge, Gt
+from numpy.typing import NDArray
 
-from fedbench.metric import Anchors, Evidence, Family, Measure, Metric, Refusal
+from fedbench.data import looks_of
+from fedbench.metric import Anchors, Evidence, Family, Measure, Metric, Refusal, View
 from fedbench.metrics._answers import (
     Question,
     asked_weights,
@@ -38,14 +41,15 @@ class Augmentation(Metric):
     that ``utility`` learns has them alone to learn from, one has all synthetic patients besides;
     what is measured is by how much the second foresees the real test patients better, averaged
     over the hospitals drawn (parts ``auroc``, ``c_index`` and ``r2``). Below 0 synthetic records
-    do harm. The ceiling is as many real patients of other hospitals.
+    do harm. A synthetic record that equals one of hers word for word is not added, once for each:
+    so the ceiling, the training records, is real patients of other hospitals alone, fewer by hers.
 
     Replicates weigh test patients and refit nothing: intervals are about these hospitals.
     """
 
     family: ClassVar[Family] = "utility"
     better: ClassVar = "higher"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     anchors: ClassVar[Anchors] = Anchors(floor="independent", ceiling="real")
     per_site: ClassVar[bool] = False
 
@@ -81,11 +85,14 @@ class Augmentation(Metric):
             )
             return Refusal(reason=reason, part=part, key=question.key)
         weights = asked_weights(evidence.test, asked)
+        looks = [_looks(evidence.train, everyone), _looks(evidence.synthetic, made)]
         gains, reason = [], ""
         for _ in range(self.times):
-            own = some(everyone, rng.permutation(len(everyone))[: self.patients])
+            mine = rng.permutation(len(everyone))[: self.patients]
+            own = some(everyone, mine)
+            more = some(made, _others(looks[1], looks[0][mine]))
             scores = []
-            for known in (own, _both(own, made)):
+            for known in (own, together([own, more])):
                 model = learn(known, task, self.penalty)
                 if isinstance(model, Unfit):
                     reason = model.reason
@@ -101,5 +108,15 @@ class Augmentation(Metric):
         return measured(rows, len(asked), part=part, key=question.key, least=least, most=most)
 
 
-def _both(first: Problem, second: Problem) -> Problem:
-    return together([first, second])
+def _looks(view: View, known: Problem) -> NDArray[np.uint64]:
+    """Return what the records of these patients look like, by number."""
+    rows = pd.Index(view.cohort.patients).get_indexer(pd.Index(known.patients))
+    return view.shared("augmentation: looks", lambda: looks_of(view.table))[rows]
+
+
+def _others(made: NDArray[np.uint64], own: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """Return the places of all records but one for each of one's own that looks just like it."""
+    found = pd.Series(made)
+    before = found.groupby(found).cumcount()
+    there = found.map(pd.Series(own).value_counts()).fillna(0)
+    return np.flatnonzero(before >= there)

@@ -88,7 +88,7 @@ class Columns(Metric):
     def _by_column(
         self, evidence: Evidence
     ) -> Iterator[tuple[str, Mapping[str, Floats] | Refusal]]:
-        ruler = Ruler(evidence.encoder, self.bins)
+        ruler = Ruler(evidence.encoder, self.bins, evidence.train)
         sides = level_shares(evidence.test, ruler), level_shares(evidence.synthetic, ruler)
         ends = np.append(ruler.starts, ruler.widths.sum())
         for feature, start, end in zip(ruler.features, ends[:-1], ends[1:], strict=True):

@@ -92,7 +92,7 @@ class Fairness(Metric):
 
     def _drawn(self, attribute: Attribute, evidence: Evidence) -> Answers:
         """Yield how well the groups of one column are drawn."""
-        ruler = Ruler(evidence.encoder, self.bins)
+        ruler = Ruler(evidence.encoder, self.bins, evidence.train)
         sides = [_Side.of(view, ruler, attribute) for view in (evidence.test, evidence.synthetic)]
         n, key = len(evidence.test), Key(column=attribute.column)
         shares = [np.stack([side.share[name] for name in side.share]) for side in sides]

@@ -46,7 +46,7 @@ class Forgetting(Metric):
 
     family: ClassVar[Family] = "fairness"
     better: ClassVar = "lower"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     per_site: ClassVar[bool] = False
 
     bins: Annotated[int, Ge(2)] = 20
@@ -77,7 +77,7 @@ class Forgetting(Metric):
         self, known: dict[str, View], sides: tuple[View, View], evidence: Evidence
     ) -> Iterator[Measure]:
         """Yield the change in single columns, on average and for each hospital."""
-        ruler = Ruler(evidence.encoder, self.bins)
+        ruler = Ruler(evidence.encoder, self.bins, evidence.train)
         found = {
             site: np.subtract(*(_distance(test, side, ruler) for side in sides))
             for site, test in known.items()

@@ -22,13 +22,15 @@ __all__ = ["Joint"]
 FOR_SCALE = 1000
 """Training patients that the median of distances is taken from."""
 
+_ROUNDING = 1e-6
+
 
 @dataclass(frozen=True, kw_only=True)
 class Joint(Metric):
     """Distances between the joint laws of real and synthetic patients; 0 where they are one.
 
     Part ``mmd``: the squared maximum mean discrepancy under a Gaussian kernel as wide as the
-    median distance of training patients (Gretton et al. 2012,
+    median distance of training patients, or of those who differ (Gretton et al. 2012,
     https://jmlr.org/papers/v13/gretton12a.html). Part ``energy``: the energy distance (Szekely and
     Rizzo 2013, https://doi.org/10.1016/j.jspi.2013.03.018). Both without the pairs of a patient
     and herself, so that they are unbiased and can fall below 0; distances are Euclidean between
@@ -41,7 +43,7 @@ class Joint(Metric):
 
     family: ClassVar[Family] = "fidelity"
     better: ClassVar = "near 0"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     anchors: ClassVar[Anchors] = Anchors(floor="independent", ceiling="real")
     per_site: ClassVar[bool] = False
 
@@ -78,7 +80,11 @@ def _width(evidence: Evidence, rng: Rng) -> float:
     def median() -> float:
         found = points(evidence, known)
         apart = between(found, found)[np.triu_indices(len(found), 1)]
-        return float(np.median(apart)) if len(apart) else 0.0
+        # Where most are alike, how far the others are.
+        for some in (apart, apart[apart > _ROUNDING]):
+            if len(some) and (middle := float(np.median(some))) > _ROUNDING:
+                return middle
+        return 0.0
 
     return known.shared("joint: width", median)
 

@@ -31,7 +31,7 @@ class Marginals(Metric):
 
     family: ClassVar[Family] = "fidelity"
     better: ClassVar = "lower"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     anchors: ClassVar[Anchors] = Anchors(floor="uniform", ceiling="real")
 
     bins: Annotated[int, Ge(1)] = 20
@@ -41,7 +41,7 @@ class Marginals(Metric):
             raise ValueError(f"bins is {self.bins}; expected at least 2")
 
     def measure(self, evidence: Evidence, rng: Rng) -> Sequence[Measure | Refusal]:
-        ruler, n = Ruler(evidence.encoder, self.bins), len(evidence.test)
+        ruler, n = Ruler(evidence.encoder, self.bins, evidence.train), len(evidence.test)
         gaps = level_shares(evidence.test, ruler) - level_shares(evidence.synthetic, ruler)
         unseen = clopper_pearson(0, min(n, len(evidence.synthetic))).high
         return [self._overall(gaps, ruler, n), *self._columns(gaps, ruler, n, unseen)]

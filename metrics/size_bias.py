@@ -48,7 +48,7 @@ class SizeBias(Metric):
 
     family: ClassVar[Family] = "fairness"
     better: ClassVar = "near 0"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     anchors: ClassVar[Anchors] = Anchors(ceiling="real")
     per_site: ClassVar[bool] = False
 
@@ -60,7 +60,10 @@ class SizeBias(Metric):
             return [Refusal(reason=reason, status="not applicable")]
         if refusal := _too_few(evidence.beside):
             return [refusal]
-        ruler, known = Ruler(evidence.encoder, self.bins), _large_enough(evidence.beside)
+        ruler, known = (
+            Ruler(evidence.encoder, self.bins, evidence.train),
+            _large_enough(evidence.beside),
+        )
         apart = {
             site: _distances(each.test, evidence.synthetic, ruler) for site, each in known.items()
         }

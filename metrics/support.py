@@ -11,7 +11,7 @@ from annotated_types import Ge
 from numpy.typing import NDArray
 
 from fedbench.metric import Anchors, Evidence, Family, Measure, Metric, Refusal
-from fedbench.metrics._draws import Floats, draws, measured
+from fedbench.metrics._draws import Floats, Singles, draws, measured
 from fedbench.metrics._events import thinned
 from fedbench.metrics._space import between, blocks, points
 from fedbench.seeds import Rng
@@ -19,6 +19,10 @@ from fedbench.seeds import Rng
 __all__ = ["Support"]
 
 Weights = NDArray[np.uint8]
+
+_ROUNDING = 1e-9
+_SLACK = (-1e-9, 1e-9)
+"""To either side of a distance: half of those who are just as far count as nearer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +39,10 @@ class Support(Metric):
     centre (Alaa et al. 2022, https://arxiv.org/abs/2102.08921, on columns rather than an
     embedding, integrated exactly rather than in 30 steps).
 
+    Patients at the very edge of a ball, as there are where few values are possible, count as if
+    ties were broken by lot: for their share of a ball that holds ``neighbours`` real ones, so that
+    the same law has the same numbers, however coarse it is.
+
     Distances are those of ``joint``; balls are taken as they are by the replicates. All depend on
     how many patients there are: both sides are thinned to the smaller one, ``patients`` at most,
     drawn by ``rng``.
@@ -42,7 +50,7 @@ class Support(Metric):
 
     family: ClassVar[Family] = "fidelity"
     better: ClassVar = "higher"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     anchors: ClassVar[Anchors] = Anchors(floor="independent", ceiling="real")
     per_site: ClassVar[bool] = False
 
@@ -76,36 +84,72 @@ class Support(Metric):
     def _found(
         self, real: Floats, fake: Floats, mine: Weights, theirs: Weights
     ) -> Iterator[tuple[str, Floats]]:
-        inside, near, first = _neighbours(real, fake, self.neighbours)
+        near = _Near.of(real, fake, self.neighbours)
         every, others = (_shares(weights) for weights in (mine, theirs))
-        yield "density", ((every @ inside) * others).sum(axis=1) * len(real) / self.neighbours
-        there = (theirs > 0).astype(np.float32)
-        yield "coverage", (every * (there @ inside.T > 0)).sum(axis=1)
+        held = ((every @ near.inside) * others).sum(axis=1)
+        yield "density", held * len(real) / self.neighbours
+        drawn = theirs.astype(np.float32)
+        yield "coverage", (every * near.reached(drawn > 0)).sum(axis=1)
         centre, middle = real.mean(axis=0), fake.mean(axis=0)
         yield "alpha_precision", _even(_from(real, centre), _from(fake, centre), every, others)
-        yield "beta_recall", _recall(_from(fake, middle)[first], there @ near.T > 0, every)
+        yield "beta_recall", _recall(_from(fake, middle)[near.first], near.nearer(drawn > 0), every)
 
 
-def _neighbours(
-    real: Floats, fake: Floats, neighbours: int
-) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]:
-    """Return what is near to every real patient.
+@dataclass(frozen=True)
+class _Near:
+    """What is near to every real patient.
 
-    Returns:
-        Whether each synthetic patient is in her ball (n, m), whether she is no further than the
-        nearest real one (n, m), and which one is nearest, (n,).
+    Attributes:
+        inside: with which share each synthetic patient is in her ball, ``(n, m)``.
+        closer: whether each is nearer than her nearest real one, ``(n, m)``.
+        tied: whether each is just as near, ``(n, m)``.
+        rivals: how many real ones are that near, ``(n,)``.
+        first: which synthetic one is nearest, ``(n,)``.
     """
-    inside, near = (np.empty((len(real), len(fake)), np.float32) for _ in range(2))
-    first = np.empty(len(real), np.int64)
-    for rows in blocks(len(real), len(real) + len(fake)):
-        own = between(real[rows], real)
-        own[np.arange(len(own)), np.arange(len(real))[rows]] = np.inf
-        own.partition((0, neighbours - 1), axis=1)
-        apart = between(real[rows], fake)
-        inside[rows] = apart < own[:, neighbours - 1 : neighbours]
-        near[rows] = apart <= own[:, :1]
-        first[rows] = apart.argmin(axis=1)
-    return inside, near, first
+
+    inside: Singles
+    closer: Singles
+    tied: Singles
+    rivals: Floats
+    first: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, real: Floats, fake: Floats, neighbours: int) -> _Near:
+        inside, closer, tied = (np.empty((len(real), len(fake)), np.float32) for _ in range(3))
+        rivals, first = np.empty(len(real)), np.empty(len(real), np.int64)
+        for rows in blocks(len(real), len(real) + len(fake)):
+            own = between(real[rows], real) ** 2
+            own[np.arange(len(own)), np.arange(len(real))[rows]] = np.inf
+            apart = between(real[rows], fake) ** 2
+            ordered = np.partition(own, (0, neighbours - 1), axis=1)
+            nearest, edge = ordered[:, :1], ordered[:, neighbours - 1 : neighbours]
+            within, at = _below(own, edge), _at(own, edge)
+            share = (neighbours - within.sum(axis=1)) / at.sum(axis=1)
+            inside[rows] = _below(apart, edge) + share[:, None] * _at(apart, edge)
+            closer[rows], tied[rows] = _below(apart, nearest), _at(apart, nearest)
+            rivals[rows] = _at(own, nearest).sum(axis=1)
+            first[rows] = apart.argmin(axis=1)
+        return cls(inside, closer, tied, rivals, first)
+
+    def reached(self, there: NDArray[np.bool_]) -> Floats:
+        """Return how likely a ball holds anybody of those there, ``(1 + B, n)``."""
+        out = np.log1p(-np.minimum(self.inside, 1 - 1e-7)).T
+        return np.asarray(-np.expm1(there.astype(np.float32) @ out), dtype=np.float64)
+
+    def nearer(self, there: NDArray[np.bool_]) -> Floats:
+        """Return how likely one of those there is nearer than the nearest real one, the same."""
+        drawn = there.astype(np.float32)
+        as_near = drawn @ self.tied.T
+        return np.where(drawn @ self.closer.T > 0, 1.0, as_near / (as_near + self.rivals))
+
+
+def _at(squares: Floats, edge: Floats) -> NDArray[np.bool_]:
+    """Whether squared distances are those of an edge, but for how sums round."""
+    return np.abs(squares - edge) <= _ROUNDING * (1 + edge)
+
+
+def _below(squares: Floats, edge: Floats) -> NDArray[np.bool_]:
+    return squares < edge - _ROUNDING * (1 + edge)
 
 
 def _shares(weights: Weights) -> Floats:
@@ -120,22 +164,29 @@ def _from(places: Floats, centre: Floats) -> Floats:
 
 def _even(real: Floats, fake: Floats, every: Floats, others: Floats) -> Floats:
     """Return 1 minus twice the mean gap of the distribution functions over real patients."""
-    order = np.argsort(real)
+    order, ranked = np.argsort(real), np.argsort(fake)
     share = every[:, order]
-    own = share.cumsum(axis=1)
-    # Half of a patient's own share lies on either side of her.
-    own -= share / 2
-    ranked = np.argsort(fake)
-    passed = np.zeros((len(others), len(fake) + 1))
-    np.cumsum(others[:, ranked], axis=1, out=passed[:, 1:])
-    ends = (np.searchsorted(fake[ranked], real[order], side) for side in ("left", "right"))
-    there = sum(passed[:, end] for end in ends) / 2
+    there, own = (
+        sum(passed[:, np.searchsorted(ends, real[order] + slack)] for slack in _SLACK) / 2
+        for passed, ends in (
+            (_summed(others[:, ranked]), fake[ranked]),
+            (_summed(share), real[order]),
+        )
+    )
     return np.asarray(1 - 2 * (share * np.abs(there - own)).sum(axis=1))
 
 
-def _recall(shell: Floats, reached: NDArray[np.bool_], every: Floats) -> Floats:
+def _summed(share: Floats) -> Floats:
+    """Return the share of the first so many, from none on."""
+    passed = np.zeros((len(share), share.shape[1] + 1))
+    np.cumsum(share, axis=1, out=passed[:, 1:])
+    return passed
+
+
+def _recall(shell: Floats, reached: Floats, every: Floats) -> Floats:
     """Return twice the area below the share of real patients who are reached, by shell."""
-    order = np.argsort(shell, kind="stable")
+    order = np.argsort(shell)
     share = every[:, order]
-    inner = share.cumsum(axis=1) - share / 2
+    passed, ends = _summed(share), shell[order]
+    inner = sum(passed[:, np.searchsorted(ends, ends + slack)] for slack in _SLACK) / 2
     return np.asarray(2 * (share * reached[:, order] * (1 - inner)).sum(axis=1))

@@ -31,7 +31,7 @@ class Utility(Metric):
 
     family: ClassVar[Family] = "utility"
     better: ClassVar = "higher"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     anchors: ClassVar[Anchors] = Anchors(floor="independent", ceiling="real")
     judges_few: ClassVar[bool] = True
 

@@ -137,6 +137,18 @@ def test_small_or_nearly_separated_classes_are_covered_conservatively(
     assert coverage(truth, found) >= 0.94
 
 
+@pytest.mark.parametrize(("n1", "n0"), [(10, 10), (10, 1000), (30, 300)])
+@pytest.mark.parametrize("area", [0.6, 0.97])
+def test_limits_of_an_auc_cover_from_ten_records_of_a_class_on(
+    area: float, n1: int, n0: int
+) -> None:
+    rng, d = np.random.default_rng(30), math.sqrt(2) * scipy_stats.norm.ppf(area)
+    found = [stats.auc(*normal_scores(rng, d, n1, n0)) for _ in range(600)]
+    limits = [stats.auc_limits(value, n1, n0) for value in found]
+    assert 0.93 <= coverage(area, limits) <= 0.99
+    assert all(0 <= each.low < each.high <= 1 for each in limits)
+
+
 def test_a_perfect_auc_has_the_limit_of_clopper_pearson() -> None:
     found = stats.auc_interval(np.arange(200.0), np.arange(200) >= 80)
     assert (found.value, found.high) == (1, 1)

@@ -10,11 +10,12 @@ import pytest
 
 from fedbench.data import Cohort
 from fedbench.metric import Evidence, Measure, Refusal
-from fedbench.metrics._answers import Question, some
+from fedbench.metrics._answers import Question, some, together
 from fedbench.metrics._models import Unfit, learn
-from fedbench.metrics.augmentation import Augmentation, _both
+from fedbench.metrics.augmentation import Augmentation
 from fedbench.stats import auc
 from fedbench.task import problem
+from fedbench.world import renamed
 
 TASK = "three-year death"
 
@@ -31,6 +32,10 @@ def found(evidence: Evidence, **settings: int) -> Measure:
     (answer,) = Augmentation(**settings).measure(evidence, np.random.default_rng(0))
     assert isinstance(answer, Measure)
     return answer
+
+
+def new_names(n: int) -> np.ndarray:
+    return np.array([f"c{i:04d}" for i in range(n)], dtype=object)
 
 
 def unrelated(cohort: Cohort) -> Cohort:
@@ -52,7 +57,7 @@ def test_the_gain_is_the_difference_of_two_models(draw: Draw, judge: Judge) -> N
         own = some(everyone, stream.permutation(len(everyone))[:40])
         models = [
             learn(known, question.task, 0.01)
-            for known in (own, _both(own, question.posed(evidence.synthetic)))
+            for known in (own, together([own, question.posed(evidence.synthetic)]))
         ]
         scores = [
             auc(m.scores(asked.predictors), asked.event) for m in models if not isinstance(m, Unfit)
@@ -60,6 +65,20 @@ def test_the_gain_is_the_difference_of_two_models(draw: Draw, judge: Judge) -> N
         gains.append(scores[1] - scores[0])
     assert ours.part == "auroc"
     assert ours.value == pytest.approx(np.mean(gains), abs=1e-9)
+
+
+def test_a_hospital_gains_nothing_by_its_own_records(draw: Draw, judge: Judge) -> None:
+    train, test = only(draw(300, 1)), only(draw(300, 0))
+    (stream,) = np.random.default_rng(0).spawn(1)
+    everyone = problem(train, train.schema.tasks[TASK]).patients
+    mine = np.sort(everyone[stream.permutation(len(everyone))[:100]])  # whom it draws
+    evidence = judge(test, renamed(train.take(mine), new_names(100)), train)
+    (answer,) = Augmentation(times=1).measure(evidence, np.random.default_rng(0))
+    assert isinstance(answer, Measure)
+    assert (answer.value, answer.low, answer.high) == (0, 0, 0)
+    rest = train.take(np.setdiff1d(train.patients, mine))
+    whole = found(judge(test, renamed(train, new_names(300)), train), times=1)
+    assert whole.value == found(judge(test, renamed(rest, new_names(200)), train), times=1).value
 
 
 def test_good_records_help_and_bad_ones_do_not(draw: Draw, judge: Judge) -> None:

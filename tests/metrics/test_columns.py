@@ -75,7 +75,7 @@ def test_levels_are_as_far_apart_as_elsewhere(draw: Draw, judge: Judge, changed:
 
 def test_the_jensen_shannon_distance_is_scipys(draw: Draw, judge: Judge) -> None:
     evidence = judge(draw(300, 0), draw(200, 1))
-    ours, ruler = found(evidence), Ruler(evidence.encoder, 20)
+    ours, ruler = found(evidence), Ruler(evidence.encoder, 20, evidence.train)
     sides = [list(ruler.levels(view.table)) for view in (evidence.test, evidence.synthetic)]
     for feature, width, *levels in zip(ruler.features, ruler.widths, *sides, strict=True):
         shares = [np.bincount(side, minlength=width) / len(side) for side in levels]

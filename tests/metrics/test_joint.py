@@ -6,12 +6,13 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.spatial.distance import cdist
 from sklearn.metrics.pairwise import rbf_kernel
 from sklearn.neighbors import NearestNeighbors
 
-from fedbench.data import Cohort
+from fedbench.data import Cohort, Column, Schema
 from fedbench.metric import Evidence, Measure, Metric, View
 from fedbench.metrics._space import points
 from fedbench.metrics.joint import Joint
@@ -113,6 +114,45 @@ def test_density_and_coverage_are_those_of_the_paper(draw: Draw, judge: Judge) -
     assert ours["density"].value == pytest.approx(density, abs=1e-6)
     coverage = (apart.min(axis=1) < reach).mean()
     assert ours["coverage"].value == pytest.approx(coverage, abs=1e-6)
+
+
+COARSE = Schema(
+    name="coarse",
+    clock="",
+    static={
+        "score": Column(kind="integer", low=0, high=10),
+        "ill": Column(kind="category", levels=("no", "yes")),
+    },
+)
+
+
+def coarse(seed: int, chance: float = 0.3, ill: float = 0.3, n: int = 400) -> Cohort:
+    """Patients with few possible records."""
+    rng = np.random.default_rng(seed)
+    table = {
+        "patient": [f"p{i:04d}" for i in range(n)],
+        "score": rng.binomial(10, chance, n).astype(float),
+        "ill": np.where(rng.random(n) < ill, "yes", "no"),
+    }
+    return Cohort.of_tables(COARSE, pd.DataFrame(table))
+
+
+def test_the_same_law_supports_itself_however_coarse_it_is(judge: Judge) -> None:
+    train, test = coarse(2), coarse(0)
+    same = found(Support(), judge(test, coarse(1), train, b=20))
+    assert same["density"].value == pytest.approx(1, abs=0.06)
+    assert same["coverage"].value > 0.95
+    assert same["alpha_precision"].value > 0.9
+    assert same["beta_recall"].value == pytest.approx(0.5, abs=0.05)  # as of normal laws
+    moved = found(Support(), judge(test, coarse(1, 0.6), train, b=20))
+    for part in ("coverage", "alpha_precision", "beta_recall"):
+        assert moved[part].value < same[part].value - 0.1, part
+
+
+def test_a_law_that_hardly_varies_is_still_compared(judge: Judge) -> None:
+    train, test, fake, ill = (coarse(s, 1e-9, p) for s, p in enumerate((0.1, 0.1, 0.1, 0.5)))
+    same, other = (found(Joint(), judge(test, each, train, b=20)) for each in (fake, ill))
+    assert other["mmd"].low > same["mmd"].high
 
 
 def test_precision_and_recall_are_those_of_fine_shells(draw: Draw, judge: Judge) -> None:

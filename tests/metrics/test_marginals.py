@@ -3,10 +3,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+import pandas as pd
 import pytest
+from scipy.stats import norm
 from sdmetrics.single_column import TVComplement
 
-from fedbench.data import Cohort
+from fedbench.data import Cohort, Column, Schema
 from fedbench.metric import Evidence, Measure
 from fedbench.metrics.marginals import Marginals
 
@@ -45,6 +47,25 @@ def test_new_records_of_one_law_are_nearer_than_others(
     assert after["age"].low > before["age"].high
     assert after["sex"].value == before["sex"].value
     assert after[""].value > before[""].value
+
+
+def test_bounds_that_lie_far_apart_hide_nothing(judge: Callable[..., Evidence]) -> None:
+    schema = Schema(
+        name="wide", clock="", static={"crp": Column(kind="number", low=0, high=110_000)}
+    )
+
+    def drawn(seed: int, middle: float) -> Cohort:
+        crp = np.random.default_rng(seed).normal(middle, 1, 1000).clip(0)
+        crp[0] = 99_999
+        patients = [f"p{i:04d}" for i in range(1000)]
+        return Cohort.of_tables(schema, pd.DataFrame({"patient": patients, "crp": crp}))
+
+    train, test = drawn(2, 5), drawn(0, 5)
+    same = by_column(judge(test, drawn(1, 5), train))["crp"].value
+    moved = by_column(judge(test, drawn(1, 8), train))["crp"].value
+    # Normal laws three standard deviations apart are .866 apart; chance alone is .09 of 20 levels.
+    assert same < 0.13
+    assert moved == pytest.approx(2 * norm.cdf(1.5) - 1, abs=0.05)
 
 
 @pytest.mark.parametrize("gaps", [False, True])

@@ -9,12 +9,13 @@ import pytest
 from lifelines.utils import concordance_index
 from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score
 
-from fedbench.data import Cohort
+from fedbench.data import Cohort, Column
 from fedbench.metric import Evidence, Measure, Refusal
 from fedbench.metrics._answers import weighted_brier_skill, weighted_precision
 from fedbench.metrics._models import Model, Preparation, learn
 from fedbench.metrics.utility import Utility
 from fedbench.metrics.utilization import Utilization
+from fedbench.stats import auc_limits
 from fedbench.task import problem
 
 RNG = np.random.default_rng(0)
@@ -129,6 +130,34 @@ def test_a_target_with_one_class_is_refused_and_one_with_few_is_weak(
     )
     assert found["c_index"].weak == "4 events; a row of its own needs 20"
     assert answers(judge(draw(200, 0), fake))["auroc"].weak == ""
+
+
+def test_an_area_of_1_among_few_is_not_certain(
+    draw: Callable[..., Cohort], judge: Callable[..., Evidence], changed: Callable[..., Cohort]
+) -> None:
+    rows = np.arange(20)
+    sick = ended(draw(20, 0), event=(rows < 10).astype(int), time=np.where(rows < 10, 200.0, 4000))
+    test, fake = changed(sick, bilirubin=np.where(rows < 10, 50.0, 1.0)), draw(300, 1)
+    found = answers(judge(test, fake))["auroc"]
+    assert (found.value, found.high) == (1, 1)
+    assert found.low == pytest.approx(auc_limits(1.0, 10, 10).low)
+    assert found.low < 0.85
+
+
+def test_one_slip_of_a_decimal_point_is_not_all_that_a_column_says(
+    draw: Callable[..., Cohort], judge: Callable[..., Evidence], changed: Callable[..., Cohort]
+) -> None:
+    test, fake = draw(400, 0), draw(600, 1)
+    wide = replace(
+        test.schema,
+        static={**test.schema.static, "bilirubin": Column(kind="number", low=0, high=1e6)},
+    )
+    slipped = fake.static["bilirubin"].where(np.arange(600) > 0, 1e6)
+    test, fake, other = (
+        replace(c, schema=wide) for c in (test, fake, changed(fake, bilirubin=slipped))
+    )
+    before, after = (answers(judge(test, each))["auroc"].value for each in (fake, other))
+    assert after == pytest.approx(before, abs=0.01)
 
 
 def test_what_does_not_vary_in_training_has_no_say(
