@@ -191,7 +191,8 @@ def _numbered(cohort: Cohort, prefix: str) -> Cohort:
     What is drawn by lot, such as who is in which fold, is then the same however rows are sorted.
     """
     names = np.empty(len(cohort), dtype=object)
-    names[np.argsort(looks_of(cohort.table), kind="stable")] = numbered(prefix, len(cohort))
+    looks = looks_of(cohort.table.sort_index(axis=1))
+    names[np.argsort(looks, kind="stable")] = numbered(prefix, len(cohort))
     return renamed(cohort, names)
 
 

@@ -116,6 +116,22 @@ def test_good_records_are_near_the_ceiling_and_shuffled_ones_at_the_floor(
     assert any(n["name"] == "associations" and n["ceiling"] for n in good.facts["numbers"])
 
 
+def test_the_order_of_rows_changes_nothing(evaluate: Evaluate) -> None:
+    given = tables(synthetic=made(250, 2).assign(b=0.3))
+    other = {
+        name: table.sample(frac=1, random_state=seed) if isinstance(table, pd.DataFrame) else table
+        for seed, (name, table) in enumerate(given.items())
+    }
+    about = ["label", "name", "column", "task", "value", "low", "high"]
+    one, two = (
+        evaluate("--json", "--predict", "ill", **each)
+        .run.results()[about]
+        .sort_values(about[:4], ignore_index=True)
+        for each in (given, other)
+    )
+    pd.testing.assert_frame_equal(one, two)
+
+
 def test_one_floor_is_named_that_of_the_scale(evaluate: Evaluate) -> None:
     found = evaluate("--json", **tables())
     said = str(found.facts["answers"]["How like real patients"])
