@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from fedbench.attack import Attack, Game, Guess, Knowledge, PublicChallenge, Sight
-from fedbench.attacks._neighbours import to_release
+from fedbench.data import looks_of
 from fedbench.seeds import Rng
 
 __all__ = ["Verbatim"]
@@ -16,16 +16,20 @@ __all__ = ["Verbatim"]
 
 @dataclass(frozen=True, kw_only=True)
 class Verbatim(Attack):
-    """Whether a released record equals the target in every column, and nothing finer.
+    """Whether a released record equals the target in every column of the patient table, exactly.
+
+    Of records with visits that is the last value of every measurement in each window, and which
+    codes there are; not every single visit.
 
     ``dcr`` finds copies too, but ranks everybody else by luck, which hides a handful of copies.
     """
 
     game: ClassVar[Game] = "membership"
     knows: ClassVar[frozenset[Knowledge]] = frozenset({Knowledge.SYNTHETIC})
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     yes: ClassVar[str] = "stand in the release word for word"
 
     def guess(self, sight: Sight, challenge: PublicChallenge, rng: Rng) -> Guess:
-        distances = to_release(sight, challenge)
-        return Guess((distances[:, :1] == 0).sum(axis=1, dtype=np.float64))
+        released = sight.synthetic.table
+        targets = challenge.targets[released.columns]
+        return Guess(np.isin(looks_of(targets), looks_of(released)).astype(np.float64))

@@ -394,6 +394,12 @@ def _hospitals(case: Case) -> Iterator[str]:
 def _limits(case: Case, asked: Asked) -> Iterator[str]:
     yield from repeats(case.parts, case.files)
     yield from _hospitals(case)
+    if case.schema.visits or case.schema.vocabularies:
+        yield (
+            "Attacks see each patient as one row: of every measurement the last value in each "
+            "window, and which codes there are. That single visits were copied, among others "
+            "that were not, they may not see."
+        )
     if asked.predict and (case.schema.visits or case.schema.vocabularies):
         yield (
             "What --predict names is foreseen from the other static columns, and from visits and "

@@ -477,12 +477,17 @@ def tpr_at_fpr(
         TooFew: fewer than 10/alpha non-members over the sites left, or so few of them where the
             members are that they are worth fewer than 5/alpha: 1 / sum(share of members squared
             / n0), which is n0 where both are spread alike. (Below, a lower limit is wrong in 6 %
-            of harmless audits and not in 2.5 %.)
+            of harmless audits and not in 2.5 %.) And where more non-members than may be accused
+            tie with a site's most suspicious members: nobody can be accused, and that nobody is
+            found says nothing.
     """
     order, worth = _kept(per_site, alpha)
     kept = [per_site[at] for at in order]
     n1, n0 = sum(np.size(ones) for ones, _ in kept), sum(np.size(zeros) for _, zeros in kept)
     sites = [_Thresholds.of(*site, k) for site, k in zip(kept, _allowed(kept, alpha), strict=True)]
+    if any(site.tied for site in sites):
+        message = f"TPR at {100 * alpha:g} % FPR cannot be had: "
+        raise TooFew(f"{message}more non-members than that look exactly like suspicious members.")
     hits = sum(int((site.beyond < site.allowed).sum()) for site in sites)
     fpr = sum(site.fpr * site.beyond.size for site in sites) / n1
     found, drawn = np.sum([site.replicates(rng, b) for site in sites], axis=0)
@@ -525,6 +530,12 @@ class _Thresholds:
     order: Ints  # non-members by placement
     members: Ints  # members by placement
     beyond: Ints  # how many non-members are placed at or below each of these members
+
+    @property
+    def tied(self) -> bool:
+        """Whether nobody can be accused, though some score higher than others."""
+        first = self.beyond[:1]
+        return bool(self.fpr == 0 and first.size and self.allowed < first[0] < self.order.size)
 
     @classmethod
     def of(cls, members: npt.ArrayLike, nonmembers: npt.ArrayLike, allowed: int) -> _Thresholds:

@@ -32,6 +32,7 @@ _ROUNDING = 1e-12
 """Limits that differ by less are the same."""
 
 _BROKEN = 0.05
+_SHOWN = 0.05  # p, after Holm
 """The p-value, corrected for all audits of a run, below which a promise is contradicted."""
 
 SILENT = ("communication", "compute")
@@ -158,7 +159,17 @@ def finished(rows: Sequence[Row]) -> list[Row]:
         adjusted = holm(np.array([row["p_value"] for row in tested], dtype=float))
         for row, p in zip(tested, adjusted, strict=True):
             row["p_adjusted"] = float(p)
+            row["verdict"] = _soberly(row)
     return _contradicted(rows)
+
+
+def _soberly(row: Row) -> str:
+    """Return the verdict on an attack's number, which it gave itself when it knew of no other."""
+    said, chance = row.get("verdict") or "", 0.5 if row["name"].endswith(".auc") else 0.0
+    claims = row.get("family") == "privacy" and row["status"] == "done" and row["low"] > chance
+    if not claims or row["p_adjusted"] < _SHOWN or said.startswith("nothing") or _control(row):
+        return said
+    return f"not shown, with all that was asked taken together; alone it would say: {said}"
 
 
 def _tested_with(row: Row) -> tuple[Any, ...]:

@@ -66,14 +66,18 @@ class Stratum:
         return np.asarray(ones - zeros)
 
 
-def advantage(strata: Sequence[Stratum], counts: Mapping[str, Any]) -> Measure:
+def advantage(
+    strata: Sequence[Stratum], counts: Mapping[str, Any], weight: Floats | None = None
+) -> Measure:
     """How much more often members are hit than others of the same stratum.
 
-    Limits are Newcombe's, combined by MOVER (Zou and Donner 2008,
-    https://doi.org/10.1002/sim.3095) and widened where clusters ask for it.
+    Strata count as Mantel and Haenszel say, or by ``weight``, ``(strata,)``. Limits are
+    Newcombe's, combined by MOVER (Zou and Donner 2008, https://doi.org/10.1002/sim.3095) and
+    widened where clusters ask for it.
     """
-    weight = np.array([stratum.weight for stratum in strata])
-    weight /= weight.sum()
+    if weight is None:
+        weight = np.array([stratum.weight for stratum in strata])
+    weight = weight / weight.sum()
     gaps = [stratum.gap for stratum in strata]
     value = float(weight @ [gap.value for gap in gaps])
     down, up = (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from fedbench import stats
 from fedbench.attack import Attack, Guess, Knowledge, Sight
+from fedbench.games.advantage import Stratum, advantage
 from fedbench.games.blind import distrust
 from fedbench.games.dealing import Challenge
 from fedbench.games.scoring import (
@@ -45,6 +46,7 @@ ALPHAS = (0.1, 0.01, 0.001)
 WORST = "worst"
 """What stands for the site that fares worst, where a site's name would."""
 
+LEVEL = 0.05
 _USELESS_AUC, _USELESS_LEAK = 0.65, 0.2
 """Where less than this would have gone unnoticed, an attack that found nothing said nothing."""
 
@@ -86,8 +88,9 @@ def play_membership(
     ranked = [Ranked(site, guess.scores[site.rows]) for site in sites_of(challenge, bootstrap)]
     usable = [each for each in ranked if min(each.site.n) > 1]
     counts = counts_of([each.site for each in usable], challenge)
-    rows = [Scored("", _everybody(usable, counts))]
-    alone = [Scored(each.site.name, _alone(each)) for each in ranked]
+    area = _area_of_yes if attack.yes else auc_of
+    rows = [Scored("", _everybody(usable, counts, area))]
+    alone = [Scored(each.site.name, _alone(each, area)) for each in ranked]
     rows += [*alone, Scored(WORST, _worst(alone))]
     for alpha in ALPHAS:
         rng = bootstrap.child("tpr", alpha).rng()
@@ -162,11 +165,44 @@ def _percent(alpha: float) -> str:
     return f"{100 * alpha:g}%"
 
 
-def _everybody(ranked: Sequence[Ranked], counts: Mapping[str, Any]) -> Measure | Refusal:
+def _area_of_yes(ranked: Sequence[Ranked]) -> Measure:
+    """Return the AUC of an attack that answers yes or no, from shares of those it says yes of.
+
+    It is one half more than half the difference of shares, of which the limits are known better:
+    ties of all to whom it says the same are no luck. Sites count by their members.
+    """
+    strata = [
+        Stratum(each.scores > 0, each.site.truth, each.site.weights, each.site.loose)
+        for each in ranked
+    ]
+    found = advantage(strata, {}, np.array([each.site.n[0] for each in ranked], dtype=np.float64))
+    value, low, high = (0.5 + end / 2 for end in (found.value, found.low, found.high))
+    assert found.replicates is not None  # noqa: S101  (an advantage has them)
+    seen = max(found.facts["detectable"], _fewest_seen(strata))
+    draws, seen = 0.5 + found.replicates / 2, below_one(0.5 + seen / 2)
+    facts = {**found.facts, "detectable": seen}
+    return replace(
+        found, value=value, low=low, high=high, part="auc", replicates=draws, least=0.0, facts=facts
+    )
+
+
+def _fewest_seen(strata: Sequence[Stratum]) -> float:
+    """Return the share of members that must be hit, where no other is, to be no luck (p < .05)."""
+    n1, n = (
+        sum(size) for size in zip(*((s.truth.sum(), s.truth.size) for s in strata), strict=True)
+    )
+    hit = np.arange(n1)
+    chance = np.cumprod((n1 - hit) / (n - hit))
+    return float((1 + np.argmax(chance < LEVEL)) / n1) if chance[-1] < LEVEL else 1.0
+
+
+def _everybody(
+    ranked: Sequence[Ranked], counts: Mapping[str, Any], area: Callable[[Sequence[Ranked]], Measure]
+) -> Measure | Refusal:
     if not ranked:
         reason = "No site has two members and two others to tell apart."
         return Refusal(reason=reason, part="auc", facts=counts)
-    row = auc_of(ranked)
+    row = area(ranked)
     n1, n0 = (sum(each.site.n[side] for each in ranked) for side in (0, 1))
     few = f"{_sides(n1, n0)}; a row of its own needs {FEW} of each."
     return replace(
@@ -180,12 +216,12 @@ def _sides(members: int, others: int) -> str:
     return f"{plural(members, 'member')} and {plural(others, 'other')}"
 
 
-def _alone(ranked: Ranked) -> Measure | Refusal:
+def _alone(ranked: Ranked, area: Callable[[Sequence[Ranked]], Measure]) -> Measure | Refusal:
     n1, n0 = ranked.site.n
     if min(n1, n0) < 2:
         reason = f"{_sides(n1, n0)}: left out, two of each are needed."
         return Refusal(reason=reason, part="auc")
-    return _everybody([ranked], {"n_members": n1, "n_nonmembers": n0})
+    return _everybody([ranked], {"n_members": n1, "n_nonmembers": n0}, area)
 
 
 def _auc_words(found: Measure) -> str:
@@ -246,10 +282,12 @@ def _low_fpr(
         "n_members": n1,
         "n_nonmembers": n0,
         "detectable": detectable,
-        "verdict": _leak_words(leak, detectable, alpha),
     }
     # Both are one test, which a family counts once.
-    tested = {"p_value": softened(found.p_value, by)}
+    tested = {
+        "p_value": softened(found.p_value, by),
+        "verdict": _leak_words(leak, detectable, alpha),
+    }
     return [
         Measure(
             value=i.value,

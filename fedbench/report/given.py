@@ -19,6 +19,9 @@ GIVEN_AWAY = "Training patients are given away"
 QUIET = "No leak could be shown"
 SILENT = "Nothing can be said"
 
+NOTHING = "nothing can be said"
+"""How the verdict on a row begins that proves nothing, whatever its number is."""
+
 Heard = Sequence[tuple[Play, Number]]
 
 _FEW = 50
@@ -91,8 +94,8 @@ def verdict(world: World, played: Sequence[Check]) -> Sentence:
     _, details = leaked(world, world.lead, played)
     asked = [(play, n) for play in world.plays for n in _numbers(world, play)]
     heard = [(play, n) for play, n in asked if n.done and not broken(play, played)]
-    shown = [(play, n) for play, n in heard if n.noticed and noticed(n)]
-    useful = [(p, n) for p, n in heard if not any(v.startswith("nothing can") for v in n.verdicts)]
+    useful = [(p, n) for p, n in heard if not any(v.startswith(NOTHING) for v in n.verdicts)]
+    shown = [(play, n) for play, n in useful if n.noticed and noticed(n)]
     if shown:
         title, text = GIVEN_AWAY, " ".join(_shown(world, shown))
     elif _asked_of_members(world, useful):

@@ -132,7 +132,7 @@ def _answered(play: Play, found: Number) -> str:
     told = f"Attack {play.attack}: {beyond(play, found)}, {seeds(found)}."
     if noticed(found):
         return told
-    seen = noticeable(found)
+    seen = found.detectable
     would = "" if seen is None else f" {percent(2 * seen - 1)} are noticed four times out of five."
     return f"{told}{would}{mixed(found)}"
 

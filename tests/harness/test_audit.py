@@ -476,6 +476,45 @@ def test_what_attacks_say_lies_on_a_scale_that_they_name(done: Audited) -> None:
     assert (rows["high"] <= rows["most"]).all()
 
 
+def test_copies_are_counted_at_every_hospital(audit: Audit, tmp_path: Path) -> None:
+    def at(table: pd.DataFrame, seed: int) -> pd.DataFrame:
+        where = np.random.default_rng(seed).choice(["north", "south", "west"], len(table))
+        return table.assign(h=where)
+
+    def everybody(found: Audited) -> Mapping[str, Any]:
+        rows = found.run.results()
+        mine = rows[(rows["name"] == "verbatim.auc") & (rows["label"] == "synthetic")]
+        return dict(mine[mine["site"] == ""].iloc[0])
+
+    train, control = at(made(400, 0), 5), at(made(1600, 1, start=1000), 6)
+    copied = pd.concat(
+        [train[:20], at(made(379, 2), 7), control[:1]]
+    )  # who was not trained on, too
+    column = '{ kind = "category", levels = ["north", "south", "west"], roles = ["site"] }'
+    (tmp_path / "s.toml").write_text(
+        f"""[schema]\nname = "t"\nclock = ""\n[static]\nh = {column}
+        a = {{ kind = "number", low = -9, high = 9 }}
+        b = {{ kind = "integer", low = 0, high = 9 }}
+        c = {{ kind = "category", levels = ["x", "y"] }}"""
+    )
+    found = audit("--json", "--schema", "s.toml", train=train, control=control, synthetic=copied)
+    row = everybody(found)
+    gap = stats.newcombe(20, 400, 1, 1600)
+    assert row["value"] == pytest.approx(0.5 + gap.value / 2, abs=0.001)
+    assert (row["low"], row["high"]) == pytest.approx(
+        (0.5 + gap.low / 2, 0.5 + gap.high / 2), abs=0.005
+    )
+    assert found.facts["verdict"] == GIVEN_AWAY
+    assert "4.9 % (95 % interval 3." in found.told
+    none = audit("--json", "--schema", "s.toml", train=train, control=control,
+                 synthetic=at(made(400, 2), 7))  # fmt: skip
+    quiet = everybody(none)
+    assert (quiet["value"], quiet["p_value"]) == (0.5, 1.0)
+    assert 0.49 < quiet["low"] < quiet["high"] < 0.51
+    # Two of 400 and none of 1,600 are no luck: (400 * 399) / (2000 * 1999) = .04.
+    assert quiet["detectable"] >= 0.5 + 2 / 400 / 2
+
+
 def test_the_drafted_schema_is_read_back(audit: Audit, done: Audited) -> None:
     schema = done.run.path / "schema.toml"
     again = audit("--json", "--schema", str(schema), "--id", "patient", **small())

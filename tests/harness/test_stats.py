@@ -149,6 +149,22 @@ def test_limits_of_an_auc_cover_from_ten_records_of_a_class_on(
     assert all(0 <= each.low < each.high <= 1 for each in limits)
 
 
+def test_nobody_is_not_said_to_be_found_where_nobody_can_be_accused() -> None:
+    rng, ties = np.random.default_rng(0), np.arange(1000) < 260
+    members = np.arange(1000) < 480  # who look like a released record, as do 26 % of the others
+    scores = np.concatenate([members, ties]).astype(float)
+    truth = np.arange(2000) < 1000
+    place = stats.placements(scores, truth)
+    for alpha in (0.01, 0.1):
+        with pytest.raises(stats.TooFew, match="look exactly like suspicious members"):
+            stats.tpr_at_fpr([(place[truth], place[~truth])], alpha, rng)
+    few = stats.placements(np.concatenate([members, np.arange(1000) < 5]).astype(float), truth)
+    found = stats.tpr_at_fpr([(few[truth], few[~truth])], 0.01, rng)
+    assert (found.tpr.value, found.fpr) == (0.48, 0.005)
+    none = stats.placements(np.zeros(2000), truth)
+    assert stats.tpr_at_fpr([(none[truth], none[~truth])], 0.01, rng).tpr.value == 0
+
+
 def test_a_perfect_auc_has_the_limit_of_clopper_pearson() -> None:
     found = stats.auc_interval(np.arange(200.0), np.arange(200) >= 80)
     assert (found.value, found.high) == (1, 1)
