@@ -18,12 +18,15 @@ __all__ = ["Accusation"]
 class Accusation:
     """An attack that finds a share ``tpr`` of members and accuses a share ``fpr`` of others.
 
-    >>> Accusation(Interval(0.5, 0.4, 0.6), 0.01).precision(0.5).value
-    0.9803921568627451
+    Limits take the worse end of both shares together, so that they hold at least as often.
+
+    >>> found = Accusation(Interval(0.5, 0.4, 0.6), Interval(0.01, 0.004, 0.02))
+    >>> round(found.precision(0.1).value, 3)
+    0.847
     """
 
     tpr: Interval
-    fpr: float
+    fpr: Interval
 
     def precision(self, prevalence: float) -> Interval:
         """Return the share of the accused who are members, if so many suspects are.
@@ -32,7 +35,7 @@ class Accusation:
             ValueError: the prevalence is not a share above 0 and below 1.
         """
         _check(prevalence)
-        return self._each(lambda tpr: _ratio(prevalence * tpr, (1 - prevalence) * self.fpr))
+        return self._each(lambda tpr, fpr: _ratio(prevalence * tpr, (1 - prevalence) * fpr))
 
     def f1(self, prevalence: float) -> Interval:
         """Return the harmonic mean of that share and of the share of members found.
@@ -42,8 +45,8 @@ class Accusation:
         """
         _check(prevalence)
         return self._each(
-            lambda tpr: _ratio(
-                2 * prevalence * tpr, prevalence * (1 - tpr) + (1 - prevalence) * self.fpr
+            lambda tpr, fpr: _ratio(
+                2 * prevalence * tpr, prevalence * (1 - tpr) + (1 - prevalence) * fpr
             )
         )
 
@@ -53,9 +56,10 @@ class Accusation:
         _check(prevalence)
         return 2 * prevalence / (1 + prevalence)
 
-    def _each(self, of: Callable[[float], float]) -> Interval:
-        """Both grow with the share of members found, so that limits stay limits."""
-        return Interval(of(self.tpr.value), of(self.tpr.low), of(self.tpr.high))
+    def _each(self, of: Callable[[float, float], float]) -> Interval:
+        """Both grow with the share of members found, and shrink with that of others accused."""
+        tpr, fpr = self.tpr, self.fpr
+        return Interval(of(tpr.value, fpr.value), of(tpr.low, fpr.high), of(tpr.high, fpr.low))
 
 
 def _ratio(top: float, rest: float) -> float:

@@ -18,21 +18,24 @@ from fedbench.games.dealing import Challenge
 from fedbench.games.scoring import Ranked, sites_of
 from fedbench.seeds import Seeds
 
-__all__ = ["COLUMNS", "exposure", "rarity"]
+__all__ = ["COLUMNS", "FEWEST", "exposure", "rarity"]
 
 COLUMNS = ("kind", "group", "at", "value", "low", "high", "n", "others", "text")
 """Of the table that `exposure` makes."""
 
+FEWEST = 10
+"""Patients behind any statement about them."""
+
 _POINTS = 60  # of a curve
 _PARTS = 10  # of patients by how rare their values are
 _ALPHAS = (0.01, 0.1)  # shares of others accused, the first for which they are enough
-_FEWEST = 10  # patients behind any statement about them
 _BINS = 10
 _CLEAR = 3.0  # standard errors
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
+Strings = NDArray[np.str_]
 Row = dict[str, Any]
 
 
@@ -42,7 +45,9 @@ def exposure(schema: Schema, challenge: Challenge, guess: Guess) -> pd.DataFrame
     Rows of the kind ``roc``: the share of members found (``value``) at the share of others accused
     (``at``), compared within hospitals. ``rarity`` and ``site``: the share of members of a group
     found beyond luck, where as many others may be accused over all as ``at`` says, by the rule of
-    ``stats.tpr_at_fpr``; nothing where that refuses. ``found``: what sets members who are found
+    ``stats.tpr_at_fpr``; nothing where that refuses. ``all``: the same of everybody. ``members``
+    and ``others``: which share of either (``n``) is accused then, with exact limits; that of others
+    as if they were spread over hospitals like members. ``found``: what sets members who are found
     apart from the others, in words, never of fewer than ten.
     """
     sites = [s for s in sites_of(challenge, Seeds(0)) if min(s.n) > 1]
@@ -57,10 +62,13 @@ def exposure(schema: Schema, challenge: Challenge, guess: Guess) -> pd.DataFrame
     accused, truth, alpha = few.accused, challenge.truth[few.rows], few.alpha
     rare = rarity(schema, table, ~truth)
     part = np.searchsorted(np.quantile(rare, np.arange(1, _PARTS) / _PARTS), rare, "right")
+    homes = challenge.sites[few.rows].astype(str)
     found = [
         *curve,
+        *_by("all", [""] * len(truth), accused, truth, alpha),
+        *_accused(accused, truth, homes, alpha),
         *_by("rarity", [f"{i + 1}" for i in part], accused, truth, alpha),
-        *_by("site", challenge.sites[few.rows].astype(str).tolist(), accused, truth, alpha),
+        *_by("site", homes.tolist(), accused, truth, alpha),
         *_set_apart(schema, table[truth], accused[truth], alpha),
     ]
     return pd.DataFrame(found, columns=list(COLUMNS))
@@ -108,6 +116,18 @@ def _roc(place: Floats, truth: Bools) -> Iterator[Row]:
         yield _row("roc", "", float(fpr[at]), float(tpr[at]), n=len(ones), others=len(zeros))
 
 
+def _accused(accused: Bools, truth: Bools, homes: Strings, alpha: float) -> Iterator[Row]:
+    """Return how many members and others are accused, the others at the members' mix of sites."""
+    for kind, mine in (("members", truth), ("others", ~truth)):
+        plain = stats.clopper_pearson(int(accused[mine].sum()), int(mine.sum()))
+        site, counts = np.unique(homes[truth], return_counts=True)
+        shares = [accused[mine & (homes == name)].mean() for name in site]
+        value = float(np.average(shares, weights=counts))
+        by = value / plain.value if plain.value else 1.0
+        limits = min(by * plain.low, 1.0), min(by * plain.high, 1.0)
+        yield _row(kind, "", alpha, value, *limits, n=int(mine.sum()))
+
+
 def _by(
     kind: str, groups: Sequence[str], accused: Bools, truth: Bools, alpha: float
 ) -> Iterator[Row]:
@@ -116,7 +136,7 @@ def _by(
     for name in sorted(set(groups), key=lambda g: (len(g), g)):
         here = group == name
         members, others = accused[here & truth], accused[here & ~truth]
-        if min(len(members), len(others)) < _FEWEST:
+        if min(len(members), len(others)) < FEWEST:
             continue
         by_luck = float(others.mean())
         gap = stats.newcombe(int(members.sum()), len(members), int(others.sum()), len(others))
@@ -158,7 +178,7 @@ def _set_apart(
 ) -> Iterator[Row]:
     """Say in which columns members who are found differ most from all members."""
     n = int(accused.sum())
-    if n < _FEWEST or n == len(accused):
+    if n < FEWEST or n == len(accused):
         return
     known = [feature for feature in schema.features if feature.name in members]
     said = []
@@ -179,7 +199,7 @@ def _levels_apart(
         mine = values == at if level else np.isnan(values)
         count, usual = int(mine[accused].sum()), float(mine.mean())
         share = count / accused.sum()
-        if count >= _FEWEST and share > usual and usual < 1:
+        if count >= FEWEST and share > usual and usual < 1:
             clear = (share - usual) / np.sqrt(usual * (1 - usual) / accused.sum())
             what = f"is {level!r}" if level else "is missing"
             yield (
@@ -194,7 +214,7 @@ def _ranks_apart(
 ) -> Iterator[tuple[float, str, str]]:
     there = np.isfinite(values)
     mine = values[accused & there]
-    if len(mine) < _FEWEST:
+    if len(mine) < FEWEST:
         return
     middle = float(stats.auc(values[there], accused[there])) if (there & ~accused).any() else 0.5
     clear = (middle - 0.5) * np.sqrt(12 * len(mine))

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import astuple
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from fedbench.games.exposure import COLUMNS
+from fedbench.games.exposure import COLUMNS, FEWEST
 from fedbench.power import power_of_leaks
 from fedbench.prevalence import Accusation
 from fedbench.report.controls import Check, doubted
-from fedbench.report.words import joined, number, percent
+from fedbench.report.numbers import Number
+from fedbench.report.words import joined, number, percent, together
 from fedbench.report.world import World
 from fedbench.results import RunDir, read_parquet
 from fedbench.stats import Interval
 
-__all__ = ["exposed"]
+__all__ = ["exposed", "groups"]
 
 Json = dict[str, Any]
 
@@ -37,8 +39,16 @@ def exposed(run: RunDir, world: World, played: Sequence[Check]) -> Json | None:
         if _believed(world, attack, played)
     }
     found = {attack: table for attack, table in found.items() if len(table)}
-    if not found:
-        return None
+    return groups(world, found) if found else None
+
+
+def groups(world: World, found: Mapping[str, pd.DataFrame]) -> Json:
+    """Return what tables of `games.exposure` say, by the attack that surely finds most.
+
+    Args:
+        world: says which of its numbers count.
+        found: the table of every attack whose controls held; at least one, none empty.
+    """
     curves = [{"attack": attack, "points": _points(table)} for attack, table in found.items()]
     drawn: Json = {"curves": curves, "power": list(_power(world))}
     speaking = [attack for attack in found if not _answers(world, attack) or _finds(world, attack)]
@@ -46,14 +56,17 @@ def exposed(run: RunDir, world: World, played: Sequence[Check]) -> Json | None:
         said = f"{joined([*found])} found nobody, so there is nobody to describe."
         nobody: Json = {"rarity": [], "sites": [], "sentences": [f"{said[:1].upper()}{said[1:]}"]}
         return {**drawn, "attack": "", "alarms": None, **nobody}
-    strongest = max(speaking, key=lambda attack: _area(world, attack))
+    strongest = max(speaking, key=lambda attack: _surest(world, attack, found[attack]))
     return {
         **drawn,
         "attack": strongest,
-        "alarms": float(found[strongest]["at"][found[strongest]["kind"] == "rarity"].max()),
+        "alarms": _alarms(found[strongest]),
         "rarity": _groups(found[strongest], "rarity"),
         "sites": _groups(found[strongest], "site"),
-        "sentences": [*_sentences(world, strongest, found[strongest]), *_worth(world, strongest)],
+        "sentences": [
+            *_sentences(world, strongest, found[strongest]),
+            *_worth(world, strongest, found[strongest]),
+        ],
     }
 
 
@@ -78,6 +91,41 @@ def _finds(world: World, attack: str) -> bool:
 def _area(world: World, attack: str) -> float:
     n = world.pooled(world.lead, world.main, f"{attack}.auc")
     return 0.0 if n is None or n.value is None else n.value
+
+
+def _surest(world: World, attack: str, table: pd.DataFrame) -> tuple[bool, float, float]:
+    """Order attacks by the lower limit of their leak share, then by AUC.
+
+    Those whose share does not count, as it misses a part of a copy, come last.
+    """
+    n, everybody = _share(world, attack, table), _shares(table, "all")
+    if everybody is None or not _counts(world, attack, table):
+        return False, 0.0, _area(world, attack)
+    known = n.low if n is not None and n.low is not None else everybody.low
+    return True, known, _area(world, attack)
+
+
+def _counts(world: World, attack: str, table: pd.DataFrame) -> bool:
+    """Whether what an attack finds at these false alarms counts."""
+    n = _share(world, attack, table)
+    return n.done if n is not None else _answers(world, attack)
+
+
+def _share(world: World, attack: str, table: pd.DataFrame, part: str = "leak") -> Number | None:
+    alarms = _alarms(table)
+    name = f"{attack}.{part}@{100 * alarms:g}%" if alarms else ""
+    return world.pooled(world.lead, world.main, name)
+
+
+def _alarms(table: pd.DataFrame) -> float | None:
+    """Return the share of others who may be accused; None where no such share is asked for."""
+    mine = table["at"][table["kind"] != "roc"]
+    return None if mine.empty else float(mine.iloc[0])
+
+
+def _shares(table: pd.DataFrame, kind: str) -> Interval | None:
+    mine = table[table["kind"] == kind]
+    return None if mine.empty else Interval(*map(float, mine[["value", "low", "high"]].iloc[0]))
 
 
 def _points(table: pd.DataFrame) -> list[list[float]]:
@@ -115,33 +163,40 @@ def _groups(table: pd.DataFrame, kind: str) -> list[Json]:
 def _sentences(world: World, attack: str, table: pd.DataFrame) -> Iterator[str]:
     """Say who is found, without naming anybody."""
     mine = table[table["kind"] == "found"]
-    if mine.empty:
+    everybody = table[table["kind"] == "members"]
+    hits = round(float((everybody["value"] * everybody["n"]).sum()))
+    if 0 < hits < FEWEST:
+        yield f"{attack} finds fewer than ten training patients, too few to describe."
+    elif mine.empty and hits:
         yield (
             f"Training patients whom {attack} finds are not clearly unlike the others in any one "
             "column."
         )
+    if mine.empty:
         return
     n, alpha = int(mine["n"].iloc[0]), float(mine["at"].iloc[0])
     said = "; ".join(
         f"“{world.say(row['group'])}” {row['text']}" for row in mine.to_dict("records")
     )
     yield (
-        f"The {n:,} training patients whom {attack} finds while {percent(alpha)} of the others are "
-        f"accused differ most from all training patients in this: {said}."
+        f"The {n:,} training patients whom {attack} finds while at most {100 * alpha:g} % of the "
+        f"others are accused differ most from all training patients in this: {said}."
     )
 
 
-def _worth(world: World, attack: str) -> Iterator[str]:
+def _worth(world: World, attack: str, table: pd.DataFrame) -> Iterator[str]:
     """Say what an accusation is worth where members are half, a tenth, a hundredth of suspects."""
-    if _answers(world, attack):
-        return  # it accuses as many as it says yes of, whatever false alarms one would bear
-    asked = [(at, world.pooled(world.lead, world.main, f"{attack}.tpr@{at}%")) for at in (1, 10)]
-    done = [(at, n) for at, n in asked if n is not None and n.done]
-    if not done:
+    alarms, tpr, fpr = _alarms(table), _shares(table, "members"), _shares(table, "others")
+    if alarms is None or tpr is None or fpr is None or not _counts(world, attack, table):
         return
-    at, n = done[0]
-    assert n.value is not None and n.low is not None and n.high is not None  # noqa: PT018, S101
-    found = Accusation(Interval(n.value, n.low, n.high), at / 100)
+    at = f"{100 * alarms:g} %"
+    if not tpr.value and not fpr.value:
+        yield f"Where at most {at} of the others may be accused, {attack} accuses nobody."
+        return
+    # The run's own limits allow for patients who belong together.
+    if (n := _share(world, attack, table, "tpr")) and n.low is not None and n.high is not None:
+        tpr = Interval(tpr.value, min(tpr.low, n.low), max(tpr.high, n.high))
+    found = Accusation(tpr, fpr)
     shares = [(_OFTEN[p], found.precision(p), found.f1(p), p) for p in _OFTEN]
     right = ", ".join(
         f"{percent(ppv.value)} ({percent(ppv.low)} to {percent(ppv.high)}) where {often} of the "
@@ -149,9 +204,12 @@ def _worth(world: World, attack: str) -> Iterator[str]:
         for often, ppv, _, _ in shares
     )
     f1 = joined([f"{number(f.value)} ({number(found.naive_f1(p))})" for _, _, f, p in shares])
+    caught, wrong = (together(*astuple(each), share=True) for each in (tpr, fpr))
     yield (
-        f"Whoever accuses as {attack} does at {at} % false alarms is right in {right}. F1 is then "
-        f"{f1}; in brackets what accusing everybody reaches."
+        f"Whoever accuses as {attack} does where at most {at} of the others may be accused finds "
+        f"{caught[0]} ({caught[1]} to {caught[2]}) of the training patients, accuses {wrong[0]} "
+        f"({wrong[1]} to {wrong[2]}) of the others, and is right in {right}. F1 is then {f1}; in "
+        "brackets what accusing everybody reaches."
     )
 
 

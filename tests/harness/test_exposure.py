@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import pandas as pd
 import pytest
 
 from fedbench import games, stats
@@ -11,6 +14,9 @@ from fedbench.data import Cohort, DataStore
 from fedbench.datasets.simulated import Simulated
 from fedbench.games.exposure import COLUMNS, rarity
 from fedbench.report import leakage
+from fedbench.report.exposure import groups
+from fedbench.report.numbers import Numbers
+from fedbench.report.world import World
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +115,64 @@ def test_groups_add_up_to_the_leak_share(people: Cohort, challenge: games.Challe
     leak = stats.tpr_at_fpr(placed, sites[0]["at"], rng).leak.value
     n = [row["n"] for row in sites]
     assert np.average([row["value"] for row in sites], weights=n) == pytest.approx(leak, abs=1e-3)
+
+
+def rows(attack: str, auc: float, leak: float | None) -> list[dict[str, Any]]:
+    """What an audit says of an attack; without a leak share that is refused."""
+    base = {"dataset": "d", "scenario": "s", "seed": 0, "family": "privacy", "better": "lower"}
+    base |= {"target": "pooled", "label": "synthetic", "generator": "given", "regime": "given"}
+    numbers = {"auc": auc, "leak@1%": leak, "tpr@1%": leak, "leak@10%": 0.1, "tpr@10%": 0.2}
+    return [
+        {**base, "name": f"{attack}.{part}", "status": "done", "value": value,
+         "low": value - 0.01, "high": value + 0.01}
+        if value is not None
+        else {**base, "name": f"{attack}.{part}", "status": "refused", "reason": "misses copies"}
+        for part, value in numbers.items()
+    ]  # fmt: skip
+
+
+def of(people: Cohort, challenge: games.Challenge, scores: np.ndarray) -> pd.DataFrame:
+    return games.exposure(people.schema, challenge, Guess(scores))
+
+
+def test_who_is_found_is_told_by_the_attack_that_surely_finds_most(
+    people: Cohort, challenge: games.Challenge
+) -> None:
+    rng, truth = np.random.default_rng(6), challenge.truth
+    noise, tenth = rng.random(len(truth)), truth & (rng.random(len(truth)) < 0.1)
+    tables = {
+        "crowds": of(people, challenge, noise + truth),
+        "ranks": of(people, challenge, noise + 0.02 * truth),
+        "copies": of(people, challenge, noise + 2 * tenth),
+    }
+    known = [*rows("crowds", 0.9, None), *rows("ranks", 0.7, 0.02), *rows("copies", 0.55, 0.1)]
+    told = groups(World("d", "s", Numbers.of(pd.DataFrame(known))), tables)
+    assert told["attack"] == "copies"
+    refused = [*rows("crowds", 0.9, None), *rows("ranks", 0.7, None)]
+    only = {name: tables[name] for name in ("crowds", "ranks")}
+    told = groups(World("d", "s", Numbers.of(pd.DataFrame(refused))), only)
+    assert told["attack"] == "crowds"
+    assert not any("is right in" in text for text in told["sentences"])
+
+
+def test_an_accusation_is_worth_what_the_attack_reaches(
+    people: Cohort, challenge: games.Challenge
+) -> None:
+    truth = challenge.truth
+    given, wrong = truth & (np.cumsum(truth) <= 25), ~truth & (np.cumsum(~truth) == 1)
+    world = World("d", "s", Numbers.of(pd.DataFrame(rows("exact", 0.52, 0.05))))
+    one = groups(world, {"exact": of(people, challenge, (given | wrong).astype(float))})
+    (worth,) = [text for text in one["sentences"] if "is right in" in text]
+    assert "finds 5.0 % (" in worth
+    assert "accuses 0.102 % (0.003 % to 0.566 %) of the others" in worth
+    assert "33.2 % (" in worth  # .01 * .05 / (.01 * .05 + .99 * .00102)
+    nobody = groups(world, {"exact": of(people, challenge, np.zeros(len(truth)))})
+    (worth,) = [text for text in nobody["sentences"] if "accuse" in text]
+    assert worth.endswith("exact accuses nobody.")
+    few = of(people, challenge, (truth & (np.cumsum(truth) <= 5)).astype(float))
+    said = groups(world, {"exact": few})["sentences"]
+    assert said[0].startswith("exact finds fewer than ten training patients")
+    assert not any("clearly unlike" in text for text in [*said, *nobody["sentences"]])
 
 
 def test_it_can_be_drawn_with_one_hospital_and_with_several() -> None:
