@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import special
 from scipy.stats import rankdata
 
 from fedbench.metric import Key, Measure, View
@@ -18,6 +19,7 @@ __all__ = [
     "Singles",
     "averaged",
     "draws",
+    "expanded",
     "measured",
     "mended",
     "over",
@@ -103,6 +105,20 @@ def averaged(gaps: Floats) -> Floats:
     return np.asarray(rows)
 
 
+def expanded(rows: Floats, cases: int) -> Floats:
+    """Return replicates ``(1 + B,)`` as far apart as so few cases imply.
+
+    The bootstrap divides by n and not by n - 1, and its percentiles are those of a normal law
+    where Student's t is due (expanded percentiles, Hesterberg 2015,
+    https://doi.org/10.1080/00031305.2015.1089789).
+    """
+    free = cases - 1
+    wider = math.sqrt(cases / free) * special.stdtrit(free, 0.975) / special.ndtri(0.975)
+    drawn = rows[1:]
+    middle = drawn[np.isfinite(drawn)].mean()
+    return np.append(rows[:1], middle + (drawn - middle) * wider)
+
+
 def rank_correlation(first: Floats, second: Floats) -> Floats:
     """Return Spearman's correlation of each row, ``(1 + B,)``; NaN where one has only ties."""
     ranks = [rankdata(side, axis=1) for side in (first, second)]
@@ -128,9 +144,9 @@ def steadied(mean: Measure, rows: Floats, limits: Floats) -> Measure:
     return replace(mean, low=min(ends[0], mean.low), high=max(ends[1], mean.high))
 
 
-def over(mean: Measure, kept: int, of: int) -> Measure:
-    """Let a mean say over how many columns it is, where it had to leave some out."""
-    words = {} if kept == of else {"verdict": f"over {kept} of {plural(of, 'column')}"}
+def over(mean: Measure, kept: int, of: int, noun: str = "column") -> Measure:
+    """Let a number say over how many columns it is, where it had to leave some out."""
+    words = {} if kept == of else {"verdict": f"over {kept} of {plural(of, noun)}"}
     return replace(mean, facts={**mean.facts, **words})
 
 

@@ -14,7 +14,7 @@ from scipy.special import expit
 
 from fedbench.metric import Anchors, Evidence, Family, Key, Measure, Metric, Refusal, View
 from fedbench.metrics._answers import Question, asked_weights, weakness
-from fedbench.metrics._draws import Floats, draws, measured
+from fedbench.metrics._draws import Floats, draws, expanded, measured, over
 from fedbench.metrics._groups import Attribute, attributes
 from fedbench.metrics._models import Model, Unfit
 from fedbench.metrics._ruler import Ruler
@@ -49,7 +49,9 @@ class Fairness(Metric):
     https://arxiv.org/abs/1610.02413).
 
     Gaps of small groups are large by chance: compare them with the ceiling, which has the same
-    numbers of patients. Groups of fewer than 20 on a side have no number.
+    numbers of patients. Groups of fewer than 20 on a side have no number, nor are they served
+    with fewer than 20 of those who count: of an area patients with the event and without it, of
+    a rate all whom it is of. A gap says over how many groups it is.
     """
 
     family: ClassVar[Family] = "fairness"
@@ -110,7 +112,7 @@ class Fairness(Metric):
             gaps = np.abs(sides[0].levels[name] - sides[1].levels[name])
             found[name] = np.add.reduceat(gaps, ruler.starts, axis=1).mean(axis=1) / 2
             yield measured(found[name], size, part="marginals", key=Key(column=name))
-        yield _gap(found, n, "marginals_gap", key)
+        yield _gap(found, len(sides[0].size), n, "marginals_gap", key)
 
 
 @dataclass(frozen=True)
@@ -158,7 +160,7 @@ def _served(question: Question, known: Sequence[Attribute], evidence: Evidence) 
         served = _Served(question, model, asked, weights, groups, usual)
         key = Key(task=question.name, column=attribute.column)
         for part in parts:
-            yield _gap(served.found(part), len(asked), part, key)
+            yield _gap(served.found(part), len(groups), len(asked), part, key)
 
 
 @dataclass(frozen=True)
@@ -191,28 +193,34 @@ class _Served:
         survival = self.question.task.kind == "survival"
         for name, mine in self.groups.items():
             event = self.asked.event[mine]
-            if min(event.sum(), len(event) if survival else (~event).sum()) < FEW // 2:
+            cases = int(min(event.sum(), len(event) if survival else (~event).sum()))
+            if cases < FEW:
                 continue
             drawn = self.weights[:, mine]
             if survival:
-                yield name, weighted_concordance(self.asked.time[mine], event, scores[mine], drawn)
+                time = self.asked.time[mine]
+                yield name, expanded(weighted_concordance(time, event, scores[mine], drawn), cases)
             else:
-                yield name, weighted_auc(scores[mine], event, drawn)
+                yield name, expanded(weighted_auc(scores[mine], event, drawn), cases)
 
     def _rates(self, called: Bools, who: Bools) -> Iterator[tuple[str, Floats]]:
         for name, mine in self.groups.items():
-            if (mine & who).sum() < FEW // 2:
+            if (cases := int((mine & who).sum())) < FEW:
                 continue
             drawn = self.weights[:, mine & who].astype(np.float64)
             with np.errstate(invalid="ignore"):
-                yield name, np.asarray(drawn @ called[mine & who] / drawn.sum(axis=1))
+                rates = np.asarray(drawn @ called[mine & who] / drawn.sum(axis=1))
+            yield name, expanded(rates, cases)
 
 
-def _gap(found: Mapping[str, Floats], n: int, part: str, key: Key) -> Measure | Refusal:
+def _gap(
+    found: Mapping[str, Floats], groups: int, n: int, part: str, key: Key
+) -> Measure | Refusal:
     """Return the largest number minus the smallest; of pairs, the larger of the two gaps."""
     if len(found) < 2:
         return Refusal(reason="fewer than two groups are large enough", part=part, key=key)
     rows = np.stack(list(found.values()))
     rows = np.where(np.isfinite(rows), rows, rows[..., :1])
     spread = np.ptp(rows, axis=0)
-    return measured(spread.max(axis=0) if spread.ndim > 1 else spread, n, part=part, key=key)
+    spread = spread.max(axis=0) if spread.ndim > 1 else spread
+    return over(measured(spread, n, part=part, key=key), len(found), groups, "group")
