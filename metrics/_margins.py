@@ -82,14 +82,20 @@ class Apart:
         return np.asarray((away[first] >= 0) + moved)
 
 
-def means_apart(feature: Feature, evidence: Evidence, spread: float, margin: float) -> Apart:
-    """Compare a number's means in units of ``spread``, by Welch's test.
+def means_apart(
+    feature: Feature,
+    evidence: Evidence,
+    spread: float,
+    margin: float,
+    within: tuple[float, float],
+) -> Apart:
+    """Compare means of a number, cut to ``within``, in units of ``spread``, by Welch's test.
 
     Its variances are those over clusters where real patients have them; synthetic records are
     drawn one by one.
     """
     sides = [
-        _mean(view, feature.name, clustered=view is evidence.test)
+        _mean(view, feature.name, within, clustered=view is evidence.test)
         for view in (evidence.test, evidence.synthetic)
     ]
     gap = (sides[1].drawn - sides[0].drawn) / spread
@@ -140,13 +146,13 @@ class _Mean:
     free: int
 
 
-def _mean(view: View, name: str, *, clustered: bool) -> _Mean:
+def _mean(view: View, name: str, within: tuple[float, float], *, clustered: bool) -> _Mean:
     where = f"mean of {name}, clusters {clustered}"
-    return view.shared(where, lambda: _computed(view, name, clustered=clustered))
+    return view.shared(where, lambda: _computed(view, name, within, clustered=clustered))
 
 
-def _computed(view: View, name: str, *, clustered: bool) -> _Mean:
-    values = view.table[name].to_numpy(float)
+def _computed(view: View, name: str, within: tuple[float, float], *, clustered: bool) -> _Mean:
+    values = view.table[name].to_numpy(float).clip(*within)
     there = np.isfinite(values)
     owner = owners(view.cohort)[there] if clustered else np.arange(int(there.sum()))
     middle = values[there].mean()

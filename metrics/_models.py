@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fedbench.data import Task
+from fedbench.metrics._values import fences
 from fedbench.nouns import plural
 from fedbench.task import Problem
 
@@ -18,7 +19,6 @@ __all__ = ["Model", "Unfit", "learn"]
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
-_FAR = 3.0
 _STEPS = (0.95, 0.5, 0.25, 0.1)  # shares of a Newton step; lifelines starts with the first
 
 
@@ -47,7 +47,7 @@ class Preparation:
     """Median-imputed, standardized predictors and their gaps, all fixed by who was learnt from.
 
     What does not vary there is left out, and a gap tells something only where the learner saw
-    both gaps and values. Values further out than ``_FAR`` times what the middle nine tenths span
+    both gaps and values. Values further out than ``FAR`` times what the middle nine tenths span
     count as that far out: else one slip of a decimal point would be all that a column says.
     """
 
@@ -64,7 +64,7 @@ class Preparation:
     def of(cls, predictors: pd.DataFrame) -> Preparation:
         """Learn from these patients how predictors are prepared."""
         values = predictors.to_numpy(dtype=float)
-        low, high = _fences(values)
+        low, high = fences(values)
         values = values.clip(low, high)
         missing = np.isnan(values)
         there = ~missing.all(axis=0)
@@ -82,20 +82,6 @@ class Preparation:
         values = predictors.reindex(columns=self.columns).to_numpy(dtype=float)
         wide = _widened(values.clip(self.low, self.high), self.median, self.gappy)[:, self.varies]
         return (wide - self.middle[self.varies]) / self.spread[self.varies]
-
-
-def _fences(values: Floats) -> tuple[Floats, Floats]:
-    """Return how far out values of each column count; without limit where its middle is one value.
-
-    Tukey's fences (1977, Exploratory Data Analysis), wide: of normal values none in 10**28 is out.
-    """
-    low, high = np.full((2, values.shape[1]), [[-np.inf], [np.inf]])
-    there = ~np.isnan(values).all(axis=0)
-    fifth, last = np.nanquantile(values[:, there], (0.05, 0.95), axis=0)
-    far = _FAR * (last - fifth)
-    low[there] = np.where(far > 0, fifth - far, -np.inf)
-    high[there] = np.where(far > 0, last + far, np.inf)
-    return low, high
 
 
 def learn(problem: Problem, task: Task, penalty: float) -> Model | Unfit:

@@ -12,8 +12,9 @@ from fedbench.metric import FEWEST, Evidence, Key, Refusal, View
 from fedbench.metrics._draws import Floats, draws
 from fedbench.nouns import plural
 
-__all__ = ["Values", "distances", "having", "outside", "too_few"]
+__all__ = ["FAR", "Values", "distances", "fences", "having", "outside", "too_few"]
 
+FAR = 3.0
 _NUMBERS = 1 << 21  # that a block may hold
 
 
@@ -41,6 +42,20 @@ class Values:
 
 def _column(view: View, name: str) -> Floats:
     return view.table[name].to_numpy(dtype=np.float64)
+
+
+def fences(values: Floats) -> tuple[Floats, Floats]:
+    """Return how far out values of each column count; without limit where its middle is one value.
+
+    Tukey's fences (1977, Exploratory Data Analysis), wide: of normal values none in 10**28 is out.
+    """
+    low, high = np.full((2, values.shape[1]), [[-np.inf], [np.inf]])
+    there = ~np.isnan(values).all(axis=0)
+    fifth, last = np.nanquantile(values[:, there], (0.05, 0.95), axis=0)
+    far = FAR * (last - fifth)
+    low[there] = np.where(far > 0, fifth - far, -np.inf)
+    high[there] = np.where(far > 0, last + far, np.inf)
+    return low, high
 
 
 def having(view: View, name: str) -> int:

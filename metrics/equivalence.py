@@ -14,7 +14,7 @@ from fedbench.data import Feature
 from fedbench.metric import Anchors, Evidence, Family, Key, Measure, Metric, Refusal
 from fedbench.metrics._draws import Floats, measured, over
 from fedbench.metrics._margins import Apart, levels_apart, means_apart
-from fedbench.metrics._values import having, too_few
+from fedbench.metrics._values import fences, having, too_few
 from fedbench.seeds import Rng
 from fedbench.stats import permutation_p
 
@@ -33,7 +33,8 @@ class Equivalence(Metric):
 
     With enough patients every difference is significant, with few none is; so each column is held
     against a margin that is declared. Of a number, the difference of means in standard deviations
-    of the training records (``margin``); of a category and of gaps, the largest difference in the
+    of the training records (``margin``), where no value counts as further out than three times
+    what their middle nine tenths span; of a category and of gaps, the largest difference in the
     share of a level (``share``). Two one-sided tests (Schuirmann 1987,
     https://doi.org/10.1007/BF01068419): *equivalent* where both reject at 5 %, which is where the
     90 % interval lies within the margin; *different* where it lies beyond; else *undecided*.
@@ -88,11 +89,13 @@ class Equivalence(Metric):
             return levels_apart(feature, evidence, self.share)
         if refused := too_few(evidence, feature.name, "means"):
             return refused
-        spread = float(evidence.train.table[feature.name].std(ddof=0))
+        known = evidence.train.table[feature.name].to_numpy(dtype=float)[:, None]
+        low, high = fences(known)
+        spread = float(np.nanstd(known.clip(low, high))) if np.isfinite(known).any() else 0.0
         if not spread > 0:
             reason = "it does not vary among the training records"
             return Refusal(reason=reason, part="means", key=Key(column=feature.name))
-        return means_apart(feature, evidence, spread, self.margin)
+        return means_apart(feature, evidence, spread, self.margin, (float(low[0]), float(high[0])))
 
 
 def _row(feature: Feature, apart: Apart, evidence: Evidence) -> Measure:

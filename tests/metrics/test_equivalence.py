@@ -47,6 +47,21 @@ def test_verdicts_are_those_of_two_one_sided_tests(
     assert (ours.facts["equivalence"] == "different") == (turned < 0.05)
 
 
+def test_one_extreme_value_does_not_make_all_others_equivalent(judge: Judge) -> None:
+    wide = Schema(name="wide", clock="", static={"x": Column(kind="number", low=-6, high=1e6)})
+
+    def slipped(seed: int, middle: float) -> Cohort:
+        x = np.random.default_rng(seed).normal(middle, 1, 500)
+        x[0] = 99_999
+        patients = [f"p{i:03d}" for i in range(500)]
+        return Cohort.of_tables(wide, pd.DataFrame({"patient": patients, "x": x}))
+
+    evidence = judge(slipped(0, 5), slipped(1, 8), slipped(2, 5), b=20)
+    ours = found(evidence)["x"]
+    assert ours.facts["equivalence"] == "different"
+    assert ours.value == pytest.approx(3, abs=0.4)
+
+
 def test_p_values_are_those_of_scipy(draw: Draw, judge: Judge) -> None:
     test, fake = draw(200, 0), draw(150, 1)
     ours = found(judge(test, fake))
