@@ -27,6 +27,9 @@ Place = Literal["pooled", "worst", "gain", "tax"]
 FREE = ("suite.seeds", "suite.device", "suite.threads")
 """What two runs of one suite need not share."""
 
+QUESTIONS = ("metrics", "attacks")
+"""Of these one may have more than the other; rows that only one has are lost or new."""
+
 
 class About(NamedTuple):
     """What a row is about: rows that differ only by seed share it."""
@@ -176,13 +179,14 @@ def comparable(base: Run, head: Run) -> None:
     """
     again = "Run BASE again with the fedbench that ran HEAD."
     versions, newer = _versions(base), _versions(head)
-    shared = versions | {name: newer[name] for name in versions.keys() & newer.keys()}
+    questions, others = _questions(base), _questions(head)
     for what, advice, one, two in (
         ("version", again, _made_with(base), _made_with(head)),
         ("suite", "Run the same suite twice.", _suite(base), _suite(head)),
         ("data fingerprint", "Run both on the same records.", _data(base), _data(head)),
-        # A metric that only one of them has is lost or new, and no other version.
-        ("metric version", again, versions, shared),
+        # A metric that only one of them has is lost or new, and no other one.
+        ("question", "Run the same suite twice.", questions, _shared(questions, others)),
+        ("metric version", again, versions, _shared(versions, newer)),
     ):
         if differ := _differences(one, two):
             raise RunError(f"The runs are not comparable, other {what}: {differ}. {advice}")
@@ -234,7 +238,23 @@ def _suite(run: Run) -> dict[str, Any]:
             who = kind if kind == "suite" else f"{kind}.{table.get('label') or table['name']}"
             found |= {who: table["name"]}
             found |= {f"{who}.{k}": v for k, v in table.items() if k not in ("label", "name")}
-    return {key: value for key, value in found.items() if key not in FREE}
+    free = {*FREE, *(f"suite.{kind}" for kind in QUESTIONS)}
+    return {key: value for key, value in found.items() if key not in free}
+
+
+def _questions(run: Run) -> dict[str, Any]:
+    """Return the metrics and attacks that were asked, or sets of them, with their settings."""
+    head = run.suite.tables()["suite"]
+    asked = [(kind, each) for kind in QUESTIONS for each in head.get(kind, [])]
+    return {
+        f"{kind}.{each['name'] if isinstance(each, Mapping) else each}": each
+        for kind, each in asked
+    }
+
+
+def _shared(base: Mapping[str, Any], head: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the base has, with what the head says of it."""
+    return {name: head.get(name, found) for name, found in base.items()}
 
 
 def _data(run: Run) -> dict[str, Any]:

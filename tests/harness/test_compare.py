@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from xml.etree import ElementTree as ET
 
@@ -330,6 +331,32 @@ def test_metrics_of_other_versions_are_not_compared(tmp_path: Path) -> None:
         for row in rows.values():
             row["metric_version"] = 2
     with pytest.raises(RunError, match="other metric version: associations is 1 in BASE and 2 in"):
+        comparable(base, head)
+
+
+@pytest.mark.parametrize(
+    ("asked", "refused"),
+    [
+        (["standard", "m:Mine"], False),
+        (["standard", {"name": "codes", "patients": 50}], False),
+        ([{"name": "standard", "x": 1}], True),
+    ],
+)
+def test_a_run_that_was_asked_more_is_compared_by_what_both_were_asked(
+    tmp_path: Path, asked: list[Any], *, refused: bool
+) -> None:
+    def of(metrics: list[Any]) -> Any:
+        tables = {"suite": {"name": "tiny", "metrics": metrics}}
+        (tmp_path / "environment.json").write_text("{}")
+        return SimpleNamespace(
+            suite=SimpleNamespace(tables=lambda: tables), path=tmp_path, rows={}, facts=[]
+        )
+
+    base, head = of(["standard"]), of(asked)
+    if refused:
+        with pytest.raises(RunError, match=r"other question: metrics\.standard is 'standard' in"):
+            comparable(base, head)
+    else:
         comparable(base, head)
 
 
