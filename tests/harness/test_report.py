@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from fedbench import report, stats
 from fedbench.errors import RunError
 from fedbench.games import TURNED
+from fedbench.report import pictures
 from fedbench.report.numbers import Numbers, across_seeds
 from fedbench.report.reasons import plain
 from fedbench.report.words import human_bytes, measure, number, signed, together, told
@@ -977,6 +978,26 @@ def test_a_dash_has_its_reason(make: Make) -> None:
     page = report.write(run).read_text()
     assert "none at East" in html.unescape(page).replace("\N{NO-BREAK SPACE}", " ")
     assert "none at East" in (run.path / "report.md").read_text()
+
+
+def test_pictures_of_one_release_know_no_ways_to_train() -> None:
+    cell = {"status": "done", "value": 0.6, "low": 0.5, "high": 0.7, "note": "", "shown": "0.6"}
+    sites: dict[str, Any] = {
+        "panels": [{"generator": "synthetic", "rows": [{"site": "north", "cells": [cell]}]}],
+        "cut": None, "better": "higher", "title": "AUROC",
+    }  # fmt: skip
+    point = {"generator": "synthetic", "x": cell, "y": cell}
+    leak: dict[str, Any] = {
+        "x": {"title": "AUC"}, "y": {"title": "AUROC"}, "better": "higher", "ceiling": None,
+    }  # fmt: skip
+    for regime, named in (("given", False), ("federated", True)):
+        drawn = [
+            pictures.hospitals({**sites, "regimes": [regime]}, "a"),
+            pictures.tradeoff({**leak, "points": [{**point, "regime": regime}]}, "b"),
+        ]
+        for svg in drawn:
+            assert (f">{regime}<" in svg) is named
+            assert ("who trains with whom" in svg) is (named and svg is drawn[1])
 
 
 def test_numbers_below_zero_have_one_sign_everywhere() -> None:
