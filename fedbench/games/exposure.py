@@ -27,9 +27,8 @@ FEWEST = 10
 """Patients behind any statement about them."""
 
 _POINTS = 60  # of a curve
-_PARTS = 10  # of patients by how rare their values are
+_PARTS = 10  # of members by how rare their values are
 _ALPHAS = (0.01, 0.1)  # shares of others accused, the first for which they are enough
-_BINS = 10
 _CLEAR = 3.0  # standard errors
 
 Floats = NDArray[np.float64]
@@ -60,8 +59,7 @@ def exposure(schema: Schema, challenge: Challenge, guess: Guess) -> pd.DataFrame
         return pd.DataFrame(curve, columns=list(COLUMNS))
     table = challenge.public.targets.iloc[few.rows]
     accused, truth, alpha = few.accused, challenge.truth[few.rows], few.alpha
-    rare = rarity(schema, table, ~truth)
-    part = np.searchsorted(np.quantile(rare, np.arange(1, _PARTS) / _PARTS), rare, "right")
+    part = _tenths(rarity(schema, table), truth, few.rows)
     homes = challenge.sites[few.rows].astype(str)
     found = [
         *curve,
@@ -146,31 +144,51 @@ def _by(
         yield _row(kind, name, alpha, value, low, high, **sizes)
 
 
-def rarity(schema: Schema, table: pd.DataFrame, among: Bools) -> Floats:
-    """Return how rare each patient's values are: the sum over columns of minus log frequency.
+def rarity(schema: Schema, table: pd.DataFrame) -> Floats:
+    """Return how rare each patient's values are among these patients.
+
+    It is one over the share of patients whose value is at least as unusual, added up over the
+    columns: the most unusual value counts most, as in the harmonic mean of p-values (Wilson 2019,
+    https://doi.org/10.1073/pnas.1814092116).
 
     Args:
         schema: names the columns.
         table: patients.
-        among: whose values say what is frequent.
     """
     known = [feature for feature in schema.features if feature.name in table]
     found = np.zeros(len(table))
     for feature, values in zip(known, plain_columns(table, known).T, strict=True):
-        level = _level(feature, values, among)
-        count = np.bincount(level[among], minlength=level.max() + 1) + 1
-        found -= np.log(count[level] / count.sum())
+        found += 1 / _at_least_as_unusual(feature, values)
     return found
 
 
-def _level(feature: Feature, values: Floats, among: Bools) -> Ints:
-    """Return a column as numbers from 0, which is missing."""
+def _at_least_as_unusual(feature: Feature, values: Floats) -> Floats:
+    """Return the share of patients whose level is as common at most, or a number as far out.
+
+    Numbers go by their distance from the median. Those who have none are alike, and less usual
+    than nobody who has one.
+    """
     there = np.isfinite(values)
     if feature.column.kind == "category":
-        return np.where(there, np.nan_to_num(values) + 1, 0).astype(np.int64)
-    seen = values[among & there]
-    edges = np.unique(np.quantile(seen, np.arange(1, _BINS) / _BINS)) if seen.size else seen
-    return np.where(there, np.searchsorted(edges, values, "right") + 1, 0).astype(np.int64)
+        _, level, count = np.unique(values, return_inverse=True, return_counts=True)
+        unusual = -count[level].astype(np.float64)
+    else:
+        middle = np.median(values[there]) if there.any() else 0.0
+        unusual = np.where(there, np.abs(values - middle), -1.0)
+    ranked = np.sort(unusual)
+    share = (len(values) - np.searchsorted(ranked, unusual, "left")) / len(values)
+    return share if feature.column.kind == "category" else np.where(there, share, (~there).mean())
+
+
+def _tenths(rare: Floats, truth: Bools, order: Ints) -> Ints:
+    """Return the tenth of members, from 0, that each patient is in or would be in.
+
+    Patients who are equally rare are in the order of the challenge, which is drawn.
+    """
+    ranked = np.lexsort((order, rare))
+    before = np.empty(len(rare), dtype=np.int64)
+    before[ranked] = np.cumsum(truth[ranked]) - truth[ranked]
+    return np.asarray(np.minimum(before * _PARTS // truth.sum(), _PARTS - 1), dtype=np.int64)
 
 
 def _set_apart(

@@ -30,7 +30,7 @@ def exposed(found: Mapping[str, Any], name: str) -> str:
         _power(panels["B"], found["power"])
         alarms = f"{100 * (found['alarms'] or 0):g} %"
         if found["rarity"]:
-            tenths = "tenth of patients, from common to rare values"
+            tenths = "tenth of training patients, from usual to rare values"
             _groups(panels["C"], found["rarity"], tenths, alarms)
         if sites:
             _groups(panels["D"], found["sites"], "hospital", alarms)

@@ -269,7 +269,7 @@ def _exposed(found: Json | None) -> list[str]:
     alarms = f"{100 * (found['alarms'] or 0):g} %"
     said = (
         f"By {found['attack']}, beyond luck, while at most {alarms} of the others are accused; "
-        "tenths go from common to rare values."
+        "tenths go from usual to rare values."
     )
     shown = ["", safe(said), "", table(["group", "training patients", "found"], rows)]
     return [*_list("Who is recognised", found["sentences"], 3), *(shown if rows else [])]

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from fedbench import games, stats
-from fedbench.attack import Guess
-from fedbench.data import Cohort, DataStore
+from fedbench.attack import Guess, PublicChallenge
+from fedbench.data import Cohort, Column, DataStore, Schema
 from fedbench.datasets.simulated import Simulated
 from fedbench.games.exposure import COLUMNS, rarity
 from fedbench.report import leakage
@@ -47,8 +47,8 @@ def test_a_leak_of_the_rare_is_seen_among_the_rare(
     people: Cohort, challenge: games.Challenge
 ) -> None:
     rng, truth = np.random.default_rng(1), challenge.truth
-    rare = rarity(people.schema, challenge.public.targets, ~truth)
-    given = truth & (rare > np.quantile(rare, 0.9))
+    rare = rarity(people.schema, challenge.public.targets)
+    given = truth & (rare > np.quantile(rare[truth], 0.9))
     found = told(people, challenge, rng.random(len(truth)) + 2 * given)
     tenths = {row["group"]: row for row in found["rarity"]}
     assert list(tenths) == [str(i + 1) for i in range(10)]
@@ -57,6 +57,33 @@ def test_a_leak_of_the_rare_is_seen_among_the_rare(
     sites = {row["group"]: row["value"] for row in found["site"]}
     assert set(sites) == set(challenge.sites)
     assert all(0.02 < value < 0.25 for value in sites.values())
+
+
+def test_tenths_are_tenths_and_hold_who_is_extreme_in_anything(
+    people: Cohort, challenge: games.Challenge
+) -> None:
+    rng, truth, table = np.random.default_rng(1), challenge.truth, challenge.public.targets
+    numbers = [f.name for f in people.schema.features if f.column.kind != "category"]
+    values = table[[name for name in numbers if name in table]].astype(float)
+    far = ((values - values.median()).abs() / values.std()).max(axis=1).to_numpy()
+    given = truth & (far > np.nanquantile(far, 0.95))
+    tenths = told(people, challenge, rng.random(len(truth)) + 2 * given)["rarity"]
+    assert np.ptp([row["n"] for row in tenths]) <= 1
+    assert tenths[-1]["low"] > max(row["value"] for row in tenths[:-1])
+    assert tenths[-1]["value"] * tenths[-1]["n"] > given.sum() / 2
+
+
+def test_tenths_of_patients_who_look_alike_are_tenths() -> None:
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"a": rng.choice(["x", "y"], 3000), "b": rng.choice(["x", "y"], 3000)})
+    column = Column(kind="category", levels=("x", "y"))
+    schema = Schema(name="t", clock="", static={"a": column, "b": column})
+    public = PublicChallenge("membership", table, np.full(3000, "here", dtype=object))
+    names, truth = np.arange(3000).astype(str).astype(object), rng.permutation(3000) < 1000
+    dealt = games.Challenge(public, truth, names, names, 0)
+    tenths = games.exposure(schema, dealt, Guess(rng.random(3000))).query("kind == 'rarity'")
+    assert tenths["n"].tolist() == [100] * 10
+    assert tenths["others"].min() > 100
 
 
 def test_the_curve_is_that_of_the_scores(people: Cohort, challenge: games.Challenge) -> None:
@@ -98,11 +125,9 @@ def test_a_score_that_nobody_else_has_finds_all_who_have_it(
     found = told(people, challenge, given.astype(float))
     share = given.sum() / challenge.truth.sum()
     assert [(row["at"], row["value"]) for row in found["roc"]] == [(0, share), (1, 1)]
-    sites = found["site"]
-    assert np.average([s["value"] for s in sites], weights=[s["n"] for s in sites]) == (
-        pytest.approx(share)
-    )
-    assert all(row["low"] < 0.5 < row["high"] for row in found["rarity"])
+    for kind in ("all", "rarity", "site"):
+        values, n = ([row[what] for row in found[kind]] for what in ("value", "n"))
+        assert np.average(values, weights=n) == pytest.approx(share)
 
 
 def test_groups_add_up_to_the_leak_share(people: Cohort, challenge: games.Challenge) -> None:
@@ -189,7 +214,7 @@ def test_it_can_be_drawn_with_one_hospital_and_with_several() -> None:
     nobody_apart = [{"attack": "dcr", "points": [[0.0, 0.0], [1.0, 1.0]]}]
     assert leakage.exposed({**found, "curves": nobody_apart}, "c").startswith("<svg")
     nobody = {**found, "attack": "", "alarms": None, "rarity": [], "sites": []}
-    assert "from common to rare" not in leakage.exposed(nobody, "d")
+    assert "from usual to rare" not in leakage.exposed(nobody, "d")
     one = leakage.exposed(found, "a")
     several = leakage.exposed({**found, "sites": [group, {**group, "group": "2"}]}, "b")
     assert "by hospital" not in one
