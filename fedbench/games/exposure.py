@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy import special
 
 from fedbench import stats
 from fedbench.attack import Guess, plain_columns
@@ -29,7 +30,8 @@ FEWEST = 10
 _POINTS = 60  # of a curve
 _PARTS = 10  # of members by how rare their values are
 _ALPHAS = (0.01, 0.1)  # shares of others accused, the first for which they are enough
-_CLEAR = 3.0  # standard errors
+_LEVEL = 0.05  # of chance, over everything in which those who are found are compared
+_MORE = 0.1  # how much more often, at least, is worth saying; or twice as often
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -199,46 +201,58 @@ def _set_apart(
     if n < FEWEST or n == len(accused):
         return
     known = [feature for feature in schema.features if feature.name in members]
-    said = []
+    said: list[_Apart] = []
     for feature, values in zip(known, plain_columns(members, known).T, strict=True):
-        if feature.column.kind == "category":
-            said += list(_levels_apart(feature, values, accused))
-        else:
-            said += list(_ranks_apart(feature, values, accused))
-    for clear, name, text in sorted(said, key=lambda each: -abs(each[0]))[:3]:
-        if abs(clear) >= _CLEAR:
-            yield _row("found", name, alpha, clear, n=n, others=len(accused), text=text)
+        apart = _levels_apart if feature.column.kind == "category" else _ranks_apart
+        said += apart(feature, values, accused)
+    sure = stats.holm([2 * special.ndtr(-abs(each.clear)) for each in said]) < _LEVEL
+    shown = [each for each, so in zip(said, sure, strict=True) if so and each.large]
+    for each in sorted(shown, key=lambda each: -abs(each.clear))[:3]:
+        yield _row(
+            "found", each.column, alpha, each.clear, n=n, others=len(accused), text=each.text
+        )
 
 
-def _levels_apart(
-    feature: Feature, values: Floats, accused: Bools
-) -> Iterator[tuple[float, str, str]]:
+@dataclass(frozen=True)
+class _Apart:
+    """How members who are found differ in one thing: ``clear`` is in standard errors."""
+
+    clear: float
+    column: str
+    text: str
+    large: bool
+
+
+def _levels_apart(feature: Feature, values: Floats, accused: Bools) -> Iterator[_Apart]:
+    n, found = len(accused), accused.sum()
     for at, level in [*enumerate(feature.column.levels), (np.nan, "")]:
         mine = values == at if level else np.isnan(values)
-        count, usual = int(mine[accused].sum()), float(mine.mean())
-        share = count / accused.sum()
-        if count >= FEWEST and share > usual and usual < 1:
-            clear = (share - usual) / np.sqrt(usual * (1 - usual) / accused.sum())
-            what = f"is {level!r}" if level else "is missing"
-            yield (
-                clear,
-                feature.name,
-                f"{what} in {_percent(share)} of them, {_percent(usual)} of all",
-            )
+        count, share, usual = mine[accused].sum(), float(mine[accused].mean()), float(mine.mean())
+        if mine.sum() < FEWEST or usual == 1:
+            continue
+        what = f"is {level!r}" if level else "is missing"
+        spread = np.sqrt(usual * (1 - usual) / found * (n - found) / (n - 1))
+        yield _Apart(
+            float((share - usual) / spread),
+            feature.name,
+            f"{what} in {_percent(share)} of them, {_percent(usual)} of all",
+            bool(count >= FEWEST and share >= min(usual + _MORE, 2 * usual)),
+        )
 
 
-def _ranks_apart(
-    feature: Feature, values: Floats, accused: Bools
-) -> Iterator[tuple[float, str, str]]:
+def _ranks_apart(feature: Feature, values: Floats, accused: Bools) -> Iterator[_Apart]:
     there = np.isfinite(values)
-    mine = values[accused & there]
-    if len(mine) < FEWEST:
+    n1, n0 = int((accused & there).sum()), int((~accused & there).sum())
+    if n1 < FEWEST or not n0:
         return
-    middle = float(stats.auc(values[there], accused[there])) if (there & ~accused).any() else 0.5
-    clear = (middle - 0.5) * np.sqrt(12 * len(mine))
-    way = "higher" if middle > 0.5 else "lower"
-    often = max(middle, 1 - middle)
-    yield clear, feature.name, f"is {way} than another member's in {_percent(often)} of pairs"
+    middle = float(stats.auc(values[there], accused[there]))
+    way, often = "higher" if middle > 0.5 else "lower", max(middle, 1 - middle)
+    yield _Apart(
+        (middle - 0.5) / np.sqrt((n1 + n0 + 1) / (12 * n1 * n0)),
+        feature.name,
+        f"is {way} than another member's in {_percent(often)} of pairs",
+        often >= 0.5 + _MORE,
+    )
 
 
 def _row(kind: str, group: str, at: float, value: float, *limits: float, **more: Any) -> Row:

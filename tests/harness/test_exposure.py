@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -105,9 +106,20 @@ def test_what_sets_them_apart_is_said_of_many_only(
     noise = np.random.default_rng(3).random(len(truth))
     found = told(people, challenge, noise + 2 * given)["found"]
     age = next(row for row in found if row["group"] == "age")
-    assert "higher than another member's" in age["text"]
+    assert re.search(r"higher than another member's in \d\d+ % of pairs", age["text"])
     few = truth & (np.cumsum(truth) <= 5)
     assert "found" not in told(people, challenge, np.where(few, 2.0, 0.5))
+
+
+def test_noise_and_trifles_set_nobody_apart(people: Cohort, challenge: games.Challenge) -> None:
+    rng, truth = np.random.default_rng(7), challenge.truth
+    lucky = [truth & (rng.random(len(truth)) < 0.8) for _ in range(40)]
+    assert sum("found" in told(people, challenge, each.astype(float)) for each in lucky) <= 6
+    old = challenge.public.targets["age"].to_numpy(dtype=float)
+    trifle = truth & (old - np.median(old) + rng.normal(0, 50, len(truth)) > -40)
+    missed = truth & ~trifle
+    assert 0.55 < stats.auc(old[truth], trifle[truth]) < 0.6, missed.sum()
+    assert "found" not in told(people, challenge, trifle.astype(float))
 
 
 def test_patients_who_are_alike_are_nobody_apart(
