@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -28,7 +29,7 @@ class Gate:
     text: str
 
 
-def gate(rows: pd.DataFrame, most: float) -> Gate:
+def gate(rows: pd.DataFrame, most: float, named: Sequence[str] = ()) -> Gate:
     """Hold a release against the largest share of patients it may give away.
 
     It passes where no leak share, no advantage and no share of whom an attack says yes (beyond
@@ -37,7 +38,10 @@ def gate(rows: pd.DataFrame, most: float) -> Gate:
     have missed one record in five. That a larger share was not shown does not rule it out; the
     text tells by the largest upper limit whether it is. An AUC above one half is a leak of nobody
     knows how many: it closes the gate for any leak (0).
+    A release that names training patients (``named``) passes no gate.
     """
+    if named:
+        return Gate(passed=False, text=f"the gate is closed: {named[0]}")
     mine = rows[(rows["regime"] == "given") & (rows["site"] == "") & (rows["status"] == "done")]
     mine = mine.assign(proves=~mine["verdict"].fillna("").str.startswith(NOTHING))
     leaks = mine[mine["name"].str.contains(".leak@", regex=False)]

@@ -629,6 +629,7 @@ def audit(  # noqa: PLR0913  (a command's options are its arguments)
     from fedbench.audit import gate  # noqa: PLC0415
     from fedbench.examine import AUDIT  # noqa: PLC0415
     from fedbench.given import Asked  # noqa: PLC0415
+    from fedbench.report import facts  # noqa: PLC0415
 
     asked = Asked(
         parts=real | ({"reference": reference} if reference else {}),
@@ -638,11 +639,12 @@ def audit(  # noqa: PLR0913  (a command's options are its arguments)
         patient=patient,
     )
     done, failures = _examined(AUDIT, asked, out)
-    checked = None if fail_over is None else gate(done.results(), fail_over)
+    named = facts.named(facts.suite(done))
+    checked = None if fail_over is None else gate(done.results(), fail_over, named)
     if as_json:
         passed = {} if checked is None else {"passed": checked.passed}
-        facts = {**_where(done), **terminal.verdict(done), "failures": failures, **passed}
-        typer.echo(_json(facts))
+        told = {**_where(done), **terminal.verdict(done), "failures": failures, **passed}
+        typer.echo(_json(told))
     else:
         typer.echo(terminal.audited(done))
     for line in failures:

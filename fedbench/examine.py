@@ -99,6 +99,7 @@ def _written(asked: Examination, case: Case) -> str:
         **({"metrics": list(asked.metrics), "records": case.world.m} if asked.metrics else {}),
         "attacks": list(asked.attacks),
         "notes": list(case.notes),
+        **({"named": list(case.named)} if case.named else {}),
         **({"id": case.patient} if case.patient else {}),
     }
     tables = [

@@ -17,6 +17,7 @@ from fedbench.data import TABLES, Cohort, Schema, looks_of
 from fedbench.draft import Draft, drafted, unlike, widened
 from fedbench.errors import DataError, SpecError
 from fedbench.federation.study import Choice
+from fedbench.naming import namings
 from fedbench.nouns import few, plural
 from fedbench.partition import Split
 from fedbench.repeats import repeats
@@ -66,7 +67,10 @@ class Asked:
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """Tables that fit each other and one schema; ``notes`` is what a reader must know."""
+    """Tables that fit each other and one schema; ``notes`` is what a reader must know.
+
+    ``named`` are those of them that say where the release names training patients.
+    """
 
     files: Mapping[str, str]
     parts: Mapping[str, Cohort]
@@ -76,6 +80,7 @@ class Case:
     records: int
     patient: str = ""
     """The column of single tables that says who a patient is, if one does."""
+    named: tuple[str, ...] = ()
 
     @property
     def schema(self) -> Schema:
@@ -164,7 +169,7 @@ def prepare(asked: Asked) -> Case:
         parts = {name: _numbered(cohort, f"{name} ") for name, cohort in parts.items()}
     files = {name: table.path.name for name, table in real.items()}
     _apart(parts, files)
-    told = _named(released, patient, list(named.values()))
+    names = list(namings(released, real, patient, wide.schema))
     records = released.by_patient("", f"{SYNTHETIC} ").cohort(wide.schema)
     _not_of_others(parts, files, records)
     case = Case(
@@ -175,12 +180,14 @@ def prepare(asked: Asked) -> Case:
         records=asked.records,
         patient=patient if released.single else "",
         notes=(
+            *(str(found) for found in names if found.shown),
             *described.notes,
             *ends,
             *wide.notes,
             *unlike(schema, list(real.values()), released),
-            *told,
+            *(str(found) for found in names if not found.shown),
         ),
+        named=tuple(str(found) for found in names if found.shown),
     )
     return replace(case, notes=(*case.notes, *_limits(case, asked)))
 
@@ -300,20 +307,6 @@ def _patient(asked: Asked, schema: Schema | None, real: Sequence[Given], notes: 
         return ""
     notes.append(f"{found[0]!r} is taken for the patient's identifier, and not compared.")
     return found[0]
-
-
-def _named(released: Given, patient: str, real: Sequence[Given]) -> Sequence[str]:
-    """Say how many released records carry a real patient's identifier; numbers are no names."""
-    if not released.single or patient not in released.static:
-        return []
-    theirs = released.static[patient]
-    known = theirs.isin(np.concatenate([given.static["patient"] for given in real]))
-    count = int((known & as_numbers(theirs).isna()).sum())
-    said = (
-        f"{count:,} of {len(theirs):,} released records carry the identifier ({patient!r}) of a "
-        "real patient: whoever knows it knows whose they were made from. No attack looks at it."
-    )
-    return [said] if count else []
 
 
 def _names_everyone(values: pd.Series) -> bool:

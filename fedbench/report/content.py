@@ -117,9 +117,10 @@ def _world(run: RunDir, world: World, suite: Json, table: pd.DataFrame) -> Json:
     trains = {str(t): int(s) for t, s in zip(seeds["train_id"], seeds["seed"], strict=True)}
     played = checks(world)
     if run.given == "audit":
-        sentences = [given.verdict(world, played)]
+        sentences = [given.verdict(world, played, facts.named(suite))]
     elif run.given:
-        sentences = scored.answers(world, played, mine[mine["column"] != ""])
+        columns = mine[mine["column"] != ""]
+        sentences = scored.answers(world, played, columns, facts.named(suite))
     else:
         sentences = headline(world, world.lead, played)
     score, task = world.score

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -18,10 +18,10 @@ from fedbench.nouns import plural
 from fedbench.report.differences import differences
 from fedbench.report.words import joined
 from fedbench.report.world import World
-from fedbench.results import CellDir, RunDir, read_json
+from fedbench.results import GIVEN, CellDir, RunDir, read_json
 from fedbench.schemas import read_schema
 
-__all__ = ["data", "differing", "environment", "kinds", "run_facts", "suite", "words"]
+__all__ = ["data", "differing", "environment", "kinds", "named", "run_facts", "suite", "words"]
 
 Json = dict[str, Any]
 
@@ -32,6 +32,12 @@ def suite(run: RunDir) -> Json:
     text = file.read_text(encoding="utf-8") if file.is_file() else ""
     schema = read_schema(run.path / "schema.toml") if run.given else None
     return {"text": text, "tables": tomllib.loads(text), "schema": schema}
+
+
+def named(found: Json) -> Sequence[str]:
+    """Return what says that a release names training patients."""
+    heads = (found["tables"].get(command, {}) for command in GIVEN)
+    return [text for head in heads for text in head.get("named", [])]
 
 
 def run_facts(run: RunDir, found: Json) -> Json:

@@ -89,8 +89,14 @@ TERMS = {
 }
 
 
-def verdict(world: World, played: Sequence[Check]) -> Sentence:
-    """Say what the records give away; a leak counts where it is significant (Holm)."""
+def verdict(world: World, played: Sequence[Check], named: Sequence[str] = ()) -> Sentence:
+    """Say what the records give away; a leak counts where it is significant (Holm).
+
+    Args:
+        world: the numbers.
+        played: what the attacks' controls said.
+        named: where the release names training patients, which comes before all attacks.
+    """
     _, details = leaked(world, world.lead, played)
     asked = [(play, n) for play in world.plays for n in _numbers(world, play)]
     heard = [(play, n) for play, n in asked if n.done and not broken(play, played)]
@@ -102,6 +108,9 @@ def verdict(world: World, played: Sequence[Check]) -> Sentence:
         title, text = QUIET, _quiet(world, useful, heard)
     else:
         title, text = SILENT, _silent(world, asked, played)
+    if named:
+        apart = "" if title == GIVEN_AWAY else f"{title} beyond that. "
+        title, text = GIVEN_AWAY, f"{' '.join(named)} {apart}{text}"
     return Sentence("leak", title, text, tuple(details))
 
 

@@ -65,20 +65,23 @@ def warnings(worlds: Sequence[World]) -> list[str]:
     return [*of_an_audit(worlds), one]
 
 
-def answers(world: World, played: Sequence[Check], columns: pd.DataFrame) -> list[Sentence]:
+def answers(
+    world: World, played: Sequence[Check], columns: pd.DataFrame, named: Sequence[str]
+) -> list[Sentence]:
     """Say how like real patients the records are, what they are good for, and what leaks.
 
     Args:
         world: the numbers.
         played: what the attacks' controls said.
         columns: rows about one column each.
+        named: where the release names training patients.
     """
     return [
         Sentence(
             "fidelity", "How like real patients", _likeness(world), tuple(_worst(world, columns))
         ),
         Sentence("utility", "What they are good for", _usefulness(world)),
-        verdict(world, played),
+        verdict(world, played, named),
     ]
 
 

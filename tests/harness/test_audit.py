@@ -184,19 +184,87 @@ def test_tables_with_few_looks_are_not_taken_for_swapped(audit: Audit) -> None:
     assert audit(**tables).status == 0
 
 
-def test_real_identifiers_in_a_release_are_told_of(audit: Audit) -> None:
-    train, control = made(60, 0), made(150, 1, start=1000)
-    named = {"Patient ID": [f"P{i:04d}" for i in range(60)]}
-    others = {"Patient ID": [f"C{i:04d}" for i in range(150)]}
-    released = made(60, 2).assign(**{"Patient ID": [f"P{i:04d}" for i in range(50, 110)]})
-    said = audit(
-        index=False,
-        train=train.assign(**named),
-        control=control.assign(**others),
-        synthetic=released,
-    )
-    told = " ".join(f"{said.out} {said.err}".split())
-    assert "10 of 60 released records carry the identifier ('Patient ID')" in told
+def numbers(start: int) -> Callable[[int], int]:
+    """Identifiers far apart, as hospitals have them."""
+    return lambda row: 1_000_003 + 7_919 * (start + row)
+
+
+@pytest.mark.parametrize(
+    ("column", "written", "said"),
+    [
+        (
+            "Patient ID",
+            lambda row: f"P{row:04d}",
+            "carry the identifier ('Patient ID') of a training patient, and 0 ",
+        ),
+        ("patient", numbers(0), "carry the identifier ('patient') of a training patient, and 0 "),
+        ("mrn", numbers(0), "carry the identifier ('mrn') of a training patient, and 0 "),
+        (
+            "name",
+            lambda row: f"Person {row}",
+            "have in 'name' what one training patient alone has, and 0 ",
+        ),
+    ],
+)
+def test_whoever_is_named_in_a_release_is_given_away(
+    audit: Audit, column: str, written: Callable[[int], object], said: str
+) -> None:
+    def called(table: pd.DataFrame, start: int) -> pd.DataFrame:
+        names = pd.Series([written(start + row) for row in range(len(table))], table.index)
+        here = table.assign(**{column: names})
+        return here if column != "name" else here.assign(patient=table.index)
+
+    # Ten training patients are named, on records that are not theirs.
+    tables = {"train": called(made(60, 0), 0), "control": called(made(150, 1, 1000), 1000)}
+    released = called(made(60, 2), 50).drop(columns="patient" if column == "name" else [])
+    found = audit("--json", "--fail-over", "0.5", index=False, **tables, synthetic=released)
+    assert (found.status, found.facts["verdict"]) == (1, GIVEN_AWAY)
+    told = f"10 of 60 released records {said}"
+    assert found.facts["because"].startswith(told)
+    assert f"{QUIET} beyond that." in found.facts["because"]
+    assert f"the gate is closed: {told}" in found.err
+    assert f"* {told}" in " ".join(found.err.split())
+    report = json.loads((found.run.path / "report.json").read_text())
+    assert report["caveats"][0].startswith(told)
+
+
+@pytest.mark.parametrize(
+    "released",
+    [
+        pd.Series(range(60)),
+        pd.Series(range(1, 61)).sample(frac=1, random_state=0),
+        pd.Series([f"new {row}" for row in range(60)]),
+        pd.Series(np.random.default_rng(0).choice(210, 60, replace=False)),  # of both, as of luck
+    ],
+)
+def test_rows_that_are_numbered_name_nobody(audit: Audit, released: pd.Series) -> None:
+    tables = {"train": made(60, 0), "control": made(150, 1, 1000)}
+    start = {"train": 0, "control": 60}
+    real = {n: t.assign(mrn=range(start[n], start[n] + len(t))) for n, t in tables.items()}
+    made_up = made(60, 2).assign(mrn=released.to_numpy())
+    found = audit("--json", "--fail-over", "0.5", index=False, **real, synthetic=made_up)
+    assert (found.status, found.facts["verdict"]) == (0, QUIET)
+    assert "identifier ('mrn')" not in found.facts["because"]
+
+
+def test_values_that_many_have_name_nobody(audit: Audit) -> None:
+    def noted(n: int, seed: int, start: int = 0) -> pd.DataFrame:
+        names = np.random.default_rng(seed).integers(0, 120, n)
+        return made(n, seed, start).assign(note=[f"name {row}" for row in names])
+
+    tables = {"train": noted(60, 0), "control": noted(300, 1, 1000), "synthetic": noted(60, 2)}
+    found = audit("--json", **tables)
+    assert found.facts["verdict"] == QUIET
+    assert "'note' is left out" in found.err
+
+
+def test_an_identifier_of_anybody_is_told_of(audit: Audit) -> None:
+    tables = {"train": made(60, 0), "control": made(150, 1, start=1000)}
+    released = made(60, 2).assign(patient=["p7", "p1007", *(f"s{row}" for row in range(58))])
+    found = audit("--json", **tables, synthetic=released)
+    assert found.facts["verdict"] == QUIET
+    told = "1 of 60 released records carry the identifier ('patient') of a training patient, and 1 "
+    assert told in " ".join(found.err.split())
 
 
 def test_the_leak_share_covers_the_truth(nafld: Cohort) -> None:
