@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from fedbench.planting import PLANTED
-from fedbench.report.words import joined, number
+from fedbench.report.words import joined, nothing, number
 
 __all__ = ["audits", "planted"]
 
@@ -63,10 +63,14 @@ def audits(table: pd.DataFrame) -> Json | None:
         return None
     told = {(row["train_id"], row["name"], row["model"]): row["value"] for row in _records(mine)}
     checked = mine[mine["name"].str.endswith(".check") & (mine["level"] == "")]
+    broken = found.groupby(found["label"].map(_short))["status"].agg(lambda s: "failed" in set(s))
+    first = sorted(broken.index, key=lambda label: not broken[label])
+    verdicts = [_verdict(label, found[found["label"].map(_short) == label]) for label in first]
     return {
         "title": TITLE,
-        "text": f"{_TEXT} {_corrected(found)}",
+        "text": " ".join([_TEXT, *verdicts]),
         "heads": list(_HEADS),
+        "verdicts": verdicts,
         "rows": [_row(row, told) for row in _records(found)],
         "controls": [_check(row) for row in _records(checked)],
     }
@@ -76,14 +80,29 @@ def _records(table: pd.DataFrame) -> list[Json]:
     return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
 
 
-def _corrected(found: pd.DataFrame) -> str:
-    broken = sorted(set(found.loc[found["status"] == "failed", "label"].map(_short)))
-    if not broken:
-        return "No promise was shown to be broken, all audits of the run taken together (Holm)."
+def _verdict(label: str, found: pd.DataFrame) -> str:
+    """Say whether the promise of one generator was kept, all of its audits together."""
+    heard = found[found["value"].notna()]
+    if heard.empty:
+        return nothing(f"whether the promise of {label} is kept", sorted(set(found["reason"])))
+    promised, most = heard["epsilon"].min(), number(heard["high"].max(), 2)
+    least = f"epsilon is at least {number(heard['epsilon_empirical'].max(), 2)}, 95 % sure"
+    if pd.isna(promised):
+        return f"{label} promises nothing: {least}; up to {most} could have been shown."
+    if (heard["status"] == "failed").any():
+        return (
+            f"The promise of {label} is broken: {least}, where {promised:g} is promised; so many "
+            "right guesses would be too unlikely, all audits of the run taken together (Holm). "
+            "What privacy is said here to have cost, or to have kept, does not hold for that."
+        )
+    if heard["high"].max() <= promised:
+        return (
+            f"Whether the promise of {label} is kept cannot be said: epsilon {promised:g} is "
+            f"promised, and no more than {most} could have been shown."
+        )
     return (
-        f"The promise of {joined(broken)} is broken: so many right guesses would be too unlikely, "
-        "all audits of the run taken together (Holm). What privacy is said here to have cost, or "
-        "to have kept, does not hold for that."
+        f"The promise of {label} is not contradicted, all audits of the run taken together "
+        f"(Holm): {least}, where {promised:g} is promised; up to {most} could have been shown."
     )
 
 
@@ -132,12 +151,14 @@ def _shown(row: Json) -> list[str]:
     ]
 
 
-def _check(row: Json) -> str:
+def _check(row: Json) -> Json:
     attack, label = str(row["name"]).partition(".")[0], _short(row["label"])
     who = _CONTROLS.get(row["group"] or label, label)
     of = f" of {label}" if row["group"] else ""
-    outcome = "passed" if row["value"] == 1.0 else "failed"
-    return f"{outcome}: {attack}, {who}{of}, seed {int(row['seed'])}: {row['verdict']}"
+    return {
+        "outcome": "passed" if row["value"] == 1.0 else "failed",
+        "text": f"{attack}, {who}{of}, seed {int(row['seed'])}: {row['verdict']}",
+    }
 
 
 def _short(label: str) -> str:

@@ -115,14 +115,14 @@ def _world(run: RunDir, world: World, suite: Json, table: pd.DataFrame) -> Json:
     mine = whole[~planted(whole)]
     seeds = mine[mine["seed"].notna() & (mine["train_id"] != "")]
     trains = {str(t): int(s) for t, s in zip(seeds["train_id"], seeds["seed"], strict=True)}
-    played = checks(world)
+    played, audited = checks(world), audits(whole)
     if run.given == "audit":
         sentences = [given.verdict(world, played, facts.named(suite))]
     elif run.given:
         columns = mine[mine["column"] != ""]
         sentences = scored.answers(world, played, columns, facts.named(suite))
     else:
-        sentences = headline(world, world.lead, played)
+        sentences = headline(world, world.lead, played, audited)
     score, task = world.score
     return {
         "dataset": world.dataset,
@@ -142,13 +142,13 @@ def _world(run: RunDir, world: World, suite: Json, table: pd.DataFrame) -> Json:
         "overview": [] if run.given else tables.overview(world, played),
         "behind": tables.behind(world),
         "controls": [check.plain() for check in played],
-        "checked": listed(played),
+        "checked": [*listed(played), *(audited["controls"] if audited else [])],
         "main": tables.main(world),
         "baseline": tables.baseline(world),
         "tradeoff": tables.tradeoff(world),
         "hospitals": tables.hospitals(world),
         "privacy": privacy(run, world),
-        "audits": audits(whole),
+        "audits": audited,
         "stopping": stopping(run, world) if world.stops else None,
         "compute": None if run.given else compute(run, world),
         "exposed": exposed(run, world, played) if run.given else None,

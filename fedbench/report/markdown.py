@@ -131,7 +131,8 @@ def _overview(world: Json) -> list[str]:
     heads += ["training patients recognized", "sensitive facts inferred"]
     heads += [*("what else was tried" for _ in others), "sent per hospital"]
     heads[1:3] = [f"{heads[1]} (own patients)", f"{heads[2]} (all patients together)"]
-    title = f"### The same four questions for every generator, by {safe(world['lead']['measure'])}"
+    by = f", by {safe(measured)}" if (measured := world["lead"]["measure"]) else ""
+    title = f"### The same four questions for every generator{by}"
     said = "Above 0, training together is better. Leaks and data sent under the"
     under = f"{said} {world['regimes'][0]} regime." if world["regimes"] else ""
     return ["", title, "", under, "", table(heads, rows)] if len(rows) > 1 else []
@@ -226,8 +227,7 @@ def _audits(found: Json | None) -> list[str]:
     if found is None:
         return []
     shown = table(found["heads"], [row["shown"] for row in found["rows"]])
-    lines = ["", f"### {safe(found['title'])}", "", safe(found["text"]), "", shown, ""]
-    return [*lines, *(f"* {safe(text)}" for text in found["controls"])]
+    return ["", f"### {safe(found['title'])}", "", safe(found["text"]), "", shown]
 
 
 def _stopping(found: Json | None) -> list[str]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from fedbench.nouns import plural
 from fedbench.report.controls import Check
 from fedbench.report.leaks import leaked
 from fedbench.report.numbers import Number
@@ -21,6 +22,7 @@ from fedbench.report.words import (
     number,
     seeds,
     shown,
+    signed,
 )
 from fedbench.report.world import FLOOR, World
 
@@ -62,15 +64,35 @@ class Sentence:
         return {**asdict(self), "details": list(self.details)}
 
 
-def headline(world: World, label: str, played: Sequence[Check]) -> list[Sentence]:
-    """Return the four answers for one generator."""
+def headline(
+    world: World, label: str, played: Sequence[Check], audited: Mapping[str, Any] | None = None
+) -> list[Sentence]:
+    """Return the four answers for one generator.
+
+    Args:
+        world: the numbers.
+        label: which generator.
+        played: what the attacks' controls said.
+        audited: what audits with canaries found, of every generator; their verdicts come first.
+    """
     leak, details = leaked(world, label, played)
+    if audited is not None:
+        leak = "\n".join([*audited["verdicts"], leak])
+        details = [_rehearsed(audited["controls"]), *details]
     return [
         Sentence("gain", TITLES["gain"], _gain(world, label)),
         Sentence("tax", TITLES["tax"], _tax(world, label)),
         Sentence("leak", TITLES["leak"], leak, tuple(details)),
         Sentence("sent", TITLES["sent"], sent(world, label)),
     ]
+
+
+def _rehearsed(controls: Sequence[Mapping[str, str]]) -> str:
+    """Say how the controls of audits with canaries went."""
+    failed = [check["text"] for check in controls if check["outcome"] != "passed"]
+    said = "; ".join(signed(text).rstrip(".") for text in failed)
+    which = f", {len(failed)} failed: {said}" if failed else ", all were passed"
+    return f"Controls first: audits with canaries have {plural(len(controls), 'control')}{which}."
 
 
 def about(world: World) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -154,6 +155,30 @@ def test_the_report_tells_audits_apart(done: RunDir) -> None:
     page = (done.path / "report.md").read_text()
     assert "Was the promise kept?" in page
     assert "what hospitals send" in page
+
+
+def test_the_first_answers_say_whether_promises_were_kept(done: RunDir) -> None:
+    (world,) = read_json(done.path / "report.json")["worlds"]
+    (leak,) = [said for said in world["headline"] if said["topic"] == "leak"]
+    first, second, *_ = leak["text"].split("\n")
+    assert re.match(
+        r"The promise of broken is broken: epsilon is at least \d\.\d\d, 95 % sure, where 1 is",
+        first,
+    )
+    assert re.match(
+        r"The promise of kept is not contradicted, .*: epsilon is at least \d\.\d\d, 95 % sure, "
+        r"where 1 is promised; up to 5\.1\d could have been shown\.",
+        second,
+    )
+    assert leak["details"][0] == (
+        "Controls first: audits with canaries have 6 controls, all were passed."
+    )
+    told = [check["text"] for check in world["checked"] if "canary" in check["text"]]
+    assert len(told) == 6
+    assert any(text.startswith("canary, a copy of the training records, seed 0") for text in told)
+    for name in ("report.md", "report.html"):
+        page = (done.path / name).read_text()
+        assert page.count("a copy of the training records, seed 0") == 1
 
 
 def test_a_finished_run_stays_as_it_is(done: RunDir, rows: pd.DataFrame) -> None:
