@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from fedbench.games.telling import TOLD, Telling
-from fedbench.report.controls import Check, doubted, noticeable, noticed
+from fedbench.report.controls import Check, doubted, heard_of, noticeable, noticed, passed
 from fedbench.report.numbers import Number
 from fedbench.report.plays import Play
 from fedbench.report.words import interval, joined, mixed, nothing, number, seeds
@@ -46,10 +46,7 @@ def _unheard(
     """Why nothing can be said of an attack; empty where something can."""
     if found is not None and found.done:
         return tuple(doubted(play, found, played))
-    asked = world.own.where(label=label, regime=world.main, secret=play.secret, site="").all
-    refused = [n for n in asked if not n.done and n["name"].partition(".")[0] == play.attack]
-    reasons = sorted({reason for n in refused for reason in n.reasons})
-    return tuple(reasons) or ("the attack was not run on this release",)
+    return world.unplayed(label, play)
 
 
 def verdicts(found: Sequence[Gain]) -> list[str]:
@@ -86,8 +83,8 @@ def details(found: Sequence[Gain], played: Sequence[Check]) -> list[str]:
 
 
 def _details(said: Telling, found: Sequence[Gain], played: Sequence[Check]) -> Iterator[str]:
-    if found:
-        yield _tried(said, found, played)
+    if tried := [one for one in found if heard_of(one.play, played)]:
+        yield _tried(said, tried, played)
     heard = [(one, one.found) for one in found if one.heard is not None and one.found is not None]
     for one, n in heard:
         if noticed(n):
@@ -116,12 +113,7 @@ def _quiet(said: Telling, found: Sequence[tuple[Gain, Number]]) -> str:
 
 def _tried(said: Telling, found: Sequence[Gain], played: Sequence[Check]) -> str:
     """What the controls say comes before what the attacks say."""
-    passed = {(c.name, c.secret, c.control) for c in played if c.outcome == "passed"}
-    both = [
-        one.called
-        for one in found
-        if {(one.play.name, one.play.secret, control) for control in ("copy", "real")} <= passed
-    ]
+    both = [one.called for one in found if passed(one.play, played)]
     if not both:
         return f"Controls first: {said.none_passed}."
     others = "" if len(both) == len(found) else ", not in the others"

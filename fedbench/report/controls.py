@@ -20,9 +20,11 @@ __all__ = [
     "broken",
     "checks",
     "doubted",
+    "heard_of",
     "listed",
     "noticeable",
     "noticed",
+    "passed",
     "unsaid",
 ]
 
@@ -83,6 +85,21 @@ def checks(world: World) -> list[Check]:
     ]
     blind = (_blind(world, attack) for attack in world.attacks)  # the same for each of them
     return found + [check for check in blind if check][:1]
+
+
+def passed(play: Play, played: Sequence[Check]) -> bool:
+    """Whether an attack found what is there, and kept quiet where nothing is."""
+    held = {c.control for c in _of(play, played) if c.outcome == "passed"}
+    return held >= {"copy", "real"} or held >= {"step", "strangers"}
+
+
+def heard_of(play: Play, played: Sequence[Check]) -> bool:
+    """Whether any control of an attack could be played."""
+    return any(c.outcome not in ("refused", "not played") for c in _of(play, played))
+
+
+def _of(play: Play, played: Sequence[Check]) -> list[Check]:
+    return [c for c in played if (c.name, c.secret) == (play.name, play.secret)]
 
 
 _PASSED = {

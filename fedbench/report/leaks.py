@@ -7,7 +7,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 from fedbench.report.advantages import details, gains, verdicts
-from fedbench.report.controls import Check, backwards, doubted, noticeable, noticed, unsaid
+from fedbench.report.controls import (
+    Check,
+    backwards,
+    doubted,
+    heard_of,
+    noticeable,
+    noticed,
+    unsaid,
+)
 from fedbench.report.numbers import Number
 from fedbench.report.plays import Play
 from fedbench.report.words import (
@@ -72,14 +80,16 @@ class _Member:
         """Its name."""
         return self.play.attack
 
+    @property
+    def done(self) -> bool:
+        """Whether it has a number, which may not count."""
+        return self.found is not None and self.found.done
+
 
 def _member(world: World, label: str, play: Play, played: Sequence[Check]) -> _Member:
     found = world.pooled(label, world.main, play.name)
     if found is None or not found.done:
-        reasons = found.reasons if found is not None else ()
-        return _Member(
-            play, found, "nothing", reasons or ("the attack was not run on this release",)
-        )
+        return _Member(play, found, "nothing", world.unplayed(label, play))
     if because := doubted(play, found, played):
         return _Member(play, found, "nothing", tuple(because))
     elsewhere = tuple(_elsewhere(world, label, play.attack))
@@ -215,9 +225,10 @@ _STEP = {
 def _controls(members: Sequence[_Member], played: Sequence[Check]) -> list[str]:
     """What the controls say comes before what the attacks say; attacks alike share a sentence."""
     said: dict[str, list[str]] = {}
-    for one in members:
+    asked = [one for one in members if one.done or heard_of(one.play, played)]
+    for one in asked:
         said.setdefault(_of_controls(one.play.name, played), []).append(one.attack)
-    if len(members) == 1:
+    if len(asked) == 1:
         return [f"{text}." for text in said]
     return [f"{text} (attack{'s' * (len(who) > 1)} {joined(who)})." for text, who in said.items()]
 

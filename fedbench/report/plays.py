@@ -65,7 +65,13 @@ def plays(numbers: Numbers) -> list[Play]:
         if attack and part in ("auc", "advantage")
     ]
     order = [*TOLD, ""]
-    mine = {play for play in found if (play.name, play.secret) in named}
+    # Where nobody could guess, a row has no secret: others of the same attack tell of theirs.
+    guessing = {play.attack for play in found if play.secret}
+    mine = {
+        play
+        for play in found
+        if (play.name, play.secret) in named and (play.secret or play.attack not in guessing)
+    }
     return sorted(mine, key=lambda play: (order.index(play.game), play.attack, play.secret))
 
 

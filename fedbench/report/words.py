@@ -66,8 +66,8 @@ _ATTACK = {
 """What an attack's parts are called; the attack's own name follows in brackets."""
 
 _WORDS = """
-    A All An At Draw Each Even Every Few Fewer For In It Members No None Not Only Some The There
-    These This Too
+    A All An Another At Draw Each Even Every Few Fewer For In It Members No None Not Only Some The
+    There These This Too
 """
 _OPENERS = frozenset(_WORDS.split())
 """Words that are written small inside a sentence; a hospital's name is not."""

@@ -219,6 +219,13 @@ class World:
         )  # fmt: skip
         return found.best("level", _SUMMARY)
 
+    def unplayed(self, label: str, play: Play) -> tuple[str, ...]:
+        """Return why an attack has no number under the main regime; a row may have no part."""
+        asked = self.own.where(label=label, regime=self.main, secret=("", play.secret), site="")
+        mine = [n for n in asked if not n.done and n["name"] in (play.name, play.attack)]
+        reasons = sorted({reason for n in mine for reason in n.reasons})
+        return tuple(reasons) or ("the attack was not run on this release",)
+
     def gained(self, label: str, play: Play) -> Number | None:
         """Return how much better an attack does for training patients than for others."""
         found = self.own.where(

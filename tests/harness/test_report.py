@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from fedbench import report, stats
 from fedbench.errors import RunError
 from fedbench.games import TURNED
+from fedbench.games import controls as controlled
 from fedbench.report import pictures
 from fedbench.report.numbers import Numbers, across_seeds
 from fedbench.report.reasons import plain
@@ -1180,3 +1181,53 @@ def test_json_holds_no_nan(make: Make) -> None:
     floats = [v for v in walk(report.build(make(everything()))) if isinstance(v, float)]
     assert floats
     assert np.isfinite(floats).all()
+
+
+# --- Attacks on the training ------------------------------------------------------------------
+
+
+def listening() -> Study:
+    """Attacks on a training: one of each kind was rehearsed, the others had nothing to see."""
+    study = Study(seeds=1)
+    about: Row = {"family": "privacy", "better": "lower"}
+    mine: Row = {**about, "generator": "copula", "regime": "federated"}
+    study.utility("copula", "federated", 0.7)
+    for attack, secret in (("decode", "diabetes"), ("origin", ""), ("prevalence", "")):
+        study.add(f"{attack}.advantage", 0.1, 0.03, **mine, secret=secret, p_value=0.001,
+                  p_adjusted=0.001, detectable=0.05)  # fmt: skip
+        for group, said in (("step", "FOLLOWED"), ("strangers", "IGNORED")):
+            study.add(f"{attack}.check", 1.0, **mine, secret=secret, group=group,
+                      verdict=getattr(controlled, said))  # fmt: skip
+    sums = "No layer that is shown patients learned from them here: sums cross."
+    study.add("inversion.advantage", None, **mine, status="not applicable", reason=sums)
+    study.add("peer", None, **mine, status="skipped",
+              reason="Another hospital saw nothing here that depends on 'North'.")  # fmt: skip
+    names = ("decode", "origin", "prevalence", "inversion")
+    for name in ("peer.auc", *(f"{attack}.advantage" for attack in names)):
+        for control in ("copy", "real"):
+            study.add(name, None, **about, generator=control, regime="control",
+                      status="not applicable", reason="Nothing was trained here.")  # fmt: skip
+    return study
+
+
+def test_controls_that_a_training_played_itself_are_told(make: Make) -> None:
+    run = make(listening())
+    text = said(run, "leak")
+    assert "Controls first: both were passed in guessing “diabetes”." in text
+    assert "Controls first: both were passed in telling hospitals apart (origin)." in text
+    assert "both were passed in telling how common something is (prevalence)." in text
+    assert "not both" not in text
+    assert "no sensitive fact" not in text
+
+
+def test_an_attack_that_had_nothing_to_see_says_so_and_has_no_controls(make: Make) -> None:
+    run = make(listening())
+    text = said(run, "leak")
+    assert "Whether decode" not in text
+    assert "decode can be inferred" not in text
+    assert "(attack peer), because another hospital saw nothing here" in text
+    assert "because No layer that is shown patients" in text or "because no layer that" in text
+    assert "no copy control has shown" not in text
+    assert text.count("Controls first") == 3
+    told = [check["text"] for check in report.build(run)["worlds"][0]["checked"]]
+    assert not [check for check in told if "decode" in check]
