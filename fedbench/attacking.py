@@ -169,7 +169,10 @@ class _Beside:
 
 @dataclass
 class Siege:
-    """One attack on one cell; ``watched``, it also tells who is recognised, group by group."""
+    """One attack on one cell; ``watched``, it also tells who is recognised, group by group.
+
+    That is told of what was trained on everybody only.
+    """
 
     arena: Arena
     name: str
@@ -222,7 +225,7 @@ class Siege:
             beside = _Beside(self, challenge, release.sites)
             guess, scored = games.play(attack, sight, challenge, seeds, beside)
             self._keep(release.model, challenge, guess)
-            if self.watched and attack.game == "membership":
+            if self.watched and attack.game == "membership" and not release.model:
                 self.exposures.append(games.exposure(arena.world.schema, challenge, guess))
             # A site's own model is asked about its own patients, once.
             found += [s for s in scored if not (release.model and s.site)]

@@ -690,7 +690,7 @@ class Cell:
         if control == "real":
             arena = arena.for_null
         attack = ATTACKS.build(choice.name, choice.settings)
-        siege = Siege(arena, name, attack)
+        siege = Siege(arena, name, attack, watched=not control)
         for release in releases:
             target = "specialist" if release.model else "pooled"
             found = list(siege.answers(release, target))
@@ -703,6 +703,8 @@ class Cell:
         if siege.guesses:
             file = self.here.path / f"guesses-{portable(name)}.parquet"
             write_parquet(file, pd.concat(siege.guesses, ignore_index=True))
+        for told in siege.exposures:
+            write_parquet(self.here.path / f"exposure-{portable(name)}.parquet", told)
 
 
 def claimed(scenario: Scenario) -> games.Claim:

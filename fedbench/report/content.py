@@ -151,7 +151,7 @@ def _world(run: RunDir, world: World, suite: Json, table: pd.DataFrame) -> Json:
         "audits": audited,
         "stopping": stopping(run, world) if world.stops else None,
         "compute": None if run.given else compute(run, world),
-        "exposed": exposed(run, world, played) if run.given else None,
+        "exposed": exposed(run, world, played),
         "everything": tables.everything(world),
         "numbers": [number.plain() for number in world.numbers],
     }

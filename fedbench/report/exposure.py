@@ -30,16 +30,30 @@ _LEAKS = np.geomspace(0.0005, 1, 80)
 
 def exposed(run: RunDir, world: World, played: Sequence[Check]) -> Json | None:
     """Return what attacks whose controls held say of groups of patients; None where none does."""
+    cells = [cell for cell in run.cells() if _is_about(world, cell.facts()["row"])]
+    seeds = sorted({cell.facts()["row"]["seed"] for cell in cells})
     found = {
         attack: pd.DataFrame(read_parquet(file), columns=list(COLUMNS))
-        for cell in run.cells()
-        if cell.facts()["row"]["dataset"] == world.dataset
+        for cell in cells
+        if cell.facts()["row"]["seed"] == seeds[0]
         for file in sorted(cell.path.glob("exposure-*.parquet"))
         for attack in [file.stem.removeprefix("exposure-")]
         if _believed(world, attack, played)
     }
     found = {attack: table for attack, table in found.items() if len(table)}
-    return groups(world, found) if found else None
+    if not found:
+        return None
+    told = groups(world, found)
+    if len(seeds) > 1:
+        told["sentences"].append(f"This is told of seed {seeds[0]}, one of {len(seeds)}.")
+    return told
+
+
+def _is_about(world: World, row: Mapping[str, Any]) -> bool:
+    """Whether a cell is of the release that the sentences are about."""
+    label = row.get("label") or row["generator"]
+    asked = (world.dataset, world.scenario, world.lead, world.main)
+    return (row["dataset"], row["scenario"], label, row["regime"]) == asked
 
 
 def groups(world: World, found: Mapping[str, pd.DataFrame]) -> Json:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from fedbench import report
 from fedbench.config import Suite, read_suite
 from fedbench.data import DataStore
 from fedbench.federation.study import Choice
@@ -53,11 +54,24 @@ def test_a_run_attacks_what_crossed(done: RunDir) -> None:
     assert few["reason"].str.contains("1,000").all()
 
 
+def test_who_is_found_is_told_of_what_the_report_is_about(done: RunDir) -> None:
+    seen = {
+        (row["regime"], path.name)
+        for cell in done.cells()
+        for row in [cell.facts()["row"]]
+        for path in cell.path.glob("exposure-*")
+    }
+    assert {regime for regime, _ in seen} == {"federated"}
+    (world,) = report.build(done)["worlds"]
+    assert [curve["attack"] for curve in world["exposed"]["curves"]] == ["gradient"]
+
+
 def test_nothing_that_crossed_is_stored(done: RunDir) -> None:
     cell = next(c for c in done.cells() if c.facts()["row"]["regime"] == "federated")
     files = {path.relative_to(cell.path).parts[0] for path in cell.path.rglob("*")}
     assert files == {
         "cell.json",
+        "exposure-gradient.parquet",
         "guesses-gradient.parquet",
         "history.parquet",
         "ledger.parquet",
