@@ -146,10 +146,10 @@ def _every(trial: Trial, repeats: int) -> Iterator[Told]:
 def _main() -> None:
     given = argparse.ArgumentParser(description=__doc__)
     given.add_argument("--repeats", type=int, default=40)
-    given.add_argument("--canaries", type=int, default=1000)
-    given.add_argument("--patients", type=int, default=300)
-    given.add_argument("--reference", type=int, default=1500)
-    given.add_argument("--of", default="copula", help="a generator of sums")
+    given.add_argument("--canaries", type=int, default=Trial.canaries)
+    given.add_argument("--patients", type=int, default=Trial.patients)
+    given.add_argument("--reference", type=int, default=Trial.reference)
+    given.add_argument("--of", default=Trial.of, help="a generator of sums")
     asked = given.parse_args()
     claim = games.Claim(None, 1e-5)
     sizes = {name: getattr(asked, name) for name in ("canaries", "patients", "reference", "of")}
