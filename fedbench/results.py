@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ASKED",
     "CONTRADICTED",
+    "LACKING",
     "LATER",
     "ROW",
     "CellDir",
@@ -128,6 +129,7 @@ KINDS: Mapping[str, type] = {
     "normalized_high": float,
     "p_value": float,
     "p_adjusted": float,
+    "p_turned_adjusted": float,
     "equivalence": str,
     "detectable": float,
     "verdict": str,
@@ -138,8 +140,10 @@ KINDS: Mapping[str, type] = {
 
 ROW = tuple(KINDS)
 
-LATER = ("least", "most")
-"""Columns that rows of earlier versions do not have; they are read as empty."""
+LATER = ("p_turned_adjusted", "least", "most")
+"""Columns that rows of earlier versions do not have, the latest first; they are read as empty."""
+LACKING = ((), LATER[:1], LATER)
+"""Which of them rows of this version and of earlier ones do without."""
 TEXT = [name for name, kind in KINDS.items() if kind is str]
 
 
@@ -398,7 +402,8 @@ class RunDir:
             rows = read_parquet(file)
         except RunError as error:
             raise RunError(f"{error} {advice}") from None
-        if tuple(rows.columns) not in (ROW, tuple(name for name in ROW if name not in LATER)):
+        known = [tuple(name for name in ROW if name not in without) for without in LACKING]
+        if tuple(rows.columns) not in known:
             raise RunError(f"{file} does not have the columns of a row. {advice}")
         return rows.reindex(columns=list(ROW))
 

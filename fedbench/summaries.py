@@ -160,6 +160,10 @@ def finished(rows: Sequence[Row]) -> list[Row]:
         for row, p in zip(tested, adjusted, strict=True):
             row["p_adjusted"] = float(p)
             row["verdict"] = _soberly(row)
+        turned = [row for row in family if row.get("p_turned") is not None]
+        adjusted = holm(np.array([row["p_turned"] for row in turned], dtype=float))
+        for row, p in zip(turned, adjusted, strict=True):
+            row["p_turned_adjusted"] = float(p)
     return _contradicted(rows)
 
 
@@ -522,18 +526,18 @@ def _control(row: Row) -> bool:
 
 def _emptied(row: Row, reason: str) -> Row:
     emptied = dict.fromkeys(
-        ("value", "low", "high", "replicates", "p_value", "detectable", "verdict")
+        ("value", "low", "high", "replicates", "p_value", "p_turned", "detectable", "verdict")
     )
     return row | emptied | {"status": "refused", "reason": reason}
 
 
 def _blank(row: Row) -> Row:
     """Return a row about the same thing without its number."""
-    gone = ("value", "low", "high", "n", "replicates", "p_value", "detectable", "verdict")
+    gone = ("value", "low", "high", "n", "replicates", "p_value", "p_turned", "detectable")
     keep = {
         k: v
         for k, v in row.items()
-        if k not in (*gone, "n_members", "n_nonmembers", "twins_removed", "epsilon_site")
+        if k not in (*gone, "verdict", "n_members", "n_nonmembers", "twins_removed", "epsilon_site")
     }
     return keep | {"status": "done", "reason": "", "weak": ""}
 

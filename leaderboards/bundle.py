@@ -32,7 +32,7 @@ from fedbench.errors import FedbenchError, RunError
 from fedbench.leaderboards.archive import CELL, MANIFEST, check_table, members, table_in
 from fedbench.leaderboards.board import listed
 from fedbench.plugin import plain
-from fedbench.results import LATER, ROW, TEXT, row_schema
+from fedbench.results import LACKING, ROW, TEXT, row_schema
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -227,7 +227,7 @@ def _rows(table: pa.Table) -> pd.DataFrame:
     import pandas as pd  # noqa: PLC0415
     import pyarrow as pa  # noqa: PLC0415
 
-    if not any(table.schema.equals(row_schema(without)) for without in ((), LATER)):
+    if not any(table.schema.equals(row_schema(without)) for without in LACKING):
         raise RunError("results.parquet does not have the columns of a row.")
     try:
         table.validate(full=True)

@@ -71,9 +71,14 @@ def noticeable(found: Number) -> float | None:
     return min(max(known), 1.0) if known else None
 
 
-def backwards(found: Number) -> bool:
-    """Whether an attack told members from others the wrong way round."""
+def below(found: Number) -> bool:
+    """Whether an attack did worse than guessing: its interval lies below chance."""
     return found.high is not None and found.high < chance(found["name"])
+
+
+def backwards(found: Number) -> bool:
+    """Whether an attack told members from others the wrong way round, after Holm's correction."""
+    return below(found) and bool(found.turned)
 
 
 def checks(world: World) -> list[Check]:
@@ -253,7 +258,7 @@ def _null(world: World, play: Play) -> Check:
         return _unheard("real", world, play, found)
     outcome, said = _silence(found, held)
     said = f"The null control (records that no generator saw) {said}"
-    brief = "" if noticed(found) or backwards(found) else _brief(found)
+    brief = "" if noticed(found) or below(found) else _brief(found)
     return replace(_check("real", world, play, outcome, said), brief=brief)
 
 
@@ -271,7 +276,7 @@ def _silence(found: Number, held: _Held) -> tuple[Outcome, str]:
         # Training and control patients differ so as to hide a leak: silence says nothing.
         said = f"says nothing, as it scored training patients lower than others{strict}"
         return "refused", f"{said}: {_shown(found)}."
-    loud = noticed(found) or backwards(found)
+    loud = noticed(found) or below(found)
     return "passed", f"was silent{strict if loud else ''}: {_shown(found)}."
 
 

@@ -166,7 +166,7 @@ def _quiet(world: World, useful: Heard, heard: Heard) -> str:
     areas = [n for _, n in useful if n["name"].endswith(".auc")]
     seen = [s for n in areas if (s := noticeable(n)) is not None]
     if shares:
-        most = max(n.high or 0.0 for n in leaks)
+        most = max(0.0, *(n.high or 0.0 for n in leaks))
         texts.append(
             f"Up to {percent(most)} of the training patients may still be given away: a leak so "
             "large would fit what was found. Word-for-word copies of "
@@ -179,10 +179,11 @@ def _quiet(world: World, useful: Heard, heard: Heard) -> str:
             f"Caution: {alone} of {len(heard)} numbers would look like a leak if it were the only "
             "one; among so many that can be chance."
         )
-    if any(backwards(n) for _, n in heard):
+    if turned := sorted({play.attack for play, n in heard if backwards(n)}):
         texts.append(
-            "Caution: an attack told training patients from others the wrong way round. Who knows "
-            "that can turn it round."
+            f"Caution: the attack{'s' * (len(turned) > 1)} {joined(turned)} told training patients "
+            "from others the wrong way round, also after Holm's correction. Who knows that can "
+            "turn it round."
         )
     said = {play for play, _ in useful}
     few = [p for p, _ in heard if p.said.main == "advantage" and p not in said]

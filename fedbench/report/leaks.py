@@ -188,7 +188,7 @@ def _share(at: str, found: Number) -> str:
 
 
 def _at_most(found: Number) -> str:
-    return f", so up to {percent(found.high)} may be given away" if found.high else ""
+    return f", so up to {percent(found.high)} may be given away" if (found.high or 0.0) > 0 else ""
 
 
 def _would(found: Number) -> str:

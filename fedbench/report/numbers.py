@@ -49,7 +49,8 @@ class Number:
     """What all seeds together say about one thing, or why they say nothing.
 
     ``seeds`` have a value, of ``asked``. ``noticed`` counts seeds with an (adjusted) p below
-    .05, ``None`` where nothing was tested; ``p_min`` is the smallest raw p. ``n`` is the
+    .05, ``None`` where nothing was tested, and ``turned`` those that are as sure to lie on the
+    other side of chance; ``p_min`` is the smallest raw p. ``n`` is the
     smallest over seeds and ``detectable`` the largest, so that no seed promised more. ``least``
     and ``most`` are the ends of its scale, ``None`` where it has none.
     """
@@ -75,6 +76,7 @@ class Number:
     detectable: float | None = None
     p_min: float | None = None
     noticed: int | None = None
+    turned: int | None = None
     verdicts: tuple[str, ...] = ()
     reasons: tuple[str, ...] = ()
 
@@ -232,10 +234,12 @@ def _means(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def _tests(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     raw = [p for p in _column(rows, "p_value") if math.isfinite(p)]
     adjusted = [p for p in _column(rows, "p_adjusted") if math.isfinite(p)] or raw
+    turned = [p for p in _column(rows, "p_turned_adjusted") if math.isfinite(p)]
     seen = [value for value in _column(rows, "detectable") if math.isfinite(value)]
     return {
         "p_min": min(raw, default=None),
         "noticed": sum(p < LEVEL for p in adjusted) if adjusted else None,
+        "turned": sum(p < LEVEL for p in turned) if turned else None,
         "detectable": max(seen, default=None),
     }
 

@@ -553,9 +553,24 @@ def test_a_release_that_scores_backwards_is_not_called_safe(make: Make) -> None:
     for row in study.rows:
         if row["name"] == "dcr.auc" and row["label"] == "copula":
             row |= {"value": 0.3, "low": 0.25, "high": 0.35}
+    run = make(study)
+    assert "the wrong way round" not in said(run, "leak"), "among many numbers it may be chance"
+    for row in study.rows:
+        if row["name"] == "dcr.auc" and row["label"] == "copula":
+            row["p_turned_adjusted"] = 0.001
     text = said(make(study), "leak")
     assert "the wrong way round" in text
     assert "Attack dcr: AUC 0.300" in text
+
+
+def test_nobody_can_be_given_away_less_than_not_at_all(make: Make) -> None:
+    study = everything(seeds=1)
+    for row in study.rows:
+        if row["name"] == "dcr.leak@1%" and row["label"] == "copula":
+            row |= {"value": -0.01, "low": -0.01, "high": -0.002}
+    text = said(make(study), "leak")
+    assert "no leak could be shown: \N{MINUS SIGN}1.0 %" in text
+    assert "may be given away" not in text
 
 
 def test_a_null_control_that_scores_backwards_says_nothing(make: Make) -> None:

@@ -18,7 +18,7 @@ from fedbench.config import read_suite
 from fedbench.data import DataStore
 from fedbench.errors import RunError
 from fedbench.federation.study import Choice
-from fedbench.results import RunDir
+from fedbench.results import LACKING, RunDir
 from fedbench.runner import run
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -136,14 +136,15 @@ def test_rows_say_where_their_scale_ends(whole: Path) -> None:
     assert set(zip(asked["least"][alone], asked["most"][alone], strict=True)) == {(0.0, 1.0)}
 
 
+@pytest.mark.parametrize("unknown", LACKING[1:])
 def test_rows_of_a_version_that_did_not_know_a_column_are_read(
-    damaged: Path, capfd: pytest.CaptureFixture[str]
+    damaged: Path, capfd: pytest.CaptureFixture[str], unknown: tuple[str, ...]
 ) -> None:
     file = damaged / "results.parquet"
     rows = pd.read_parquet(file)
-    rows.drop(columns=["least", "most"]).to_parquet(file)
+    rows.drop(columns=list(unknown)).to_parquet(file)
     found = RunDir.open(damaged).answers()
-    pd.testing.assert_frame_equal(found, rows.assign(least=np.nan, most=np.nan))
+    pd.testing.assert_frame_equal(found, rows.assign(**dict.fromkeys(unknown, np.nan)))
     assert cli.main(["report", str(damaged)]) == 0
     assert Run.open(damaged).rows
     assert cli.main(["score", str(damaged)]) == 0

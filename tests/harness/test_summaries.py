@@ -365,6 +365,15 @@ def test_p_values_are_adjusted_within_a_family() -> None:
     assert find(done, name="c")["p_adjusted"] == pytest.approx(0.03)
 
 
+def test_both_sides_of_guessing_are_adjusted() -> None:
+    attack: Row = {"family": "privacy", "task": "", "anchors": Anchors()}
+    rows = [row(0.4, name=f"{n}.auc", **attack, p_value=1 - p, p_turned=p)
+            for n, p in (("a", 0.01), ("b", 0.04))]  # fmt: skip
+    done = finished(rows)
+    assert find(done, name="a.auc")["p_turned_adjusted"] == pytest.approx(0.02)
+    assert find(done, name="b.auc")["p_turned_adjusted"] == pytest.approx(0.04)
+
+
 def test_a_mean_says_which_hospitals_it_had_to_leave_out() -> None:
     rows = [
         at("big", 0.8),
