@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fedbench.report.controls import Check, backwards, broken, noticeable, noticed
-from fedbench.report.leaks import VERBATIM, beyond, leaked
+from fedbench.report.leaks import VERBATIM, asked, beyond, leaked
 from fedbench.report.notes import ATTRIBUTES, GLOSSARY, how
 from fedbench.report.numbers import Number
 from fedbench.report.plays import Play
@@ -52,6 +52,10 @@ def warnings(worlds: Sequence[World]) -> list[str]:
             "“No leak could be shown” means: not by these attacks, with this many patients. "
             f"Membership was attacked {how(worlds)} only. Other attacks, and attackers who know "
             "more, may see what was not seen here."
+        ),
+        (
+            "Nobody is asked about who looks exactly like another patient (a twin), as no attack "
+            "could tell them apart; shares are of the others."
         ),
         (
             "All rests on the control patients: they must come from the same population as the "
@@ -140,7 +144,7 @@ def _shown(world: World, found: Heard) -> list[str]:
         most = max(shares, key=lambda n: n.low or 0.0)
         attack, _, alarms = most["name"].partition(".leak@")
         texts.append(
-            f"The attack {attack} finds {interval(most)} of the training patients beyond luck, "
+            f"The attack {attack} finds {interval(most)} of {asked(most)} beyond luck, "
             f"while wrongly accusing {alarms.replace('%', ' %')} of the others."
         )
     elif areas:

@@ -30,7 +30,7 @@ from fedbench.report.words import (
 )
 from fedbench.report.world import World
 
-__all__ = ["VERBATIM", "beyond", "leaked"]
+__all__ = ["VERBATIM", "asked", "beyond", "leaked"]
 
 VERBATIM = (
     "How large a leak is noticed is reckoned for word-for-word copies of training "
@@ -147,12 +147,19 @@ def _answered(play: Play, found: Number) -> str:
     return f"{told}{would}{mixed(found)}"
 
 
+def asked(found: Number) -> str:
+    """Say of whom a share is: of training patients who look like nobody else, so many."""
+    if found.n_members is None:
+        return "the training patients"
+    return f"the {found.n_members:,} training patients asked about"
+
+
 def beyond(play: Play, found: Number) -> str:
     """Say for how many more training patients than others a yes-or-no attack says yes."""
     ends = (None if end is None else 2 * end - 1 for end in (found.value, found.low, found.high))
     value, low, high = together(*ends, share=True)
     return (
-        f"{value} (95 % interval {low} to {high}) of the training patients {play.yes}, beyond the "
+        f"{value} (95 % interval {low} to {high}) of {asked(found)} {play.yes}, beyond the "
         "share of other patients of whom that is true"
     )
 
@@ -174,7 +181,7 @@ def _leak(world: World, label: str, attack: str) -> list[str]:
 def _share(at: str, found: Number) -> str:
     among = f"With {at} % of other patients wrongly accused (false alarms)"
     if found.low is not None and found.low > 0:
-        return f"{among} it finds {interval(found)} of the training patients beyond luck."
+        return f"{among} it finds {interval(found)} of {asked(found)} beyond luck."
     seen = noticeable(found)
     would = (
         f" Word-for-word copies of {percent(seen)} of them are noticed four times out of five."
@@ -182,7 +189,7 @@ def _share(at: str, found: Number) -> str:
         else ""
     )
     return (
-        f"{among} no leak could be shown: {interval(found)} of the training patients were found "
+        f"{among} no leak could be shown: {interval(found)} of {asked(found)} were found "
         f"beyond luck{_at_most(found)}.{would}"
     )
 
