@@ -151,7 +151,7 @@ def test_two_hospitals_are_too_few_to_see_how_errors_vary(
     two, rest = ({site: side[site] for site in SITES[:2]} for side in (members, others))
     found = played(Prevalence(), wire, reference, two, rest)["advantage"]
     assert isinstance(found, Refusal)
-    assert "3 are needed" in found.reason
+    assert "3 hospitals are needed" in found.reason
 
 
 def test_one_hospital_is_no_question(
