@@ -72,6 +72,8 @@ class Visits(Metric):
         schema = evidence.schema
         if not schema.visits and not schema.vocabularies:
             return [Refusal(reason="the schema has no visits", status="not applicable")]
+        if not len(steps(evidence.train)[1]):
+            return [Refusal(reason="no training patient has a visit")]
         streams = rng.spawn(2)
         real, fake = (
             thinned(view, self.patients, "visits", stream)

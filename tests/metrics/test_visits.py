@@ -219,6 +219,14 @@ def test_what_cannot_be_asked_has_a_reason(judge: Judge) -> None:
     assert refused == {"gaps", "persistence", "transitions"}
 
 
+def test_training_patients_who_never_came_are_told(judge: Judge) -> None:
+    test, fake = stays(60, 0), stays(60, 1)
+    train = Cohort.of_tables(SCHEMA, stays(60, 2).static)
+    (answer,) = Visits().measure(judge(test, fake, train), RNG)
+    assert isinstance(answer, Refusal)
+    assert (answer.status, answer.reason) == ("refused", "no training patient has a visit")
+
+
 def test_intervals_cover(judge: Judge) -> None:
     numbers: dict[tuple[str, str], list[Measure]] = {}
     train = stays(600, 99)
