@@ -19,6 +19,7 @@ __all__ = ["Model", "Unfit", "learn"]
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
+_ROUNDING = 1e-9  # weights of standardized predictors below this are how sums round
 _STEPS = (0.95, 0.5, 0.25, 0.1)  # shares of a Newton step; lifelines starts with the first
 
 
@@ -100,7 +101,8 @@ def learn(problem: Problem, task: Task, penalty: float) -> Model | Unfit:
     if isinstance(found, Unfit):
         return found
     weights, intercept = found
-    if not np.isfinite(weights).all() or not weights.any():
+    unit = problem.value.std() if task.kind == "regression" else 1.0
+    if not np.isfinite(weights).all() or np.abs(weights).max() < _ROUNDING * unit:
         return Unfit(f"the {task.kind} model fitted to these patients is degenerate")
     return Model(preparation, weights, intercept)
 

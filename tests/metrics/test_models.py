@@ -43,3 +43,19 @@ def test_a_cox_regression_that_never_converges_is_refused() -> None:
     found = learn(problem, SURVIVAL, 1e-8)
     assert isinstance(found, Unfit)
     assert found.reason.startswith("the Cox regression did not converge, however small the steps")
+
+
+def test_what_teaches_nothing_does_not_rank_by_rounding() -> None:
+    rng = np.random.default_rng(0)
+    values = np.repeat(rng.integers(0, 11, (250, 2)).astype(float), 2, axis=0)
+    patients = np.arange(500).astype(str).astype(object)
+    predictors = pd.DataFrame(values, index=pd.Index(patients, name="patient"))
+    ill = np.tile([True, False], 250)  # of two who are alike, one
+    nothing = np.full(500, np.nan)
+    known = Problem(patients, predictors, nothing, ill, nothing)
+    found = learn(known, Task(kind="classification", label="ill", index=0, column="ill"), 0.01)
+    assert isinstance(found, Unfit)
+    assert "degenerate" in found.reason
+    number = Problem(patients, predictors, nothing, ill, np.where(ill, 1e6, 0.0))
+    found = learn(number, Task(kind="regression", label="cost", index=0, column="cost"), 0.01)
+    assert isinstance(found, Unfit)
