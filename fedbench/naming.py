@@ -105,7 +105,10 @@ def _is_number(values: pd.Series) -> bool:
 
 
 def _numbers_rows(values: pd.Series) -> bool:
-    """Whether these are whole numbers without a gap, as rows are numbered."""
-    found = as_numbers(values)
-    whole = found.notna().all() and found.is_unique
-    return bool(whole and found.max() - found.min() == len(found) - 1)
+    """Whether these count rows from 0 or 1, as p001, p002 and so on do too."""
+    texts = as_levels(values).dropna().astype(str)
+    parts = texts.str.extract(r"^(\D*)(\d+)(?:\.0)?$")
+    found = as_numbers(parts[1])
+    whole = len(texts) == len(values) and found.notna().all() and found.is_unique
+    counted = bool(whole) and found.min() in (0, 1) and found.max() - found.min() == len(found) - 1
+    return counted and bool((parts[0] == parts[0].iloc[0]).all())

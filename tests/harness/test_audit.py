@@ -247,6 +247,21 @@ def test_rows_that_are_numbered_name_nobody(audit: Audit, released: pd.Series) -
     assert "identifier ('mrn')" not in found.facts["because"]
 
 
+@pytest.mark.parametrize(
+    ("written", "verdict"),
+    [(lambda row: f"P{row:05d}", QUIET), (lambda row: 100_000 + row, GIVEN_AWAY)],
+)
+def test_a_count_from_one_is_no_name_and_numbers_of_a_hospital_are(
+    audit: Audit, written: Callable[[int], object], verdict: str
+) -> None:
+    def called(table: pd.DataFrame, start: int) -> pd.DataFrame:
+        return table.assign(mrn=[written(start + row) for row in range(len(table))])
+
+    real = {"train": called(made(60, 0), 1), "control": called(made(150, 1, 1000), 61)}
+    found = audit("--json", index=False, **real, synthetic=called(made(60, 2), 1))
+    assert found.facts["verdict"] == verdict
+
+
 def test_values_that_many_have_name_nobody(audit: Audit) -> None:
     def noted(n: int, seed: int, start: int = 0) -> pd.DataFrame:
         names = np.random.default_rng(seed).integers(0, 120, n)
