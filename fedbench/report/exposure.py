@@ -67,10 +67,13 @@ def groups(world: World, found: Mapping[str, pd.DataFrame]) -> Json:
     drawn: Json = {"curves": curves, "power": list(_power(world))}
     speaking = [attack for attack in found if not _answers(world, attack) or _finds(world, attack)]
     if not speaking:
-        said = f"{joined([*found])} found nobody, so there is nobody to describe."
-        nobody: Json = {"rarity": [], "sites": [], "sentences": [f"{said[:1].upper()}{said[1:]}"]}
-        return {**drawn, "attack": "", "alarms": None, **nobody}
+        return {**drawn, **_nobody(f"{joined([*found])} found nobody, so there is nobody")}
     strongest = max(speaking, key=lambda attack: _surest(world, attack, found[attack]))
+    if not _counts(world, strongest, found[strongest]):
+        why = (
+            f"what {joined(speaking)} found at few false alarms does not count, so there is nobody"
+        )
+        return {**drawn, **_nobody(why)}
     return {
         **drawn,
         "attack": strongest,
@@ -82,6 +85,11 @@ def groups(world: World, found: Mapping[str, pd.DataFrame]) -> Json:
             *_worth(world, strongest, found[strongest]),
         ],
     }
+
+
+def _nobody(why: str) -> Json:
+    said = f"{why[:1].upper()}{why[1:]} to describe."
+    return {"attack": "", "alarms": None, "rarity": [], "sites": [], "sentences": [said]}
 
 
 def _believed(world: World, attack: str, played: Sequence[Check]) -> bool:

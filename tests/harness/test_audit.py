@@ -255,7 +255,8 @@ def test_a_count_from_one_is_no_name_and_numbers_of_a_hospital_are(
     audit: Audit, written: Callable[[int], object], verdict: str
 ) -> None:
     def called(table: pd.DataFrame, start: int) -> pd.DataFrame:
-        return table.assign(mrn=[written(start + row) for row in range(len(table))])
+        names = pd.Series([written(start + row) for row in range(len(table))], table.index)
+        return table.assign(mrn=names)
 
     real = {"train": called(made(60, 0), 1), "control": called(made(150, 1, 1000), 61)}
     found = audit("--json", index=False, **real, synthetic=called(made(60, 2), 1))
