@@ -6,6 +6,7 @@ import hashlib
 import importlib.util
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -350,13 +351,20 @@ def named_map(
         SpecError: there is no such map.
         DataError: it cannot be read.
     """
-    path = Path(name)
     if name == "gems":
-        found = gems(source, target, which)
-    elif path.is_dir():
-        found = disease_ontology(path, source, target, which)
-    else:
-        found = own_map(path, source, target, which)
+        return _gems(source, target, which, level)
+    path = Path(name)
+    read = disease_ontology if path.is_dir() else own_map
+    return _at(level, read(path, source, target, which))
+
+
+@cache
+def _gems(source: str, target: str, which: Which, level: Level) -> Crosswalk:
+    """Read what a package brings, and does not change, once: plug-ins are built again and again."""
+    return _at(level, gems(source, target, which))
+
+
+def _at(level: Level, found: Crosswalk) -> Crosswalk:
     return found.by_category() if level == "category" else found
 
 
