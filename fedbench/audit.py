@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from fedbench.report.given import NOTHING
+from fedbench.report.controls import NOTHING
 from fedbench.report.plays import Play
 from fedbench.report.words import measure, percent, together
 

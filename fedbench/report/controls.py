@@ -15,6 +15,7 @@ from fedbench.report.words import POWER, interval, seeds, shown, signed, told
 from fedbench.report.world import World
 
 __all__ = [
+    "NOTHING",
     "Check",
     "backwards",
     "broken",
@@ -353,11 +354,12 @@ def doubted(play: Play, found: Number, played: Sequence[Check]) -> list[str]:
     return [why] if (why := unsaid(found)) else []
 
 
-_UNSAID = "nothing can be said: "
+NOTHING = "nothing can be said"
+"""How the verdict on a row begins that proves nothing, whatever its number is."""
 
 
 def unsaid(found: Number) -> str:
     """Return why a number says nothing, as its own row has it in every seed; nothing if it does."""
     shown = found.noticed and noticed(found)
-    told = [] if shown else [text for text in found.verdicts if text.startswith(_UNSAID)]
-    return signed(told[0].removeprefix(_UNSAID)) if told else ""
+    told = [] if shown else [text for text in found.verdicts if text.startswith(NOTHING)]
+    return signed(told[0].removeprefix(f"{NOTHING}: ")) if told else ""

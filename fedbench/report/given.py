@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fedbench.report.controls import Check, backwards, broken, noticeable, noticed
+from fedbench.report.controls import NOTHING, Check, backwards, broken, noticeable, noticed
 from fedbench.report.leaks import VERBATIM, asked, beyond, leaked
 from fedbench.report.notes import ATTRIBUTES, GLOSSARY, how
 from fedbench.report.numbers import Number
@@ -18,9 +18,6 @@ __all__ = ["READING_IT", "TERMS", "introduction", "verdict", "warnings"]
 GIVEN_AWAY = "Training patients are given away"
 QUIET = "No leak could be shown"
 SILENT = "Nothing can be said"
-
-NOTHING = "nothing can be said"
-"""How the verdict on a row begins that proves nothing, whatever its number is."""
 
 Heard = Sequence[tuple[Play, Number]]
 
@@ -211,4 +208,4 @@ def _silent(world: World, asked: Heard, played: Sequence[Check]) -> str:
         )
     reasons = {reason: None for play, _ in asked for reason in broken(play, played)}
     reasons |= {reason: None for _, n in asked for reason in (n.reasons or n.verdicts)}
-    return f"Because {told(list(reasons)[:1]).removeprefix('nothing can be said: ')}."
+    return f"Because {told(list(reasons)[:1]).removeprefix(f'{NOTHING}: ')}."
