@@ -7,7 +7,7 @@ from typing import Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Better", "badness", "best_at", "hint", "side"]
+__all__ = ["GUESSED", "Better", "badness", "best_at", "hint", "side"]
 
 Better = Literal["higher", "lower", "near 0", "near 0.5", "near 1", "down to 0", "down to 0.5"]
 """Where a measure's best lies: at an end of its scale, at a number from which both ways are bad, or
@@ -17,6 +17,9 @@ What tells synthetic from real patients at best guesses: its area under the curv
 and .45 is chance, no better than perfect. An attack that comes out below guessing has guessed: .45
 is as good as .5, and no worse, as an attack says beforehand who it takes for a member.
 """
+
+GUESSED = {"utility.auroc": 0.5, "utility.c_index": 0.5, "utility.r2": 0.0}
+"""What guessing reaches, of measures that are higher where more is foreseen."""
 
 
 def best_at(better: str) -> float | None:

@@ -32,7 +32,7 @@ from fedbench.schemas import schema_file
 from fedbench.scoring import Answer, Aside, answers
 from fedbench.tables import document
 from fedbench.tabular import numbered
-from fedbench.world import renamed, uniform
+from fedbench.world import renamed
 
 __all__ = ["AUDIT", "EVALUATION", "Examination", "perform"]
 
@@ -168,7 +168,7 @@ class _Cell:
         if self.generator == "real":
             return Cohort.union(list(self.case.arena.null.release.values()))
         if self.generator == "uniform":
-            return uniform(world.encoder, world.m, seeds.rng())
+            return self.case.uniform(seeds.rng())
         if self.generator == FLOOR:
             return drawn(world, seeds.rng())
         names = np.array(numbered("c", len(world.train)), dtype=object)

@@ -1,7 +1,7 @@
 """The lower end of a scale: what single columns alone reach, whatever one draw of them does.
 
-The floor is a generator, and of a small release one draw differs from the next: a model of
-records without any structure foresees something or its opposite by luck. So several are drawn.
+Of a small release one draw differs from the next: a model of records without any structure
+foresees something or its opposite by luck. So several are drawn.
 """
 
 from __future__ import annotations
@@ -13,20 +13,22 @@ from functools import cached_property
 from statistics import stdev
 from typing import Any
 
+import numpy as np
+import pandas as pd
 from scipy import special
 
-from fedbench.data import Cohort
-from fedbench.kinds import GENERATORS
+from fedbench.data import Cohort, cohort_from_table
 from fedbench.metric import Measure, Metric, View
 from fedbench.report.numbers import across_seeds
 from fedbench.scoring import Answer, Aside, answers
 from fedbench.seeds import Rng, Seeds
+from fedbench.tabular import numbered
 from fedbench.world import World
 
 __all__ = ["DRAWS", "FLOOR", "Redraws", "drawn"]
 
 FLOOR = "independent"
-"""The generator that knows single columns only."""
+"""Records that know single columns only."""
 
 DRAWS = 5
 """How often it is drawn."""
@@ -36,9 +38,24 @@ _FEW = 8
 
 
 def drawn(world: World, rng: Rng) -> Cohort:
-    """Return as many records as are scored, every column on its own."""
-    found: Cohort = GENERATORS.build(FLOOR).sample({}, world.encoder, world.m, rng, None)
-    return found
+    """Return as many records as are scored: training values, every column dealt on its own.
+
+    What only means something beside another column stays with it: the time of an outcome goes
+    with its event, and who has no visit has nothing measured there.
+    """
+    table, everybody = world.train.table, np.arange(len(world.train))
+    dealt = {f.name: rng.permutation(everybody)[: world.m] for f in world.schema.features}
+    for feature in world.schema.features:
+        if feature.given:
+            dealt[feature.name] = dealt[feature.given]
+        elif feature.needs:
+            there = table[feature.needs].notna().to_numpy()
+            visited = there[dealt[feature.needs]]
+            dealt[feature.name] = dealt[feature.needs].copy()
+            dealt[feature.name][visited] = rng.permutation(everybody[there])[: visited.sum()]
+    names = pd.Index(numbered("s", world.m), name="patient")
+    columns = {name: table[name].take(rows).set_axis(names) for name, rows in dealt.items()}
+    return cohort_from_table(world.schema, pd.DataFrame(columns))
 
 
 class Redraws:

@@ -15,6 +15,7 @@ from fedbench.attacking import Arena
 from fedbench.config import DatasetChoice, Scenario
 from fedbench.data import TABLES, Cohort, Schema, looks_of
 from fedbench.draft import Draft, drafted, unlike, widened
+from fedbench.encoding import Encoder, summarize
 from fedbench.errors import DataError, SpecError
 from fedbench.federation.study import Choice
 from fedbench.naming import namings
@@ -23,10 +24,11 @@ from fedbench.partition import Split
 from fedbench.repeats import repeats
 from fedbench.results import portable
 from fedbench.schemas import read_schema
+from fedbench.seeds import Rng
 from fedbench.tables import hint
 from fedbench.tabular import PATIENT, Given, as_numbers, names_patient, numbered, read
 from fedbench.wanted import check_levels, with_sensitive, with_survival, with_tasks
-from fedbench.world import World, renamed
+from fedbench.world import World, renamed, uniform
 
 __all__ = ["REPLICATES", "SEED", "SYNTHETIC", "Asked", "Case", "prepare"]
 
@@ -75,6 +77,8 @@ class Case:
     files: Mapping[str, str]
     parts: Mapping[str, Cohort]
     release: Cohort
+    public: Schema
+    """What was known before the release, which may go beyond it."""
     is_drafted: bool
     notes: tuple[str, ...]
     records: int
@@ -113,6 +117,12 @@ class Case:
             replicates=REPLICATES,
             given=splits,
         )
+
+    def uniform(self, rng: Rng) -> Cohort:
+        """Return as many records as are scored, even over what was known before the release."""
+        train = replace(self.world.train, schema=self.public)
+        found = uniform(Encoder(self.public, summarize(train)), self.world.m, rng)
+        return replace(found, schema=self.schema)
 
     @cached_property
     def arena(self) -> Arena:
@@ -176,6 +186,7 @@ def prepare(asked: Asked) -> Case:
         files={**files, SYNTHETIC: released.path.name},
         parts=parts,
         release=_numbered(records, "s"),
+        public=schema,
         is_drafted=asked.schema is None,
         records=asked.records,
         patient=patient if released.single else "",

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fedbench.direction import badness, best_at, side
+from fedbench.direction import GUESSED, badness, best_at, side
 from fedbench.games.controls import TURNED
 from fedbench.metric import Anchors
 from fedbench.nouns import plural
@@ -429,6 +429,7 @@ class _Anchored:
             floor = self._floors.get((row["regime"], *mine, row["target"], row["model"]))
         found: Row = {}
         if floor:
+            floor = _no_worse_than_guessing(floor)
             found["floor"] = floor["value"]
         if ceiling:
             found["ceiling"] = ceiling["value"]
@@ -442,6 +443,20 @@ class _Anchored:
         found: Row = {"ceiling": copy["value"]} if copy else {}
         guessed = _guessed(row)
         return found if guessed is None else found | {"floor": guessed}
+
+
+def _no_worse_than_guessing(floor: Row) -> Row:
+    """Return the floor, or guessing where a model of it foresees the opposite, by luck.
+
+    A scale that began below guessing would count guessing as something achieved.
+    """
+    guess = GUESSED.get(floor["name"])
+    replicates = floor.get("replicates")
+    if guess is None or replicates is None or floor["value"] >= guess:
+        return floor
+    beyond = guess - floor["value"]
+    moved = {"value": guess, "replicates": np.asarray(replicates, dtype=float) + beyond}
+    return floor | moved | {end: floor[end] + beyond for end in ("low", "high") if end in floor}
 
 
 def _guessed(row: Row) -> float | None:

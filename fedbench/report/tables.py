@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from fedbench import direction
+from fedbench.direction import GUESSED
 from fedbench.report.controls import Check, backwards, doubted, noticed, unsaid
 from fedbench.report.notes import meaning
 from fedbench.report.numbers import Number
@@ -28,7 +29,7 @@ from fedbench.report.words import (
     told,
     unit_of,
 )
-from fedbench.report.world import FLOOR, GUESSED, World
+from fedbench.report.world import FLOOR, World
 
 __all__ = ["baseline", "cell", "everything", "hospitals", "main", "overview", "tradeoff"]
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
-from fedbench.direction import badness
+from fedbench.direction import GUESSED, badness
 from fedbench.kinds import ATTACKS, METRICS
 from fedbench.report.numbers import Number, Numbers
 from fedbench.report.plays import Play, plays
 from fedbench.report.words import REGIMES
 
-__all__ = ["FLOOR", "GUESSED", "Standing", "World", "worlds"]
+__all__ = ["FLOOR", "Standing", "World", "worlds"]
 
 FLOOR = "independent"
 """The generator that knows single columns only: the floor of structure and utility."""
@@ -22,9 +22,6 @@ UTILITY = (
     "utility.auroc", "utility.c_index", "utility.r2", "utility.auprc", "utility.brier_skill",
     "utility.mae_skill",
 )  # fmt: skip
-GUESSED = {"utility.auroc": 0.5, "utility.c_index": 0.5, "utility.r2": 0.0}
-"""What guessing reaches."""
-
 FIDELITY = ("associations", "marginals", "detection", "missingness")
 
 # Where a pooled number is looked for; a local generator has no other than the mean over sites.

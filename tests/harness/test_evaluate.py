@@ -108,7 +108,8 @@ def test_good_records_are_near_the_ceiling_and_shuffled_ones_at_the_floor(
     assert near["normalized"] > 0.7 > far["normalized"] + 0.2
     for row, task in ((near, ""), (good.row("utility.auroc", task="ill"), "ill")):
         for end, label in (("floor", "independent"), ("ceiling", "copy")):
-            assert row[end] == good.row(row["name"], label, task=task)["value"]
+            own, guess = good.row(row["name"], label, task=task)["value"], 0.5 if task else 0.0
+            assert row[end] == max(own, guess)
     assert good.row("marginals")["floor"] == good.row("marginals", "uniform")["value"]
     assert "Of 'ill', '1' is the event that models foresee." in good.err
     assert good.row("dcr.check", "copy")["value"] == good.row("dcr.check", "real")["value"] == 1.0

@@ -10,8 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from fedbench.config import DatasetChoice, Scenario
+from fedbench.data import DataStore
+from fedbench.datasets.pbcseq import Pbcseq
+from fedbench.federation.study import Choice
 from fedbench.floors import DRAWS, FLOOR, Redraws, drawn
-from fedbench.given import Asked, prepare
+from fedbench.given import Asked, Case, prepare
 from fedbench.kinds import METRICS
 from fedbench.metric import Measure
 from fedbench.scoring import Answer, Aside, answers
@@ -72,6 +76,51 @@ def test_a_value_does_not_depend_on_how_many_replicates_are_drawn(world: World, 
         assert few[key] == pytest.approx(value, abs=1e-9, nan_ok=True)
 
 
+def beside(folder: Path, synthetic: pd.DataFrame) -> Case:
+    """The same real patients, and this release."""
+    files = {name: folder / f"{name}.csv" for name in ("train", "test")}
+    made(150, 0).to_csv(files["train"], index_label="patient")
+    made(300, 1, 1000).to_csv(files["test"], index_label="patient")
+    synthetic.to_csv(folder / "synthetic.csv", index=False)
+    return prepare(Asked(parts=files, synthetic=folder / "synthetic.csv", predict=("ill",)))
+
+
+def test_the_floor_is_the_training_records_with_every_column_shuffled(tmp_path: Path) -> None:
+    world = beside(tmp_path, made(150, 2)).world
+    floor = drawn(world, np.random.default_rng(0)).table
+    assert (floor.to_numpy() != world.train.table.to_numpy()).any()
+    for column in floor:
+        real = world.train.table[column]
+        assert sorted(floor[column].astype(str)) == sorted(real.astype(str)), column
+    assert abs(floor["a"].corr(floor["b"])) < 0.25
+
+
+def test_neither_floor_depends_on_an_outlier_of_the_release(tmp_path: Path) -> None:
+    usual = beside(tmp_path, made(150, 2))
+    odd = beside(tmp_path, made(150, 2).assign(a=lambda t: [1e6, *t["a"][1:]]))
+    assert odd.schema.static["a"].high == 1e6
+    for floor in (
+        lambda case: drawn(case.world, np.random.default_rng(0)),
+        lambda case: case.uniform(np.random.default_rng(0)),
+    ):
+        pd.testing.assert_frame_equal(floor(usual).table, floor(odd).table)
+
+
+def test_the_time_of_an_outcome_stays_with_its_event_and_values_with_a_visit() -> None:
+    scenario = Scenario(name="two", partition=Choice("iid", {"sites": 2}))
+    world = World(DatasetChoice(name="pbcseq"), scenario, 0, Pbcseq().load(DataStore()), 500, 50)
+    floor, real = drawn(world, np.random.default_rng(0)).table, world.train.table
+    together = {*zip(real["event"], real["time"], strict=True)}
+    assert {*zip(floor["event"], floor["time"], strict=True)} <= together
+    needing = [feature for feature in world.schema.features if feature.needs]
+    assert needing
+    for feature in needing:
+        shares = [
+            t.loc[t[feature.needs].notna(), feature.name].notna().mean() for t in (real, floor)
+        ]
+        assert abs(shares[0] - shares[1]) < 0.1, feature.name
+
+
 def auroc(found: list[Answer]) -> Measure:
     (one,) = (a.found for a in found if a.found.part == "auroc" and not a.question.site)
     assert isinstance(one, Measure)
@@ -128,3 +177,13 @@ def test_no_scale_begins_at_a_floor_that_may_lie_at_the_ceiling(
     (mine,) = (r for r in found if r["label"] == "mine")
     assert ("normalized" in mine) == is_given
     assert mine["floor"] == 0.5
+
+
+def test_a_scale_begins_at_guessing_where_the_floor_foresees_the_opposite() -> None:
+    rows = [row("copy", "control", 0.8, 0.02), row(FLOOR, "given", 0.33, 0.02)]
+    found = finished([*rows, row("mine", "given", 0.5, 0.02)])
+    mine, floor = (next(r for r in found if r["label"] == label) for label in ("mine", FLOOR))
+    assert mine["floor"] == 0.5
+    assert mine["normalized"] == pytest.approx(0.0)
+    assert floor["value"] == 0.33
+    assert floor["normalized"] < 0

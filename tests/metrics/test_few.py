@@ -55,7 +55,13 @@ def ask(draw: Draw) -> Ask:
         release = parts["synthetic"]
         real = {name: parts[name] for name in ("train", "test")}
         case = Case(
-            files={}, parts=real, release=release, is_drafted=False, notes=(), records=10_000
+            files={},
+            parts=real,
+            release=release,
+            public=release.schema,
+            is_drafted=False,
+            notes=(),
+            records=10_000,
         )
         world, name = case.world, type(metric).__name__.lower()
         aside = Aside(ledger=ledger, beside=world.beside({}))
