@@ -50,6 +50,7 @@ MEMBERSHIP = Telling(
     main="auc",
     question="who was trained on",
     empty="There is nobody to tell apart.",
+    whether="whether training patients can be recognized (attack {})",
     useless="the attack did not even catch a copy of the training records",
 )
 ATTRIBUTE = Telling(

@@ -11,6 +11,7 @@ from fedbench.games.controls import CAUGHT, FOLLOWED, IGNORED, QUIET, TURNED
 from fedbench.nouns import plural
 from fedbench.report.numbers import Number
 from fedbench.report.plays import Play
+from fedbench.report.shares import BEYOND
 from fedbench.report.words import POWER, interval, seeds, shown, signed, told
 from fedbench.report.world import World
 
@@ -64,10 +65,12 @@ def noticeable(found: Number) -> float | None:
     """Return what would have been noticed four times out of five, by the rule of `noticed`.
 
     A row tells what its own test would have found; the interval over seeds is wider, and says
-    more strictly what an attack must reach to leave chance behind. The larger one counts.
+    more strictly what an attack must reach to leave chance behind. The larger one counts. Of an
+    attack that answers yes or no a row of one seed knows it exactly.
     """
     known = [] if found.detectable is None else [found.detectable]
-    if found.value is not None and found.low is not None:
+    exact = known and found.seeds == 1 and found["name"].endswith(f".{BEYOND}")
+    if found.value is not None and found.low is not None and not exact:
         known.append(chance(found["name"]) + POWER * (found.value - found.low))
     return min(max(known), 1.0) if known else None
 

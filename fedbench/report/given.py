@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Sequence
 
 from fedbench.report.controls import NOTHING, Check, backwards, broken, noticeable, noticed
@@ -10,6 +12,7 @@ from fedbench.report.notes import ATTRIBUTES, GLOSSARY, how
 from fedbench.report.numbers import Number
 from fedbench.report.plays import Play
 from fedbench.report.sentences import Sentence
+from fedbench.report.shares import share_of
 from fedbench.report.words import interval, joined, number, percent, told
 from fedbench.report.world import World
 
@@ -160,21 +163,24 @@ def _shown(world: World, found: Heard) -> list[str]:
 
 
 def _quiet(world: World, useful: Heard, heard: Heard) -> str:
-    attacks = sorted({play.attack for play, _ in useful})
-    texts = [f"The attack{'s' if len(attacks) > 1 else ''} {joined(attacks)} found none."]
-    leaks = [n for _, n in useful if ".leak@" in n["name"] and n.high is not None]
-    shares = [s for n in leaks if (s := noticeable(n)) is not None]
-    areas = [n for _, n in useful if n["name"].endswith(".auc")]
-    seen = [s for n in areas if (s := noticeable(n)) is not None]
-    if shares:
+    texts = _found_none(world, useful)
+    shares = [share for play, n in useful if (share := share_of(play, n)) is not None]
+    leaks = [n for n in shares if n.high is not None]
+    copies = [s for n in shares if (s := noticeable(n)) is not None]
+    areas = [s for _, n in useful if n["name"].endswith(".auc") and (s := noticeable(n))]
+    if leaks:
         most = max(0.0, *(n.high or 0.0 for n in leaks))
         texts.append(
             f"Up to {percent(most)} of the training patients may still be given away: a leak so "
-            "large would fit what was found. Word-for-word copies of "
-            f"{percent(min(shares))} of the training records are noticed four times out of five."
+            "large would fit what was found."
         )
-    elif seen:
-        texts.append(f"An AUC of {number(min(seen))} or more is noticed four times out of five.")
+    if copies:
+        texts.append(
+            f"Word-for-word copies of {percent(min(copies))} of the training records are noticed "
+            "four times out of five."
+        )
+    elif areas:
+        texts.append(f"An AUC of {number(min(areas))} or more is noticed four times out of five.")
     if alone := sum(noticed(n) for _, n in heard):
         texts.append(
             f"Caution: {alone} of {len(heard)} numbers would look like a leak if it were the only "
@@ -186,12 +192,26 @@ def _quiet(world: World, useful: Heard, heard: Heard) -> str:
             "from others the wrong way round, also after Holm's correction. Who knows that can "
             "turn it round."
         )
-    said = {play for play, _ in useful}
-    few = [p for p, _ in heard if p.said.main == "advantage" and p not in said]
-    for whether in dict.fromkeys(p.said.whether for p in few):
-        about = [world.called(p) for p in few if p.said.whether == whether]
-        texts.append(f"Too few patients to say {whether.format(joined(about))}.")
     return " ".join([*texts, "Other attacks may see more."])
+
+
+def _found_none(world: World, useful: Heard) -> list[str]:
+    """Say which attacks found none, which did so by their shares alone, and which say nothing."""
+    sure = {play for play, n in useful if n["name"] == play.name}
+    other = {play for play, _ in useful} - sure
+    texts = []
+    if names := sorted({play.attack for play in sure}):
+        texts.append(f"The attack{'s' * (len(names) > 1)} {joined(names)} found none.")
+    if names := sorted({play.attack for play in other}):
+        texts.append(
+            f"The AUC of {joined(names)} says nothing; at few false alarms "
+            f"{'they' if len(names) > 1 else 'it'} found none."
+        )
+    mute = [play for play in world.plays if play not in sure | other]
+    for whether in dict.fromkeys(play.said.whether for play in mute):
+        about = [world.called(play) for play in mute if play.said.whether == whether]
+        texts.append(f"It cannot be said {whether.format(joined(about))}.")
+    return texts
 
 
 def _silent(world: World, asked: Heard, played: Sequence[Check]) -> str:
@@ -206,6 +226,27 @@ def _silent(world: World, asked: Heard, played: Sequence[Check]) -> str:
             f"There are {members:,} training and {others:,} control patients to tell apart: too "
             "few to notice even a large leak."
         )
-    reasons = {reason: None for play, _ in asked for reason in broken(play, played)}
-    reasons |= {reason: None for _, n in asked for reason in (n.reasons or n.verdicts)}
-    return f"Because {told(list(reasons)[:1]).removeprefix(f'{NOTHING}: ')}."
+    mine = [(play, n) for play, n in asked if play.said.main == "auc"] or asked
+    reason = min((why for play, n in mine for why in _why(play, n, played)), key=_rank)
+    attacks = sorted({p.attack for p, n in mine if reason in _why(p, n, played)})
+    several = len(attacks) > 1
+    return (
+        f"The attack{'s' * several} {joined(attacks)} say{'' if several else 's'} nothing, because "
+        f"{told([reason.removeprefix(_EMPTY)])}."
+    )
+
+
+_EMPTY = f"{NOTHING}: "
+
+
+def _why(play: Play, found: Number, played: Sequence[Check]) -> list[str]:
+    """Return why a number says nothing."""
+    empty = [text for text in found.verdicts if text.startswith(NOTHING)]
+    return [*empty, *broken(play, played), *found.reasons] or ["no reason was recorded"]
+
+
+def _rank(reason: str) -> tuple[bool, float]:
+    """Order reasons: first what would have been noticed, the smallest leak before others."""
+    empty = reason.startswith(NOTHING)
+    least = re.search(r"\d[\d,]*(\.\d+)?", reason) if empty else None
+    return not empty, float(least[0].replace(",", "")) if least else math.inf

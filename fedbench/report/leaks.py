@@ -18,6 +18,7 @@ from fedbench.report.controls import (
 )
 from fedbench.report.numbers import Number
 from fedbench.report.plays import Play
+from fedbench.report.shares import share_of
 from fedbench.report.words import (
     interval,
     joined,
@@ -26,7 +27,6 @@ from fedbench.report.words import (
     number,
     percent,
     seeds,
-    together,
 )
 from fedbench.report.world import World
 
@@ -74,6 +74,8 @@ class _Member:
     finding: Finding
     why: tuple[str, ...] = ()
     elsewhere: tuple[str, ...] = ()
+    area_alone: bool = False
+    """Whether only its AUC says nothing, so that its shares at few false alarms may."""
 
     @property
     def attack(self) -> str:
@@ -91,7 +93,8 @@ def _member(world: World, label: str, play: Play, played: Sequence[Check]) -> _M
     if found is None or not found.done:
         return _Member(play, found, "nothing", world.unplayed(label, play))
     if because := doubted(play, found, played):
-        return _Member(play, found, "nothing", tuple(because))
+        alone = because == [unsaid(found)] and not play.yes
+        return _Member(play, found, "nothing", tuple(because), area_alone=alone)
     elsewhere = tuple(_elsewhere(world, label, play.attack))
     return _Member(play, found, _finding(found), elsewhere=elsewhere)
 
@@ -128,8 +131,10 @@ def _recognized(one: _Member) -> str:
 def _membership(world: World, label: str, one: _Member) -> str:
     found = one.found
     if found is None or one.finding == "nothing":
-        noun = f"whether training patients can be recognized (attack {one.attack})"
-        return nothing(noun, one.why)
+        if one.area_alone:
+            said = nothing(f"the AUC of the attack {one.attack}", one.why)
+            return " ".join([said, *_leak(world, label, one.attack)])
+        return nothing(one.play.said.whether.format(one.attack), one.why)
     if one.play.yes:
         return _answered(one.play, found)
     area = f"Attack {one.attack}: AUC {interval(found)}, where 0.5 is guessing, {seeds(found)}."
@@ -138,12 +143,13 @@ def _membership(world: World, label: str, one: _Member) -> str:
 
 
 def _answered(play: Play, found: Number) -> str:
-    """Tell an attack that answers yes or no, for which 2 AUC - 1 is the difference of shares."""
+    """Tell an attack that answers yes or no by the share of whom it says yes."""
     told = f"Attack {play.attack}: {beyond(play, found)}, {seeds(found)}."
     if noticed(found):
         return told
-    seen = found.detectable
-    would = "" if seen is None else f" {percent(2 * seen - 1)} are noticed four times out of five."
+    share = share_of(play, found)
+    seen = None if share is None else noticeable(share)
+    would = "" if seen is None else f" {percent(seen)} are noticed four times out of five."
     return f"{told}{would}{mixed(found)}"
 
 
@@ -156,11 +162,11 @@ def asked(found: Number) -> str:
 
 def beyond(play: Play, found: Number) -> str:
     """Say for how many more training patients than others a yes-or-no attack says yes."""
-    ends = (None if end is None else 2 * end - 1 for end in (found.value, found.low, found.high))
-    value, low, high = together(*ends, share=True)
+    share = share_of(play, found)
+    assert share is not None  # noqa: S101  (asked of such attacks alone)
     return (
-        f"{value} (95 % interval {low} to {high}) of {asked(found)} {play.yes}, beyond the "
-        "share of other patients of whom that is true"
+        f"{interval(share)} of {asked(found)} {play.yes}, beyond the share of other patients of "
+        "whom that is true"
     )
 
 

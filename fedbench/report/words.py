@@ -12,6 +12,7 @@ from fedbench.report.measures import EFFECTS, MEASURES
 from fedbench.report.numbers import Number
 from fedbench.report.plays import game_of
 from fedbench.report.reasons import plain
+from fedbench.report.shares import BEYOND
 
 __all__ = [
     "NONE",
@@ -141,7 +142,7 @@ def percent(value: float | None) -> str:
 
 def unit_of(name: str) -> str:
     """Return how a measure is shown: as a number, a share in percent or an amount of data."""
-    if ".tpr@" in name or ".leak@" in name:
+    if ".tpr@" in name or ".leak@" in name or name.endswith(f".{BEYOND}"):
         return "share"
     return "bytes" if name == "communication.bytes" else "number"
 

@@ -406,6 +406,34 @@ def test_few_patients_say_nothing(audit: Audit, rows: int) -> None:
         assert found.facts["verdict"] == SILENT
 
 
+def test_a_small_release_is_told_by_what_speaks_of_it(audit: Audit) -> None:
+    tables = {"train": made(400, 0), "control": made(400, 1, start=1000)}
+    quiet = audit("--json", **tables, synthetic=made(40, 2))
+    assert quiet.facts["verdict"] == QUIET
+    because = quiet.facts["because"]
+    assert quiet.row("dcr.auc")["verdict"].startswith("nothing can be said")
+    listed = re.findall(r"The attacks? ([\w, ]+) found none\.", because)
+    assert [re.split(", | and ", names) for names in listed] == [["linkage", "verbatim"]]
+    assert "The AUC of dcr says nothing; at few false alarms it found none." in because
+    assert "It cannot be said whether single patients can be pointed at" in because
+    # The smallest leak of all attacks, as `verbatim` tells it of itself.
+    assert quiet.row("verbatim.auc")["detectable"] == pytest.approx(0.5 + 5 / 400 / 2)
+    assert "Word-for-word copies of 1.2 % of the training records are noticed" in because
+    assert "1.2 % are noticed four times out of five." in quiet.told
+    assert "Nothing can be said about the AUC of the attack dcr, because a leak is" in quiet.told
+
+
+@pytest.mark.parametrize("again", [1, 10])
+def test_a_release_too_small_for_any_leak_says_so_in_a_sentence(audit: Audit, again: int) -> None:
+    tables = {"train": made(400, 0), "control": made(400, 1, start=1000)}
+    found = audit("--json", **tables, synthetic=pd.concat([made(4, 2)] * again))
+    assert found.facts["verdict"] == SILENT
+    assert found.facts["because"] == (
+        "The attack verbatim says nothing, because a leak is noticed from 5 copied training "
+        "records on, and the release has 4 different records."
+    )
+
+
 def test_odd_columns_do_not_stop_it(audit: Audit) -> None:
     odd = {"same": 1, "nothing": None}
 

@@ -1,0 +1,38 @@
+"""Which share of training patients an attack finds: one number of each, wherever it is told."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from fedbench.report.numbers import Number
+from fedbench.report.plays import Play
+
+__all__ = ["BEYOND", "share_of"]
+
+BEYOND = "beyond"
+"""The part that a share of whom an attack says yes is told as, beyond that of others."""
+
+
+def share_of(play: Play, found: Number) -> Number | None:
+    """Return a number of a membership attack as a share of training patients; None if it is none.
+
+    Of an attack that answers yes or no that is 2 AUC - 1: as many more training patients than
+    others does it say yes of. Its shares at few false alarms say the same once more.
+    """
+    if play.said.main != "auc" or not play.yes:
+        return found if ".leak@" in found["name"] else None
+    if found["name"] != play.name:
+        return None
+    return replace(
+        found,
+        about={**found.about, "name": f"{play.attack}.{BEYOND}"},
+        value=_beyond(found.value),
+        low=_beyond(found.low),
+        high=_beyond(found.high),
+        detectable=_beyond(found.detectable),
+        least=-1.0,
+    )
+
+
+def _beyond(area: float | None) -> float | None:
+    return None if area is None else 2 * area - 1
