@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -236,7 +237,8 @@ def _means(group: Sequence[Row], target: str, sizes: Mapping[str, int]) -> list[
     if target == "specialist":
         numbers = _steadied(numbers, group)
     hospitals = [row["site"] or row["model"] for row in group]
-    note = _without(hospitals, sizes)
+    notes = (_without(hospitals, sizes), _over_fewest(group))
+    note = "; ".join(text for text in notes if text)
     weights = np.array([sizes[name] for name in hospitals], dtype=float)
     base = _blank(group[0]) | {"site": "", "model": "", "target": target, "verdict": note}
     return [
@@ -263,6 +265,17 @@ def _without(sites: Sequence[str], sizes: Mapping[str, int]) -> str:
     if not lacking:
         return ""
     return f"over {len(sites)} of {len(sizes)} hospitals, without {', '.join(lacking)}"
+
+
+def _over_fewest(group: Sequence[Row]) -> str:
+    """Say over how many columns the numbers of a mean are, where one had to leave some out."""
+    told = (re.fullmatch(r"over (\d+) of (\d+ \w+)", row.get("verdict") or "") for row in group)
+    known = [found for found in told if found]
+    if not known:
+        return ""
+    fewest = min(known, key=lambda found: int(found[1]))
+    alike = len({row.get("verdict") for row in group}) == 1
+    return f"over {'' if alike else 'at least '}{fewest[1]} of {fewest[2]}"
 
 
 def _steadied(numbers: Sequence[Number], rows: Sequence[Row]) -> list[Number]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from fedbench.data import Task
 from fedbench.metric import Anchors, Evidence, Family, Key, Measure, Metric, Refusal, View
 from fedbench.metrics._answers import unscorable, weakness
-from fedbench.metrics._draws import Floats, draws, measured
+from fedbench.metrics._draws import Floats, draws, measured, over
 from fedbench.metrics._influence import moved
 from fedbench.metrics._models import FITS, Preparation, Unfit
 from fedbench.seeds import Rng
@@ -109,14 +109,18 @@ class Effects(Metric):
             penalty=self.penalty,
             draws=draws(view)[:, rows],
         )
-        return _Side(len(asked), np.flatnonzero(varies), moves.T)
+        return _Side(len(asked), len(varies), np.flatnonzero(varies), moves.T)
 
 
 @dataclass(frozen=True)
 class _Side:
-    """Weights of the predictors of these numbers, (predictors, 1 + B), learnt from n patients."""
+    """Weights of the predictors of these numbers, (predictors, 1 + B), learnt from n patients.
+
+    ``asked`` is how many predictors there are, those that do not vary included.
+    """
 
     n: int
+    asked: int
     predictors: NDArray[np.int64]
     weights: Floats
 
@@ -131,7 +135,8 @@ def _compared(real: _Side, fake: _Side, key: Key) -> Iterator[Measure | Refusal]
     theirs[known] = fake.weights[np.isin(fake.predictors, real.predictors)]
     spread, other = (side[:, 1:].std(axis=1, keepdims=True) for side in (mine, theirs))
     common = np.where(known[:, None], overlap(mine, spread, theirs, other), 0.0).mean(axis=0)
-    yield measured(common, real.n, part="overlap", key=key)
+    mean = measured(common, real.n, part="overlap", key=key)
+    yield over(mean, len(known), real.asked, "predictor")
     clear = np.abs(mine[:, 0]) > USUAL * spread[:, 0]
     if not clear.any():
         reason = "no ratio in real records stands out from 1"
@@ -141,7 +146,7 @@ def _compared(real: _Side, fake: _Side, key: Key) -> Iterator[Measure | Refusal]
     found = measured(same.mean(axis=0), real.n, part="signs", key=key)
     limits = clopper_pearson(int(same[:, 0].sum()), len(same))
     low, high = min(found.low, limits.low), max(found.high, limits.high)
-    yield replace(found, low=low, high=high)
+    yield over(replace(found, low=low, high=high), len(same), real.asked, "predictor")
 
 
 def overlap(first: Floats, spread: Floats, second: Floats, other: Floats) -> Floats:

@@ -12,7 +12,7 @@ from annotated_types import Ge, Gt
 from numpy.typing import NDArray
 
 from fedbench.metric import Anchors, Evidence, Family, Key, Measure, Metric, Refusal, View
-from fedbench.metrics._draws import Floats, measured, mended
+from fedbench.metrics._draws import Floats, measured, mended, over
 from fedbench.metrics._events import Events, counted, thinned
 from fedbench.metrics._models import Preparation
 from fedbench.nouns import plural
@@ -77,7 +77,7 @@ class Forecast(Metric):
             return refused
         overall = mended(np.stack(list(found.values()))).mean(axis=0)
         return [
-            measured(overall, len(real), least=-np.inf),
+            over(measured(overall, len(real), least=-np.inf), len(found), len(names)),
             *(
                 measured(rows, len(real), key=Key(column=name), least=-np.inf)
                 for name, rows in found.items()

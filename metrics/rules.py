@@ -10,7 +10,7 @@ import numpy as np
 
 from fedbench.data import Rule
 from fedbench.metric import Anchors, Evidence, Family, Key, Measure, Metric, Refusal, View
-from fedbench.metrics._draws import Floats, draws, measured, mended
+from fedbench.metrics._draws import Floats, draws, measured, mended, over
 from fedbench.rules import kept
 from fedbench.seeds import Rng
 from fedbench.stats import newcombe
@@ -46,6 +46,7 @@ class Rules(Metric):
         if not np.ptp(rows):
             ends = np.mean([(measure.low, measure.high) for measure in answers], axis=0)
             overall = replace(overall, low=float(ends[0]), high=float(ends[1]))
+        overall = over(overall, len(answers), len(found), "rule")
         return [overall, *(measure for measure, _ in found)]
 
 

@@ -18,6 +18,7 @@ from fedbench.metrics._draws import (
     draws,
     measured,
     mended,
+    over,
     unfolded,
 )
 from fedbench.metrics._events import Events, apart, counted, gap, steps, thinned
@@ -31,6 +32,8 @@ Found = Iterator[tuple[str, str, Floats]]
 """Part, column (empty for the mean of all) and the rows ``(1 + B,)``."""
 
 PARTS = ("count", "first", "gaps", "length", "values", "persistence", "transitions", "together")
+NEEDS = {"values": "number", "persistence": "number", "transitions": "category"}
+"""What parts are means of."""
 FEW = 10
 """Patients with a value below whom a period says nothing."""
 FLAT = 1e-9
@@ -92,6 +95,7 @@ class Visits(Metric):
             if np.isfinite(rows[0])
         ]
         have = {answer.part for answer in answers}
+        answers = [_over(answer, answers, evidence) for answer in answers]
         return answers + [_absent(part, evidence) for part in PARTS if part not in have]
 
     def _found(self, real: View, fake: View, evidence: Evidence) -> Found:
@@ -240,14 +244,28 @@ def _with_mean(part: str, found: Mapping[str, Floats]) -> Found:
     yield from ((part, name, rows) for name, rows in found.items())
 
 
+def _over(
+    answer: Measure | Refusal, answers: Sequence[Measure | Refusal], evidence: Evidence
+) -> Measure | Refusal:
+    """Let a mean over what is measured at visits say over how many of these it is."""
+    if answer.part not in NEEDS or answer.key.column or isinstance(answer, Refusal):
+        return answer
+    kept = [each for each in answers if each.part == answer.part and each.key.column]
+    return over(answer, len(kept), _kinds(evidence).count(NEEDS[answer.part]))
+
+
+def _kinds(evidence: Evidence) -> Sequence[str]:
+    """Return of what kind each thing is that is measured at visits."""
+    columns = evidence.schema.visits.values()
+    return ["category" if column.kind == "category" else "number" for column in columns]
+
+
 def _absent(part: str, evidence: Evidence) -> Refusal:
     """Say why a part has no number."""
-    columns = evidence.schema.visits.values()
-    kinds = {"category" if column.kind == "category" else "number" for column in columns}
-    needs = {"values": "number", "persistence": "number", "transitions": "category"}
+    kinds = _kinds(evidence)
     if not kinds and part == "together":
         return Refusal(reason="nothing is measured at visits", status="not applicable", part=part)
-    if part in needs and needs[part] not in kinds:
-        reason = f"no {needs[part]} is measured at visits"
+    if part in NEEDS and NEEDS[part] not in kinds:
+        reason = f"no {NEEDS[part]} is measured at visits"
         return Refusal(reason=reason, status="not applicable", part=part)
     return Refusal(reason="too few real patients came often enough", part=part)

@@ -9,7 +9,17 @@ from fedbench.report.numbers import RULE
 from fedbench.report.words import joined
 from fedbench.report.world import World
 
-__all__ = ["ATTRIBUTES", "GLOSSARY", "caveats", "how", "introduction", "meaning", "reading"]
+__all__ = [
+    "ATTRIBUTES",
+    "FLATTERED",
+    "FLATTERING",
+    "GLOSSARY",
+    "caveats",
+    "how",
+    "introduction",
+    "meaning",
+    "reading",
+]
 
 
 def introduction(worlds: Sequence[World]) -> list[str]:
@@ -59,7 +69,25 @@ def reading(worlds: Sequence[World]) -> list[str]:
         READING[0],
         *([f"{differ}split and generator are the same."] if len(regimes) > 1 else []),
         *READING[1:],
+        *([f"The scale from floor to ceiling flatters {_COURSES}: {FLATTERING}"] * _flat(worlds)),
     ]
+
+
+FLATTERED = ("visits.", "codes.next", "codes.per_visit", "codes.together", "forecast")
+"""Measures of what unfolds from visit to visit, by the beginning of their names."""
+_COURSES = "what is measured of visits, codes and next values"
+FLATTERING = (
+    "their floor draws columns one by one, which leaves no order in time and next to no patient "
+    "with two visits, so that it is about as bad as can be and records that are badly wrong may "
+    "lie near the ceiling. Read the number beside what real training records reach."
+)
+
+
+def _flat(worlds: Sequence[World]) -> bool:
+    """Whether there is a number whose floor has no order in time."""
+    return any(
+        n["name"].startswith(FLATTERED) and n.floor is not None for w in worlds for n in w.own
+    )
 
 
 _CHANCE = (

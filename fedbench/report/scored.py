@@ -7,14 +7,14 @@ from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
-from fedbench.direction import badness
+from fedbench.direction import badness, best_at
 from fedbench.report.controls import Check
 from fedbench.report.given import verdict
 from fedbench.report.given import warnings as of_an_audit
-from fedbench.report.notes import GLOSSARY, READING
+from fedbench.report.notes import FLATTERED, FLATTERING, GLOSSARY, READING
 from fedbench.report.numbers import Number
 from fedbench.report.sentences import Sentence
-from fedbench.report.words import interval, joined, measure, nothing, number
+from fedbench.report.words import interval, joined, left_out, measure, nothing, number
 from fedbench.report.world import FIDELITY, FLOOR, UTILITY, World
 
 __all__ = ["READING_IT", "TERMS", "answers", "introduction", "warnings"]
@@ -46,6 +46,8 @@ _COURSE = (
     "visits", "visits.count", "visits.gaps", "visits.values", "visits.transitions",
     "codes", "codes.prevalence", "codes.together", "codes.next",
 )  # fmt: skip
+_FOLLOWED = ("survival", "survival.events", "survival.censoring")
+"""Who lives and is followed how long: told whatever else is further off."""
 _MOST = 5
 """Of what visits and codes say, so many are told."""
 
@@ -86,24 +88,41 @@ def answers(
 
 
 def _likeness(world: World) -> str:
-    names = ("detection", *(name for name in FIDELITY if name != "detection"))
-    found = [(name, "", world.pooled(world.lead, "given", name)) for name in names]
-    found += [("missingness.rates", "", world.pooled(world.lead, "given", "missingness.rates"))]
-    found += [(name, "", one) for name, one in _unfolding(world)]
-    return _listed(world, found) or nothing("fidelity", ["it was not measured"])
+    """Tell how far off measures are, furthest from real records first; refusals follow."""
+    names = ("detection", *(name for name in FIDELITY if name != "detection"), "missingness.rates")
+    found = [(name, world.pooled(world.lead, "given", name)) for name in names]
+    found += [*_applicable(world, _FOLLOWED), *_unfolding(world)]
+    ranked = [(name, "", one) for name, one in sorted(found, key=lambda pair: -_beyond(pair[1]))]
+    told = _listed(world, ranked) or nothing("fidelity", ["it was not measured"])
+    return "\n".join([told, *_flattered(found)])
 
 
 def _unfolding(world: World) -> list[tuple[str, Number]]:
-    """Return what visits and codes say, furthest from real records first; refusals follow."""
-    asked = [(name, world.pooled(world.lead, "given", name)) for name in _COURSE]
-    there = [(name, n) for name, n in asked if n is not None and n.status != "not applicable"]
+    """Return what visits and codes say that is furthest from real records, and all refusals."""
+    there = _applicable(world, _COURSE)
     done = sorted((pair for pair in there if pair[1].done), key=lambda pair: -_beyond(pair[1]))
     return [*done[:_MOST], *((name, n) for name, n in there if not n.done)]
 
 
-def _beyond(found: Number) -> float:
+def _applicable(world: World, names: Sequence[str]) -> list[tuple[str, Number]]:
+    """Return those measures of the release that could be asked of these tables."""
+    asked = [(name, world.pooled(world.lead, "given", name)) for name in names]
+    return [(name, n) for name, n in asked if n is not None and n.status != "not applicable"]
+
+
+def _flattered(found: Sequence[tuple[str, Number | None]]) -> list[str]:
+    """Say whose scale makes nearly all records look good, and why."""
+    names = [
+        measure(name)
+        for name, one in found
+        if name.startswith(FLATTERED) and one is not None and one.normalized is not None
+    ]
+    return [f"The scale from 0 to 1 flatters {joined(names)}: {FLATTERING}"] if names else []
+
+
+def _beyond(found: Number | None) -> float:
     """Return how much worse than real records a number is, in widths of their interval."""
-    if found.value is None or found.ceiling is None:
+    if found is None or found.value is None or found.ceiling is None:
         return -math.inf
     worse = badness(found.value, found["better"]) - badness(found.ceiling, found["better"])
     return float(worse / found.noise_floor) if found.noise_floor else math.copysign(math.inf, worse)
@@ -151,7 +170,26 @@ def _one(world: World, name: str, task: str, found: Number) -> str:
         if (end := world.pooled(label, regime, name, task)) is not None and end.done
     }
     ends = [said for label, said in known.items() if label != FLOOR or "uniform" not in known]
-    return f"{what[:1].upper()}{what[1:]}: {interval(found)}{_ends(ends)}. {_place(found)}".strip()
+    few = f", {some}" if (some := left_out(found)) else ""
+    told = f"{what[:1].upper()}{what[1:]}: {interval(found)}{few}{_ends(ends)}."
+    real = world.pooled("copy", "control", name, task)
+    return " ".join(text for text in (told, _worse(found, real), _place(found)) if text)
+
+
+def _worse(found: Number, real: Number | None) -> str:
+    """Say where a release is worse than real records by more than chance."""
+    if real is None or None in (found.low, found.high, real.low, real.high):
+        return ""
+    mine, theirs = (_badnesses(one) for one in (found, real))
+    return "That is further off than by chance." if min(mine) > max(theirs) else ""
+
+
+def _badnesses(found: Number) -> list[float]:
+    """Return how bad the ends of an interval are; 0 is in it where the best is."""
+    low, high = (float(badness(end or 0.0, found["better"])) for end in (found.low, found.high))
+    best = best_at(found["better"])
+    inside = best is not None and (found.low or 0.0) <= best <= (found.high or 0.0)
+    return [low, high, *([0.0] * inside)]
 
 
 _ENDS = (

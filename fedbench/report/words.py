@@ -73,6 +73,9 @@ _WORDS = """
 _OPENERS = frozenset(_WORDS.split())
 """Words that are written small inside a sentence; a hospital's name is not."""
 
+_OVER = re.compile(r"\b(over (?:at least )?\d+ of \d+ \w+(?:, (without [^;]*))?)")
+"""What a mean says of itself that had to leave something out."""
+
 _MOST_DIGITS = 9
 """Less is how sums round."""
 
@@ -198,13 +201,15 @@ def _chance(found: Number) -> float:
 
 
 def left_out(found: Number) -> str:
-    """Say which hospitals a mean had to leave out; nothing where it has them all."""
-    pattern = r"(in some seeds )?over \d+ of \d+ hospitals, without (.*)"
-    lacking = [m for text in found.verdicts if (m := re.fullmatch(pattern, text))]
+    """Say over how many columns, groups or hospitals a mean is; nothing where it has them all."""
+    lacking = {text: said for text in found.verdicts if (said := _OVER.findall(text))}
     if len(lacking) == 1:
-        return lacking[0][0]
+        ((text, said),) = lacking.items()
+        some = "in some seeds " if text.startswith("in some seeds ") else ""
+        return some + "; ".join(whole for whole, _ in said)
     return ", ".join(
-        f"in {'others' if i else 'some seeds'} without {m[2]}" for i, m in enumerate(lacking)
+        f"in {'others' if i else 'some seeds'} {'; '.join(who or whole for whole, who in said)}"
+        for i, said in enumerate(lacking.values())
     )
 
 

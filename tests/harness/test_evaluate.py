@@ -187,11 +187,12 @@ def test_a_number_can_be_foreseen_and_what_is_not_named_is_not(evaluate: Evaluat
     assert "--predict" in silent.facts["answers"]["What they are good for"]
 
 
-def followed(seed: int, start: int = 0) -> pd.DataFrame:
+def followed(seed: int, start: int = 0, *, lives: float = 1.0, stays: float = 1.0) -> pd.DataFrame:
     """Patients with a follow-up that goes by one of their columns."""
     table = made(300, seed, start).drop(columns="ill")
     rng = np.random.default_rng(seed)
     event, end = rng.exponential(400 * np.exp(-table["a"])), rng.uniform(50, 900, len(table))
+    event, end = lives * event, stays * end
     return table.assign(time=np.minimum(event, end).round(1), event=(event < end).astype(int))
 
 
@@ -201,6 +202,20 @@ def test_survival_in_a_single_table_is_foreseen(evaluate: Evaluate) -> None:
     assert found.status == 0, found.err
     assert found.row("utility.c_index", task="survival")["low"] > 0.55
     assert "C-index (event)" in found.facts["answers"]["What they are good for"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "curves"),
+    [({"lives": 0.4}, "survival curves"), ({"stays": 2.0}, "curves of the end of follow-up")],
+)
+def test_wrong_survival_and_wrong_follow_up_are_the_first_thing_said(
+    evaluate: Evaluate, wrong: Mapping[str, Any], curves: str
+) -> None:
+    given = {"train": followed(0), "test": followed(1, 1000), "synthetic": followed(2, **wrong)}
+    said = evaluate("--json", **given).facts["answers"]["How like real patients"].split("\n")
+    assert said[0].startswith(f"Distance of {curves}: ")
+    assert said[0].endswith("That is further off than by chance.")
+    assert sum(line.startswith("Distance of ") for line in said) == 2
 
 
 def test_a_cohort_folder_has_numbers_for_every_hospital(
@@ -238,6 +253,8 @@ def test_a_cohort_folder_has_numbers_for_every_hospital(
     for said in ("Visits per patient: ", "How often codes are recorded"):
         (line,) = (line for line in likeness.split("\n") if line.startswith(said))
         assert "the real training records reach" in line
+    assert likeness.count("\nThe scale from 0 to 1 flatters ") == 1
+    assert likeness.split("\n")[-1].endswith("what real training records reach.")
     assert not re.search(r"\w@\w", str(found.facts["answers"])), "columns have names to be read"
     asked = evaluate("--schema", "s.toml", "--predict", "stage", **folders)
     assert (asked.status, asked.out) == (2, "")

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from fedbench import report, stats
+from fedbench import report, stats, terminal
 from fedbench.errors import RunError
 from fedbench.games import TURNED
 from fedbench.games import controls as controlled
@@ -724,6 +724,27 @@ def test_a_mean_that_leaves_hospitals_out_says_so_in_tables_too(make: Make) -> N
     assert answers["gain"]["note"] == note
     assert note in said(run, "gain")
     assert f"; {note}" in (report.write(run).parent / "report.md").read_text()
+
+
+def test_a_mean_over_some_columns_says_so_in_report_and_terminal(make: Make) -> None:
+    study = everything(seeds=2)
+    for row in study.rows:
+        if row["name"] == "associations" and not row.get("site"):
+            row["verdict"] = f"over {5 + row['seed']} of 7 columns"
+    run = make(study)
+    note = "in some seeds over 5 of 7 columns, in others over 6 of 7 columns"
+    report.write(run)
+    assert f"; {note}" in (run.path / "report.md").read_text()
+    assert note in (run.path / "report.html").read_text()
+    assert ", in some seeds over 5 of 7 columns" in " ".join(terminal.primary(run).split())
+
+
+def test_a_flattering_scale_is_told_of_where_there_is_one(make: Make) -> None:
+    study, plain = everything(), everything()
+    visits = [{**row, "name": "visits.gaps", "floor": 1.0} for row in study.rows[:1]]
+    study.rows.extend(visits)
+    told = [" ".join(report.build(make(each))["reading"]) for each in (study, plain)]
+    assert ["flatters" in text for text in told] == [True, False]
 
 
 def test_hospitals_left_out_by_turns_are_said_briefly(make: Make) -> None:

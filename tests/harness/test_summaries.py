@@ -384,6 +384,17 @@ def test_a_mean_says_which_hospitals_it_had_to_leave_out() -> None:
     assert gain["verdict"] == "over 1 of 2 hospitals, without small"
 
 
+def test_a_mean_over_hospitals_says_over_how_many_columns_their_numbers_are() -> None:
+    rows = [at("big", 0.8) | {"verdict": "over 6 of 7 columns"}, at("small", 0.8)]
+    mean = find(derived(rows, SIZES), target="specialist", site="", level="unweighted")
+    assert mean["verdict"] == "over at least 6 of 7 columns"
+    rows[1]["verdict"] = rows[0]["verdict"]
+    mean = find(derived(rows, SIZES), target="specialist", site="", level="unweighted")
+    assert mean["verdict"] == "over 6 of 7 columns"
+    mean = find(derived(rows[:1], SIZES), target="specialist", site="", level="unweighted")
+    assert mean["verdict"] == "over 1 of 2 hospitals, without small; over 6 of 7 columns"
+
+
 def test_a_hospital_with_few_events_does_not_feign_certainty() -> None:
     """A mean over sites covers the truth although one site has three events."""
     covered = []

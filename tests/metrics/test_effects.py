@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -178,6 +179,17 @@ def test_what_does_not_vary_says_nothing_of_its_ratio(
     for task in test.schema.tasks:
         assert after["signs", task].value < before["signs", task].value
         assert after["overlap", task].value < before["overlap", task].value
+
+
+def test_a_mean_over_some_predictors_says_so(
+    draw: Draw, judge: Judge, changed: Callable[..., Cohort]
+) -> None:
+    test, fake = draw(500, 0), draw(500, 1)
+    ours = found(judge(changed(test, copper=100.0), fake, test))
+    task = next(iter(test.schema.tasks))
+    kept, whole = re.findall(r"\d+", ours["overlap", task].facts["verdict"])
+    assert int(kept) < int(whole)
+    assert re.fullmatch(rf"over \d+ of {whole} predictors", ours["signs", task].facts["verdict"])
 
 
 def test_too_few_events_are_refused(draw: Draw, judge: Judge) -> None:

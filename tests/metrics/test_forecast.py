@@ -109,6 +109,13 @@ def test_what_is_left_out_is_foreseen_by_a_constant(judge: Judge) -> None:
     assert value == pytest.approx(1 - left / spread, abs=1e-9)
 
 
+def test_a_mean_over_some_laboratories_says_so(judge: Judge) -> None:
+    test, fake = followed(300, 0), followed(300, 1)
+    assert not found(judge(test, fake))[""].facts
+    never = Cohort.of_tables(SCHEMA, test.static, test.visits.assign(weight=np.nan))
+    assert found(judge(never, fake))[""].facts == {"verdict": "over 1 of 2 columns"}
+
+
 def test_what_cannot_be_asked_has_a_reason(judge: Judge) -> None:
     plain = Schema(name="plain", clock="", static=SCHEMA.static)
     cohort = Cohort.of_tables(plain, followed(50, 0).static)

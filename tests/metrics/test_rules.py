@@ -77,6 +77,8 @@ def test_what_cannot_be_asked_has_a_reason(draw: Draw, judge: Judge) -> None:
     (answer,) = Rules().measure(judge(women, women), RNG)
     assert isinstance(answer, Refusal)
     assert answer.reason == "no real test patient could have broken it"
+    both = ruled(women, MEN, ELDERLY)
+    assert found(judge(both, both))[""].facts == {"verdict": "over 1 of 2 rules"}
 
 
 def test_intervals_cover(draw: Draw, judge: Judge) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -217,6 +218,21 @@ def test_what_cannot_be_asked_has_a_reason(judge: Judge) -> None:
     once = Cohort.of_tables(SCHEMA, once.static, first)
     refused = {a.part for a in Visits().measure(judge(once, once), RNG) if isinstance(a, Refusal)}
     assert refused == {"gaps", "persistence", "transitions"}
+
+
+def test_means_over_some_columns_say_so(judge: Judge) -> None:
+    weight = Column(kind="number", low=0, high=300)
+    schema = replace(SCHEMA, visits={**SCHEMA.visits, "weight": weight})
+    fake, test = (stays(150, seed) for seed in (0, 1))
+    sides = [
+        Cohort.of_tables(schema, side.static, side.visits.assign(weight=values))
+        for side, values in ((test, np.nan), (fake, 70.0))
+    ]
+    ours = found(judge(*sides))
+    for part in ("values", "persistence"):
+        assert ours[part, ""].facts == {"verdict": "over 1 of 2 columns"}
+    assert not ours["transitions", ""].facts
+    assert not ours["values", "sodium"].facts
 
 
 def test_training_patients_who_never_came_are_told(judge: Judge) -> None:
