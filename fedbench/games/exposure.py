@@ -16,7 +16,7 @@ from fedbench import stats
 from fedbench.attack import Guess, plain_columns
 from fedbench.data import Feature, Schema
 from fedbench.games.dealing import Challenge
-from fedbench.games.scoring import Ranked, sites_of
+from fedbench.games.scoring import Ranked, accused, sites_of
 from fedbench.seeds import Seeds
 
 __all__ = ["COLUMNS", "FEWEST", "exposure", "rarity"]
@@ -46,10 +46,10 @@ def exposure(schema: Schema, challenge: Challenge, guess: Guess) -> pd.DataFrame
     Rows of the kind ``roc``: the share of members found (``value``) at the share of others accused
     (``at``), compared within hospitals. ``rarity`` and ``site``: the share of members of a group
     found beyond luck, where as many others may be accused over all as ``at`` says, by the rule of
-    ``stats.tpr_at_fpr``; nothing where that refuses. ``all``: the same of everybody. ``members``
-    and ``others``: which share of either (``n``) is accused then, with exact limits; that of others
-    as if they were spread over hospitals like members. ``found``: what sets members who are found
-    apart from the others, in words, never of fewer than ten.
+    ``stats.tpr_at_fpr``; nothing where that refuses. ``members`` and ``others``: which share of
+    either (``n``) is accused then, with exact limits; that of others as if they were spread over
+    hospitals like members. ``found``: what sets members who are found apart from the others, in
+    words, never of fewer than ten.
     """
     sites = [s for s in sites_of(challenge, Seeds(0)) if min(s.n) > 1]
     if not sites:
@@ -60,16 +60,15 @@ def exposure(schema: Schema, challenge: Challenge, guess: Guess) -> pd.DataFrame
     if not (few := _few(ranked)):
         return pd.DataFrame(curve, columns=list(COLUMNS))
     table = challenge.public.targets.iloc[few.rows]
-    accused, truth, alpha = few.accused, challenge.truth[few.rows], few.alpha
+    who, truth, alpha = few.accused, challenge.truth[few.rows], few.alpha
     part = _tenths(rarity(schema, table), truth, few.rows)
     homes = challenge.sites[few.rows].astype(str)
     found = [
         *curve,
-        *_by("all", [""] * len(truth), accused, truth, alpha),
-        *_accused(accused, truth, homes, alpha),
-        *_by("rarity", [f"{i + 1}" for i in part], accused, truth, alpha),
-        *_by("site", homes.tolist(), accused, truth, alpha),
-        *_set_apart(schema, table[truth], accused[truth], alpha),
+        *_accused(who, truth, homes, alpha),
+        *_by("rarity", [f"{i + 1}" for i in part], who, truth, alpha),
+        *_by("site", homes.tolist(), who, truth, alpha),
+        *_set_apart(schema, table[truth], who[truth], alpha),
     ]
     return pd.DataFrame(found, columns=list(COLUMNS))
 
@@ -85,24 +84,12 @@ class _Few:
 
 def _few(ranked: Sequence[Ranked]) -> _Few | None:
     """Accuse one in a hundred of the others, or one in ten; nobody where they are too few."""
-    placed = [each.placed for each in ranked]
     for alpha in _ALPHAS:
         with contextlib.suppress(stats.TooFew):
-            sides = stats.accused(placed, alpha)
-            pairs = [pair for pair in zip(ranked, sides, strict=True) if pair[1] is not None]
-            return _Few(
-                alpha,
-                np.concatenate([each.site.rows for each, _ in pairs]),
-                np.concatenate([_together(each.site.truth, *side) for each, side in pairs if side]),
-            )
+            found = accused(ranked, alpha)
+            rows, who = ([each.site.rows for each, _ in found], [side for _, side in found])
+            return _Few(alpha, np.concatenate(rows), np.concatenate(who))
     return None
-
-
-def _together(truth: Bools, members: Bools, others: Bools) -> Bools:
-    """Put what is known of members and of others back into one order."""
-    found = np.empty(len(truth), dtype=np.bool_)
-    found[truth], found[~truth] = members, others
-    return found
 
 
 def _roc(place: Floats, truth: Bools) -> Iterator[Row]:

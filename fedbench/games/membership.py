@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from fedbench.games.scoring import (
     B,
     Ranked,
     Scored,
+    accused,
     auc_of,
     below_one,
     check_guess,
@@ -94,7 +96,9 @@ def play_membership(
     rows += [*alone, Scored(WORST, _worst(alone))]
     for alpha in ALPHAS:
         rng = bootstrap.child("tpr", alpha).rng()
-        rows += [Scored("", row) for row in _low_fpr(usable, alpha, counts, rng)]
+        rows += [
+            Scored("", row) for row in _low_fpr(usable, alpha, counts, rng, yes=bool(attack.yes))
+        ]
     room = _room(attack, sight, challenge)
     return guess, [replace(row, measure=_within(row.measure, room)) for row in rows]
 
@@ -187,13 +191,19 @@ def _area_of_yes(ranked: Sequence[Ranked]) -> Measure:
 
 
 def _fewest_seen(strata: Sequence[Stratum]) -> float:
-    """Return the share of members that must be hit, where no other is, to be no luck (p < .05)."""
+    """Return the share of members that must be hit, where no other is, to be no luck.
+
+    Then p < .05, and the interval leaves 0 behind.
+    """
     n1, n = (
         sum(size) for size in zip(*((s.truth.sum(), s.truth.size) for s in strata), strict=True)
     )
-    hit = np.arange(n1)
-    chance = np.cumprod((n1 - hit) / (n - hit))
-    return float((1 + np.argmax(chance < LEVEL)) / n1) if chance[-1] < LEVEL else 1.0
+
+    def seen(hits: int) -> bool:
+        chance = stats.stratified_p([hits], [hits], [n1], [n])
+        return chance < LEVEL and stats.newcombe(hits, n1, 0, n - n1).low > 0
+
+    return float(min(bisect_left(range(n1 + 1), True, key=seen) / n1, 1.0))
 
 
 def _everybody(
@@ -263,7 +273,7 @@ def _worst(alone: Sequence[Scored]) -> Measure | Refusal:
 
 
 def _low_fpr(
-    ranked: Sequence[Ranked], alpha: float, counts: Mapping[str, Any], rng: Rng
+    ranked: Sequence[Ranked], alpha: float, counts: Mapping[str, Any], rng: Rng, *, yes: bool
 ) -> list[Measure | Refusal]:
     names = [f"{part}@{_percent(alpha)}" for part in ("tpr", "leak")]
     try:
@@ -274,20 +284,9 @@ def _low_fpr(
         reason = f"{error} {left} left out." if twins else str(error)
         return [Refusal(reason=reason, part=name, facts=counts) for name in names]
     by = _cluster_stretch(ranked, alpha)
-    tpr, leak = stretched(found.tpr, by, 0, 1), stretched(found.leak, by, -1, 1)
+    shares = _of_yes(ranked, alpha, found, by) if yes else _of_scores(found, alpha, by)
     n1, n0 = found.n_members, found.n_nonmembers
-    detectable = below_one(by * detectable_leak(n1, n0, alpha, worth=found.worth))
-    facts = {
-        **counts,
-        "n_members": n1,
-        "n_nonmembers": n0,
-        "detectable": detectable,
-    }
-    # Both are one test, which a family counts once.
-    tested = {
-        "p_value": softened(found.p_value, by),
-        "verdict": _leak_words(leak, detectable, alpha),
-    }
+    facts = {**counts, "n_members": n1, "n_nonmembers": n0, "detectable": shares.detectable}
     return [
         Measure(
             value=i.value,
@@ -297,10 +296,50 @@ def _low_fpr(
             part=name,
             least=least,
             most=1.0,
-            facts=facts | more,
+            facts={**facts, **more},
         )
-        for name, i, least, more in zip(names, (tpr, leak), (0.0, -1.0), ({}, tested), strict=True)
+        for name, i, least, more in zip(
+            names, (shares.tpr, shares.leak), (0.0, -1.0), ({}, shares.tested), strict=True
+        )
     ]
+
+
+@dataclass(frozen=True)
+class _Shares:
+    """Who is found at few false alarms, with limits; ``tested`` is said of the leak alone.
+
+    Both are one test, which a family counts once.
+    """
+
+    tpr: Interval
+    leak: Interval
+    detectable: float
+    tested: Mapping[str, Any]
+
+
+def _of_scores(found: stats.LowFpr, alpha: float, by: float) -> _Shares:
+    leak = stretched(found.leak, by, -1, 1)
+    least = detectable_leak(found.n_members, found.n_nonmembers, alpha, worth=found.worth)
+    detectable = below_one(by * least)
+    words = _leak_words(leak, detectable, alpha)
+    tested = {"p_value": softened(found.p_value, by), "verdict": words}
+    return _Shares(stretched(found.tpr, by, 0, 1), leak, detectable, tested)
+
+
+def _of_yes(ranked: Sequence[Ranked], alpha: float, found: stats.LowFpr, by: float) -> _Shares:
+    """Give the leak the limits and the test of the AUC: it is the same difference of shares.
+
+    Whom such an attack accuses hangs on no threshold, so that the limits of its TPR are exact.
+    """
+    sure = accused(ranked, alpha)
+    area = _area_of_yes([replace(each, scores=who.astype(np.float64)) for each, who in sure])
+    rest = 1 - found.fpr
+    ends = ((2 * end - 1) / rest for end in (area.value, area.low, area.high))
+    leak = Interval(*(min(max(end, -1.0), 1.0) for end in ends))
+    hits = sum(int(who[each.site.truth].sum()) for each, who in sure)
+    tpr = stretched(stats.clopper_pearson(hits, found.n_members), by, 0, 1)
+    detectable = below_one((2 * area.facts["detectable"] - 1) / rest)
+    return _Shares(tpr, leak, detectable, {})
 
 
 def _cluster_stretch(ranked: Sequence[Ranked], alpha: float) -> float:

@@ -26,6 +26,7 @@ __all__ = [
     "Ranked",
     "Scored",
     "Site",
+    "accused",
     "auc_of",
     "below_one",
     "check_guess",
@@ -122,6 +123,27 @@ class Ranked:
         """Placements of members and of others among the others of this site."""
         place = stats.placements(*self.labelled)
         return place[self.site.truth], place[~self.site.truth]
+
+
+def accused(ranked: Sequence[Ranked], alpha: float) -> list[tuple[Ranked, Bools]]:
+    """Return whom the rule of the leak share accuses, site by site, but for those it leaves out.
+
+    Raises:
+        TooFew: as ``stats.tpr_at_fpr``.
+    """
+    sides = stats.accused([each.placed for each in ranked], alpha)
+    return [
+        (each, _together(each.site.truth, *side))
+        for each, side in zip(ranked, sides, strict=True)
+        if side is not None
+    ]
+
+
+def _together(truth: Bools, members: Bools, others: Bools) -> Bools:
+    """Put what is known of members and of others back into one order."""
+    found = np.empty(len(truth), dtype=np.bool_)
+    found[truth], found[~truth] = members, others
+    return found
 
 
 def check_guess(attack: Attack, guess: Guess, shape: tuple[int, ...]) -> None:

@@ -120,17 +120,16 @@ def _surest(world: World, attack: str, table: pd.DataFrame) -> tuple[bool, float
 
     Those whose share does not count, as it misses a part of a copy, come last.
     """
-    n, everybody = _share(world, attack, table), _shares(table, "all")
-    if everybody is None or not _counts(world, attack, table):
+    n = _share(world, attack, table)
+    if n is None or n.low is None:
         return False, 0.0, _area(world, attack)
-    known = n.low if n is not None and n.low is not None else everybody.low
-    return True, known, _area(world, attack)
+    return True, n.low, _area(world, attack)
 
 
 def _counts(world: World, attack: str, table: pd.DataFrame) -> bool:
     """Whether what an attack finds at these false alarms counts."""
     n = _share(world, attack, table)
-    return n.done if n is not None else _answers(world, attack)
+    return n is not None and n.done
 
 
 def _share(world: World, attack: str, table: pd.DataFrame, part: str = "leak") -> Number | None:
@@ -208,16 +207,14 @@ def _sentences(world: World, attack: str, table: pd.DataFrame) -> Iterator[str]:
 
 def _worth(world: World, attack: str, table: pd.DataFrame) -> Iterator[str]:
     """Say what an accusation is worth where members are half, a tenth, a hundredth of suspects."""
-    alarms, tpr, fpr = _alarms(table), _shares(table, "members"), _shares(table, "others")
-    if alarms is None or tpr is None or fpr is None or not _counts(world, attack, table):
+    alarms, fpr, n = _alarms(table), _shares(table, "others"), _share(world, attack, table, "tpr")
+    if alarms is None or fpr is None or n is None or None in (n.value, n.low, n.high):
         return
+    tpr = Interval(n.value or 0.0, n.low or 0.0, n.high or 0.0)
     at = f"{100 * alarms:g} %"
     if not tpr.value and not fpr.value:
         yield f"Where at most {at} of the others may be accused, {attack} accuses nobody."
         return
-    # The run's own limits allow for patients who belong together.
-    if (n := _share(world, attack, table, "tpr")) and n.low is not None and n.high is not None:
-        tpr = Interval(tpr.value, min(tpr.low, n.low), max(tpr.high, n.high))
     found = Accusation(tpr, fpr)
     shares = [(_OFTEN[p], found.precision(p), found.f1(p), p) for p in _OFTEN]
     right = ", ".join(
@@ -229,9 +226,9 @@ def _worth(world: World, attack: str, table: pd.DataFrame) -> Iterator[str]:
     caught, wrong = (together(*astuple(each), share=True) for each in (tpr, fpr))
     yield (
         f"Whoever accuses as {attack} does where at most {at} of the others may be accused finds "
-        f"{caught[0]} ({caught[1]} to {caught[2]}) of the training patients, accuses {wrong[0]} "
-        f"({wrong[1]} to {wrong[2]}) of the others, and is right in {right}. F1 is then {f1}; in "
-        "brackets what accusing everybody reaches."
+        f"{caught[0]} ({caught[1]} to {caught[2]}) of the training patients, by luck or not, "
+        f"accuses {wrong[0]} ({wrong[1]} to {wrong[2]}) of the others, and is right in {right}. "
+        f"F1 is then {f1}; in brackets what accusing everybody reaches."
     )
 
 

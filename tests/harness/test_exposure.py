@@ -137,7 +137,7 @@ def test_a_score_that_nobody_else_has_finds_all_who_have_it(
     found = told(people, challenge, given.astype(float))
     share = given.sum() / challenge.truth.sum()
     assert [(row["at"], row["value"]) for row in found["roc"]] == [(0, share), (1, 1)]
-    for kind in ("all", "rarity", "site"):
+    for kind in ("members", "rarity", "site"):
         values, n = ([row[what] for row in found[kind]] for what in ("value", "n"))
         assert np.average(values, weights=n) == pytest.approx(share)
 
@@ -204,7 +204,9 @@ def test_an_accusation_is_worth_what_the_attack_reaches(
     assert "finds 5.0 % (" in worth
     assert "accuses 0.102 % (0.003 % to 0.566 %) of the others" in worth
     assert "33.2 % (" in worth  # .01 * .05 / (.01 * .05 + .99 * .00102)
-    nobody = groups(world, {"exact": of(people, challenge, np.zeros(len(truth)))})
+    assert "finds 5.0 % (4.0 % to 6.0 %) of the training patients, by luck or not" in worth
+    none = World("d", "s", Numbers.of(pd.DataFrame(rows("exact", 0.5, 0.0))))
+    nobody = groups(none, {"exact": of(people, challenge, np.zeros(len(truth)))})
     (worth,) = [text for text in nobody["sentences"] if "accuse" in text]
     assert worth.endswith("exact accuses nobody.")
     few = of(people, challenge, (truth & (np.cumsum(truth) <= 5)).astype(float))

@@ -15,6 +15,7 @@ from fedbench.attack import Attack, Game, Guess, Knowledge, PublicChallenge, Sig
 from fedbench.attacking import judged
 from fedbench.attacks.attribute import Attribute
 from fedbench.attacks.dcr import Dcr
+from fedbench.attacks.verbatim import Verbatim
 from fedbench.data import Cohort, Column, DataStore, Schema, Vocabulary, Window
 from fedbench.datasets.nafld import Nafld
 from fedbench.errors import ContractError
@@ -344,6 +345,24 @@ def test_a_release_without_room_for_a_leak_says_nothing(again: int) -> None:
         assert np.isnan(found.facts["detectable"])
         assert "nothing can be said: a leak is noticed from" in found.facts["verdict"]
         assert found.facts["verdict"].endswith("the release has 1 different record")
+
+
+def test_an_answer_of_yes_or_no_has_one_interval_for_one_share() -> None:
+    rng = np.random.default_rng(3)
+    north, south = cut(people(300, rng, "m"), 200, 100)
+    first, second = cut(people(500, rng), 250, 250)
+    copied = [cut(north, 8, 192)[0], cut(first, 1, 249)[0], cut(people(90, rng, "r"), 90)[0]]
+    released = Cohort.of_tables(SCHEMA, pd.concat([each.static for each in copied]))
+    members, others = {"a": north, "b": south}, {"a": first, "b": second}
+    rows = rows_of(released, members, others, attack=Verbatim())
+    area, tpr, leak = (row(rows, part) for part in ("auc", "tpr@10%", "leak@10%"))
+    wrong = 1 / 250 * 200 / 300  # as if the others were spread like the members
+    for end in ("value", "low", "high"):
+        share = 2 * getattr(area, end) - 1
+        assert getattr(leak, end) == pytest.approx(share / (1 - wrong)), end
+    exact = stats.clopper_pearson(8, 300)
+    assert (tpr.value, tpr.low, tpr.high) == pytest.approx((exact.value, exact.low, exact.high))
+    assert "p_value" not in leak.facts  # the test is that of the AUC, counted once
 
 
 def test_too_few_patients_are_refused_not_guessed() -> None:
