@@ -91,7 +91,10 @@ def play_membership(
     usable = [each for each in ranked if min(each.site.n) > 1]
     counts = counts_of([each.site for each in usable], challenge)
     area = _area_of_yes if attack.yes else auc_of
-    rows = [Scored("", _everybody(usable, counts, area))]
+    lacking = _too_few_left(challenge, len(ranked))
+    rows = [
+        Scored("", _everybody(usable, counts, area) if usable else replace(lacking, facts=counts))
+    ]
     alone = [Scored(each.site.name, _alone(each, area)) for each in ranked]
     rows += [*alone, Scored(WORST, _worst(alone))]
     for alpha in ALPHAS:
@@ -165,6 +168,23 @@ def _one_sided(challenge: Challenge) -> str:
     )
 
 
+def _too_few_left(challenge: Challenge, sites: int) -> Refusal:
+    """Say who is left to tell apart where no hospital has two of each, and what helps."""
+    members, twins = int(challenge.truth.sum()), challenge.twins_removed
+    others = plural(len(challenge.truth) - members, "other patient")
+    reason = (
+        f"{plural(members, 'training record')} and {others} are {'left' if twins else 'there'} to "
+        f"tell apart, and it takes two of each{' at one hospital' if sites > 1 else ''}"
+    )
+    if twins:
+        reason += (
+            f": {plural(twins, 'patient was', 'patients were')} left out who look exactly like "
+            "another, because no attack could tell them apart. Give more columns, or numbers that "
+            "are less rounded"
+        )
+    return Refusal(reason=f"{reason}.", part="auc")
+
+
 def _percent(alpha: float) -> str:
     return f"{100 * alpha:g}%"
 
@@ -208,10 +228,7 @@ def _fewest_seen(strata: Sequence[Stratum]) -> float:
 
 def _everybody(
     ranked: Sequence[Ranked], counts: Mapping[str, Any], area: Callable[[Sequence[Ranked]], Measure]
-) -> Measure | Refusal:
-    if not ranked:
-        reason = "No site has two members and two others to tell apart."
-        return Refusal(reason=reason, part="auc", facts=counts)
+) -> Measure:
     row = area(ranked)
     n1, n0 = (sum(each.site.n[side] for each in ranked) for side in (0, 1))
     few = f"{_sides(n1, n0)}; a row of its own needs {FEW} of each."

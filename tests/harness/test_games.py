@@ -204,6 +204,22 @@ def test_twins_are_left_out_and_counted() -> None:
     assert sorted(challenge.patients) == sorted([*members.patients, *others.patients])
 
 
+@pytest.mark.parametrize("sites", ["a", "ab"])
+def test_where_all_but_two_look_alike_it_says_so_and_what_helps(sites: str) -> None:
+    one, other, same = cut(people(22, np.random.default_rng(0)), 1, 1, 20)
+    alike = Cohort.of_tables(SCHEMA, same.static.assign(patient=[f"t{i}" for i in range(20)]))
+    members = {"a": Cohort.union([one, same])}
+    others = {sites[0]: alike} | {sites[-1]: Cohort.union([other, alike][: 3 - len(sites)])}
+    refused = answer(rows_of(one, members, others), "auc")
+    assert isinstance(refused, Refusal)
+    where = " at one hospital" if len(sites) > 1 else ""
+    assert refused.reason == (
+        "1 training record and 1 other patient are left to tell apart, and it takes two of each"
+        f"{where}: 40 patients were left out who look exactly like another, because no attack "
+        "could tell them apart. Give more columns, or numbers that are less rounded."
+    )
+
+
 def few_looks(n: int, rng: Rng, prefix: str) -> Cohort:
     """Patients of whom so little is known that many look alike."""
     health = rng.normal(size=n)
