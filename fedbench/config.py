@@ -84,6 +84,7 @@ SETS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             "compatibility",
             "forgetting",
             "agreement",
+            "wallclock",
         ),
     },
     "attacks": {"fast": FAST, "audit": (*FAST, *AUDITED)},

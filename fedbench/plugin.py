@@ -55,7 +55,9 @@ class Plugin(ABC):
 
 
 def plain(value: object) -> object:
-    """Return the value as JSON and TOML know it: no tuples, sets, enums or paths."""
+    """Return the value as JSON and TOML know it: no tuples, sets, enums, paths or dataclasses."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        value = dataclasses.asdict(value)
     match value:
         case Enum():
             return plain(value.value)

@@ -92,4 +92,7 @@ MEASURES: Mapping[str, str] = {
     "compatibility.without.c_index": "C-index at a hospital that no generator has seen",
     "compatibility.without.r2": "R² at a hospital that no generator has seen",
     "forecast": "next values foreseen (R²)",
+    "wallclock.seconds": "seconds on the line",
+    "wallclock.waiting": "share of time that hospitals wait for the slowest",
+    "wallclock.straggler": "seconds that one hospital's slow line adds",
 }

@@ -455,7 +455,9 @@ def _all_of(world: World, label: str, regimes: Sequence[str]) -> Json:
     found = [
         n
         for n in world.numbers.where(label=label, regime=tuple(regimes), site="", model="")
-        if n["name"] and n["target"] not in ("gain", "tax") and n["family"] != "communication"
+        if n["name"]
+        and n["target"] not in ("gain", "tax")
+        and not n["name"].startswith("communication.")
         if not n["name"].endswith(".check")
     ]
     keys = {tuple(n[k] for k in _KEY) for n in found}
@@ -476,7 +478,9 @@ def _all_of(world: World, label: str, regimes: Sequence[str]) -> Json:
 def _about(world: World, target: str, level: str, **about: str) -> str:
     """Say whose patients a number is about, and what it is a mean of."""
     parts = [world.say(about["task"]), about["column"], world.say(about["secret"])]
-    if world.main != "given" or len(world.sites) > 1:
+    if about["family"] == "communication":  # of the hospitals, not of patients
+        parts += [level]
+    elif world.main != "given" or len(world.sites) > 1:
         parts += [_TARGETS.get(target, target), _LEVELS.get(level, level)]
     return ", ".join(part for part in parts if part)
 
@@ -491,4 +495,4 @@ _LEVELS = {
     "unweighted": "mean over hospitals, each counting the same",
 }
 _KEY = ("family", "name", "task", "column", "secret", "target", "level")
-_FAMILIES = "fidelity utility privacy fairness compute"
+_FAMILIES = "fidelity utility privacy fairness communication compute"
