@@ -21,7 +21,7 @@ __all__ = ["Apart", "Said", "levels_apart", "means_apart"]
 Said = Literal["equivalent", "different", "undecided"]
 
 ERROR = 0.05
-_ONE_SIDED, _TWO_SIDED = special.ndtri([1 - ERROR, 1 - ERROR / 2]).tolist()
+_TWO_SIDED = float(special.ndtri(1 - ERROR / 2))
 
 
 @dataclass(frozen=True)
@@ -68,9 +68,25 @@ class Apart:
         comes closest to the threshold. The bootstrap says which columns turn together.
         """
         low, high = self.ends(ERROR)
-        beyond, error = np.maximum(high, -low) - self.margin, (high - low) / 2 / _ONE_SIDED
+        away = self._away(np.maximum(high, -low), high - low, ERROR)
+        return self._turning(away, int(away.max() >= 0))
+
+    @property
+    def beyond(self) -> Floats:
+        """Whether a difference is shown, and how far other patients may move that (1 + B,)."""
+        error = ERROR / self.tests
+        low, high = self.ends(error)
+        away = self._away(np.maximum(low, -high), high - low, error)
+        return self._turning(away, int(away.max() > 0))
+
+    def _away(self, end: Floats, width: Floats, tail: float) -> Floats:
+        """Return how far ends of intervals lie beyond the margin, in standard errors, (k,)."""
+        beyond, error = end - self.margin, width / 2 / float(special.ndtri(1 - tail))
         known = (error > 0) & (error < np.inf)
-        away = np.divide(beyond, error, out=np.copysign(np.inf, beyond), where=known)
+        return np.divide(beyond, error, out=np.copysign(np.inf, beyond), where=known)
+
+    def _turning(self, away: Floats, now: int) -> Floats:
+        """Return a verdict, 0 or 1, which turns where something gets ``away`` past 0."""
         first = int(away.argmax())
         nearest = max(abs(float(away[first])) - _TWO_SIDED, 0.0)
         spread = float(np.sqrt(special.ndtr(nearest) * special.ndtr(-nearest)))
@@ -79,7 +95,7 @@ class Apart:
         if (scale := float(moved[1:].std())) > 0:
             moved *= spread / scale
         moved[0] = 0.0
-        return np.asarray((away[first] >= 0) + moved)
+        return np.asarray(now + moved)
 
 
 def means_apart(

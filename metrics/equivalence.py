@@ -49,12 +49,14 @@ class Equivalence(Metric):
     level. There is none
     where patients belong to clusters, which those tests know nothing of; verdicts count clusters.
     A number that fewer than ten patients of a side have has no verdict, and the share of columns
-    says over how many it is.
+    says over how many it is. It counts *undecided* columns too, which is what few patients make of
+    any; part ``different`` is the share of columns that are shown to be different, and what lies
+    between the two is undecided.
     """
 
     family: ClassVar[Family] = "fidelity"
     better: ClassVar = "lower"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     anchors: ClassVar[Anchors] = Anchors(floor="uniform", ceiling="real")
 
     margin: Annotated[float, Gt(0)] = 0.2
@@ -67,6 +69,7 @@ class Equivalence(Metric):
     def measure(self, evidence: Evidence, rng: Rng) -> Sequence[Measure | Refusal]:
         found: list[Measure] = []
         short: list[Floats] = []
+        beyond: list[Floats] = []
         refused: list[Refusal] = []
         for feature in evidence.schema.features:
             apart = self._apart(feature, evidence)
@@ -78,11 +81,18 @@ class Equivalence(Metric):
                 facts["p_value"] = _difference(feature, evidence, rng)
             found.append(replace(_row(feature, apart, evidence), facts=facts))
             short.append(apart.short)
+            beyond.append(apart.beyond)
         if not found:
             return refused
-        overall = measured(np.stack(short).mean(axis=0), len(evidence.test))
-        overall = over(overall, len(found), len(evidence.schema.features))
-        return [overall, *found, *refused]
+        shares = [
+            over(
+                measured(np.stack(rows).mean(axis=0), len(evidence.test), part=part),
+                len(found),
+                len(evidence.schema.features),
+            )
+            for part, rows in (("", short), ("different", beyond))
+        ]
+        return [shares[0], *found, shares[1], *refused]
 
     def _apart(self, feature: Feature, evidence: Evidence) -> Apart | Refusal:
         if feature.column.kind == "category":

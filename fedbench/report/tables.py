@@ -57,7 +57,14 @@ def cell(found: Number | None) -> Json:
         "shown": value,
         "range": f"{low} to {high}" if known else "",
         "note": "; ".join(
-            text for text in (_fewer(found), left_out(found), _nothing(found)) if text
+            text
+            for text in (
+                _fewer(found),
+                left_out(found),
+                " or ".join(found.equivalence),
+                _nothing(found),
+            )
+            if text
         ),
         "value": found.value,
         "low": found.low,

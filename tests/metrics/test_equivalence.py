@@ -25,7 +25,14 @@ Change = Callable[..., Cohort]
 
 def found(evidence: Evidence, **settings: float) -> dict[str, Measure]:
     answers = Equivalence(**settings).measure(evidence, np.random.default_rng(0))
-    return {m.key.column: m for m in answers if isinstance(m, Measure)}
+    told = [m for m in answers if isinstance(m, Measure) and m.part != "different"]
+    return {m.key.column: m for m in told}
+
+
+def different(evidence: Evidence) -> Measure:
+    """The share of columns that are shown to be different."""
+    answers = Equivalence().measure(evidence, np.random.default_rng(0))
+    return next(m for m in answers if isinstance(m, Measure) and m.part == "different")
 
 
 @pytest.mark.parametrize("shift", [0.0, 0.08, 0.12, 0.14, 0.3])
@@ -192,6 +199,19 @@ def test_the_mean_says_over_how_many_columns_it_is(
     assert found(judge(test, without))[""].facts == {
         "verdict": f"over {width - 1} of {width} columns"
     }
+    assert different(judge(test, without)).facts == found(judge(test, without))[""].facts
+
+
+def test_columns_shown_to_be_different_are_told_from_undecided_ones(
+    draw: Draw, judge: Judge, changed: Change
+) -> None:
+    few, many = (changed(draw(n, 1), sex="male") for n in (40, 800))
+    for fake in (few, many):
+        evidence = judge(draw(len(fake), 0), fake)
+        ours, apart = found(evidence), different(evidence).value
+        said = [m.facts["equivalence"] for m in ours.values() if "equivalence" in m.facts]
+        assert apart == pytest.approx(np.mean([s == "different" for s in said]))
+        assert ours[""].value - apart == pytest.approx(np.mean([s == "undecided" for s in said]))
 
 
 def test_what_is_at_the_margin_is_called_equivalent_once_in_twenty(judge: Judge) -> None:
@@ -235,15 +255,19 @@ def test_the_share_of_columns_is_that_of_the_verdicts_and_its_interval_covers(ju
 
     train, measures = several(2000, np.zeros(7)), []
     for seed in range(80):
-        ours = found(judge(several(120, np.zeros(7)), several(300, shifts), train, seed=seed))
+        evidence = judge(several(120, np.zeros(7)), several(300, shifts), train, seed=seed)
+        ours = found(evidence)
         verdicts = [m.facts["equivalence"] != "equivalent" for c, m in ours.items() if c]
         assert ours[""].value == np.mean(verdicts)
-        measures.append(ours[""])
-    truth = np.mean([m.value for m in measures])
-    assert 0.3 < truth < 0.95
-    share = np.mean([m.low <= truth <= m.high for m in measures])
-    # 80 draws, three standard errors below .95.
-    assert share > 0.87
+        measures.append((ours[""], different(evidence)))
+    for each, least, most in zip(
+        zip(*measures, strict=True), (0.3, 0.05), (0.95, 0.5), strict=True
+    ):
+        truth = np.mean([m.value for m in each])
+        assert least < truth < most
+        share = np.mean([m.low <= truth <= m.high for m in each])
+        # 80 draws, three standard errors below .95.
+        assert share > 0.87
 
 
 def test_no_verdict_rests_on_the_bootstrap(draw: Draw, judge: Judge) -> None:
