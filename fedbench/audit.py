@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
-from fedbench.report.controls import NOTHING
-from fedbench.report.plays import Play
+from fedbench.games.telling import TOLD
+from fedbench.report.controls import noticed, unproven
+from fedbench.report.numbers import Number, Numbers
+from fedbench.report.plays import Play, game_of
+from fedbench.report.shares import BEYOND, share_of
 from fedbench.report.words import measure, percent, together
 
 __all__ = ["Gate", "gate"]
@@ -16,8 +19,6 @@ __all__ = ["Gate", "gate"]
 USELESS = 0.2
 """An audit that would have missed a leak of this share of the records passes no gate."""
 
-LEVEL = 0.05
-_ENDS = ["value", "low", "high", "detectable"]
 GUESSING = 0.5  # AUC
 
 
@@ -30,78 +31,121 @@ class Gate:
 
 
 def gate(rows: pd.DataFrame, most: float, named: Sequence[str] = ()) -> Gate:
-    """Hold a release against the largest share of patients it may give away.
+    """Hold a release against the largest share that it may give away.
 
-    It passes where no leak share, no advantage and no share of whom an attack says yes (beyond
-    that of others) is shown to be larger: significant after Holm's correction, with a lower limit
-    above ``most``. An audit that can say nothing does not pass: its controls failed, or it would
-    have missed one record in five. That a larger share was not shown does not rule it out; the
-    text tells by the largest upper limit whether it is. An AUC above one half is a leak of nobody
-    knows how many: it closes the gate for any leak (0).
+    Each number is held against ``most`` in its own unit, which the text names: shares of training
+    patients whom an attack finds or of whom it guesses more than of others, and the share of
+    descriptions that point at one of them. It passes where none is shown to be larger: significant
+    after Holm's correction, with a lower limit above ``most``. An audit that can say nothing does
+    not pass: its controls failed, or it would have missed one record in five. That a larger share
+    was not shown does not rule it out; the text tells by the largest upper limits whether it is,
+    those of training patients found as the verdict has them. An AUC above one half is a leak of
+    nobody knows how many: it closes the gate for any leak (0).
     A release that names training patients (``named``) passes no gate.
     """
     if named:
         return Gate(passed=False, text=f"the gate is closed: {named[0]}")
     mine = rows[(rows["regime"] == "given") & (rows["site"] == "") & (rows["status"] == "done")]
-    mine = mine.assign(proves=~mine["verdict"].fillna("").str.startswith(NOTHING))
-    leaks = mine[mine["name"].str.contains(".leak@", regex=False)]
-    areas = mine[mine["name"].str.endswith(".auc")]
-    says_yes = areas["name"].map(lambda name: bool(Play(name.removesuffix(".auc")).yes))
-    yes = areas[says_yes.astype(bool)].copy()
-    yes[_ENDS] = 2 * yes[_ENDS] - 1  # the difference of shares of whom it says yes
-    areas = areas.drop(yes.index)
-    shares = pd.concat([leaks, mine[mine["name"].str.endswith(".advantage")], yes])
-    over = shares[shares["proves"] & (shares["p_adjusted"] < LEVEL) & (shares["low"] > most)]
-    if len(over):
-        worst = over.sort_values("low").iloc[-1]
-        return Gate(
-            passed=False,
-            text=f"the gate is closed: {_called(worst)} is {_found(worst)}, shown to be above "
-            f"{percent(most)}.",
+    told = [_Told(_play(n), n) for n in Numbers.of(mine)]
+    told = [one for one in told if not unproven(one.found)]
+    shares = list(_shares(told))
+    over = [one for one in shares if one.found.noticed and (one.found.low or 0.0) > most]
+    if over:
+        found = [f"{one.called} is {one.shown}" for one in _first(over, by="low")]
+        each = "each " * (len(found) > 1)
+        return _closed(f"{'; '.join(found)}, {each}shown to be above {percent(most)}.")
+    areas = [one for one in told if one.found["name"].endswith(".auc") and not one.play.yes]
+    areas = [one for one in areas if one.found.noticed and noticed(one.found)]
+    if areas and most == 0:
+        return _closed(f"{_recognised(areas[0])}.")
+    seen = [one.found.detectable for one in shares if one.patients]
+    if not any(least is not None and least <= USELESS for least in seen):
+        return _closed("this audit can say nothing about leaks, see the report.")
+    return Gate(passed=True, text=f"the gate is open: {_may_be(shares, most)}{_yet(areas)}")
+
+
+@dataclass(frozen=True)
+class _Told:
+    """A number that proves something, and the attack it is of."""
+
+    play: Play
+    found: Number
+
+    @property
+    def patients(self) -> bool:
+        """Whether it is the share of training patients whom an attack finds."""
+        return not self.found["name"].endswith(".advantage")
+
+    @property
+    def called(self) -> str:
+        """What it is a share of, in words that come before the number."""
+        if self.found["name"].endswith(f".{BEYOND}"):
+            return f"{self.play.yes}, beyond others of whom that is true ({self.play.attack})"
+        name = measure(self.found["name"])
+        return f"{name}, “{self.play.secret}”" if self.play.secret else name
+
+    @property
+    def shown(self) -> str:
+        """The number, its limits and its unit."""
+        area = self.found["name"].endswith(".auc")
+        value, low, high = together(
+            self.found.value,
+            self.found.low,
+            self.found.high,
+            share=not area,
+            chance=GUESSING if area else 0.0,
         )
-    told = areas[areas["proves"] & (areas["p_adjusted"] < LEVEL) & (areas["low"] > GUESSING)]
-    if len(told) and most == 0:
-        return Gate(passed=False, text=f"the gate is closed: {_recognised(told.iloc[0])}.")
-    seen = pd.concat([leaks, yes])["detectable"].min()
-    if not seen <= USELESS:
-        return Gate(
-            passed=False,
-            text="the gate is closed: this audit can say nothing about leaks, see the report.",
+        return f"{value} ({low} to {high})" + ("" if area else f" of {self.play.said.unit}")
+
+
+def _play(found: Number) -> Play:
+    attack = found["name"].partition(".")[0]
+    return Play(attack, found["secret"], game_of(attack))
+
+
+def _shares(told: Iterable[_Told]) -> Iterator[_Told]:
+    for one in told:
+        share = share_of(one.play, one.found)
+        if share is not None:
+            yield _Told(one.play, share)
+        elif one.found["name"].endswith(".advantage"):
+            yield one
+
+
+def _first(shares: Sequence[_Told], by: str) -> list[_Told]:
+    """Return the largest number of each game: others are not of the same thing."""
+    there = {one.play.game for one in shares}
+    return [
+        max(
+            (one for one in shares if one.play.game == game),
+            key=lambda one: getattr(one.found, by) or 0.0,
         )
-    widest = shares.sort_values("high").iloc[-1]
+        for game in (*TOLD, "")
+        if game in there
+    ]
+
+
+def _may_be(shares: Sequence[_Told], most: float) -> str:
+    """Say of every game how much it may be."""
+    widest = _first(shares, by="high")
+    wide = [one for one in widest if (one.found.high or 0.0) > most]
+    said = "; ".join(f"{one.called}, {one.shown}" for one in wide or widest)
     above = f"a leak above {percent(most)}"
-    ruled_out = (
-        f"every attack that counts rules out {above}; the highest it may be is by"
-        if widest["high"] <= most
-        else f"{above} was not shown, and not ruled out either:"
-    )
-    return Gate(
-        passed=True,
-        text=f"the gate is open: {ruled_out} {_called(widest)}, {_found(widest)}."
-        + (f" Yet {_recognised(told.iloc[0])}." if len(told) else ""),
-    )
+    if wide:
+        return f"{above} was not shown, and not ruled out either: {said}."
+    return f"every attack that counts rules out {above}; the highest it may be: {said}."
 
 
-def _recognised(row: pd.Series) -> str:
+def _yet(areas: Sequence[_Told]) -> str:
+    return f" Yet {_recognised(areas[0])}." if areas else ""
+
+
+def _recognised(one: _Told) -> str:
     return (
         "training patients are told from others better than by guessing: "
-        f"{_called(row)} is {_found(row)}"
+        f"{one.called} is {one.shown}"
     )
 
 
-def _called(row: pd.Series) -> str:
-    attack, _, part = str(row["name"]).rpartition(".")
-    play = Play(attack)
-    if part == "auc" and play.yes:
-        return f"the share of training patients who {play.yes}, beyond that of others ({attack})"
-    name = measure(row["name"])
-    return f"{name}, “{row['secret']}”" if row["secret"] else name
-
-
-def _found(row: pd.Series) -> str:
-    attack, _, part = str(row["name"]).rpartition(".")
-    area = part == "auc" and not Play(attack).yes
-    value, low, high = together(
-        row["value"], row["low"], row["high"], share=not area, chance=GUESSING if area else 0.0
-    )
-    return f"{value} ({low} to {high})"
+def _closed(why: str) -> Gate:
+    return Gate(passed=False, text=f"the gate is closed: {why}")

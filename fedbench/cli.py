@@ -610,8 +610,9 @@ def audit(  # noqa: PLR0913  (a command's options are its arguments)
         float | None,
         typer.Option(
             "--fail-over",
-            help="Exit with 1 if more than this share of patients, such as 0.05, is shown to be "
-            "given away, or if nothing can be said.",
+            metavar="RISK",
+            help="Exit with 1 if a larger share than this, such as 0.05, is shown to be given away "
+            "(of patients, and by `singling` of descriptions), or if nothing can be said.",
         ),
     ] = None,
     out: Out = None,
@@ -622,8 +623,8 @@ def audit(  # noqa: PLR0913  (a command's options are its arguments)
     real, release = _parts(paths, "audit")
     if fail_over is not None and not 0 <= fail_over < 1:
         raise SpecError(
-            f"--fail-over is {fail_over:g}; expected a share of patients from 0 to below 1, such "
-            "as 0.05 for one in twenty."
+            f"--fail-over is {fail_over:g}; expected a share from 0 to below 1, such as 0.05 for "
+            "one patient in twenty."
         )
     from fedbench import terminal  # noqa: PLC0415
     from fedbench.audit import gate  # noqa: PLC0415

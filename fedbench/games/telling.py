@@ -21,7 +21,8 @@ class Telling:
     ask. ``main`` is the part of its rows that says how much was given away. The sentences are about
     games whose main part is an advantage: how much more often an attack succeeds for training
     patients than for others. ``unasked`` is what cannot be spoken about where no such attack was
-    run, if that is to be said at all. ``parts`` are what its further rows are called.
+    run, if that is to be said at all. ``parts`` are what its further rows are called. ``unit`` is
+    what its main part, or its share, is a share of.
     """
 
     question: str = ""
@@ -43,6 +44,7 @@ class Telling:
     none_passed: str = "by no such attack were both passed"
     verdict: str = "The attack {} succeeds more often for training patients than for others"
     useless: str = _COPIED
+    unit: str = "training patients"
     parts: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -95,6 +97,7 @@ LINKAGE = Telling(
 SINGLING = Telling(
     question="how single patients can be pointed at",
     empty="No hospital has both training patients and others to point at.",
+    unit="descriptions of released records",
     easier="The released records told how to point at single training patients, more often than "
     "at others (attack {}).",
     level="The released records were not shown to tell how to point at single training patients "
@@ -143,6 +146,7 @@ SOURCE = Telling(
 PROPERTY = Telling(
     question="how common something is among those of a hospital",
     empty="There is no column whose shares could be asked for.",
+    unit="shares",
     easier="How common something is among a hospital's training patients is given away (attack "
     "{}).",
     level="How common something is among a hospital's training patients is not shown to be given "

@@ -27,6 +27,7 @@ __all__ = [
     "noticeable",
     "noticed",
     "passed",
+    "unproven",
     "unsaid",
 ]
 
@@ -359,6 +360,11 @@ def doubted(play: Play, found: Number, played: Sequence[Check]) -> list[str]:
 
 NOTHING = "nothing can be said"
 """How the verdict on a row begins that proves nothing, whatever its number is."""
+
+
+def unproven(found: Number) -> bool:
+    """Whether a number proves nothing, whatever it is."""
+    return any(text.startswith(NOTHING) for text in found.verdicts)
 
 
 def unsaid(found: Number) -> str:

@@ -6,7 +6,15 @@ import math
 import re
 from collections.abc import Sequence
 
-from fedbench.report.controls import NOTHING, Check, backwards, broken, noticeable, noticed
+from fedbench.report.controls import (
+    NOTHING,
+    Check,
+    backwards,
+    broken,
+    noticeable,
+    noticed,
+    unproven,
+)
 from fedbench.report.leaks import VERBATIM, asked, beyond, leaked
 from fedbench.report.notes import ATTRIBUTES, GLOSSARY, how
 from fedbench.report.numbers import Number
@@ -104,7 +112,7 @@ def verdict(world: World, played: Sequence[Check], named: Sequence[str] = ()) ->
     _, details = leaked(world, world.lead, played)
     asked = [(play, n) for play in world.plays for n in _numbers(world, play)]
     heard = [(play, n) for play, n in asked if n.done and not broken(play, played)]
-    useful = [(p, n) for p, n in heard if not any(v.startswith(NOTHING) for v in n.verdicts)]
+    useful = [(p, n) for p, n in heard if not unproven(n)]
     shown = [(play, n) for play, n in useful if n.noticed and noticed(n)]
     if shown:
         title, text = GIVEN_AWAY, " ".join(_shown(world, shown))

@@ -533,7 +533,7 @@ WRONG: list[tuple[Mapping[str, Any], str, str]] = [
     ({}, "--schema gone.toml", "There is no file 'gone.toml'."),
     ({}, "--schema bad.toml", "bad.toml: static.a: A number column needs finite public bounds"),
     ({}, "--schema narrow.toml", "train.csv row 1: 'b' is '5'; expected 0 to 1."),
-    ({}, "--fail-over 5", "--fail-over is 5; expected a share of patients from 0 to below 1, such"),
+    ({}, "--fail-over 5", "--fail-over is 5; expected a share from 0 to below 1, such"),
     ({}, "--out taken", "--out 'taken': "),
 ]  # fmt: skip
 
@@ -733,12 +733,40 @@ def test_the_gate(row: Mapping[str, Any], most: float, *, passed: bool) -> None:
 def test_an_open_gate_says_whether_more_is_ruled_out() -> None:
     quiet = {"value": 0.02, "low": -0.03, "p_adjusted": 0.4, "detectable": 0.054}
     wide = gate(rows_of(**quiet, high=0.089), 0.05).text
-    of = "leak at 1 % false alarms (dcr), 2.0 % (\N{MINUS SIGN}3.0 % to {} %)."
+    of = "leak at 1 % false alarms (dcr), 2.0 % (\N{MINUS SIGN}3.0 % to {} %) of training patients."
     said = "a leak above 5.0 % was not shown, and not ruled out either: "
     assert wide == f"the gate is open: {said}{of.format('8.9')}"
     narrow = gate(rows_of(**quiet, high=0.04), 0.05).text
-    said = "every attack that counts rules out a leak above 5.0 %; the highest it may be is by "
+    said = "every attack that counts rules out a leak above 5.0 %; the highest it may be: "
     assert narrow == f"the gate is open: {said}{of.format('4.0')}"
+
+
+def test_the_gate_names_the_unit_of_every_share_and_mixes_none() -> None:
+    leak, single = (
+        rows_of(low=0.07),
+        rows_of(name="singling.advantage", value=0.6, low=0.4, high=0.8),
+    )
+    both = pd.concat([single, leak], ignore_index=True)
+    assert gate(both, 0.05).text == (
+        "the gate is closed: leak at 1 % false alarms (dcr) is 10.0 % (7.0 % to 14.0 %) of "
+        "training patients; singled out more often among training patients than among others "
+        "(singling) is 60.0 % (40.0 % to 80.0 %) of descriptions of released records, each shown "
+        "to be above 5.0 %."
+    )
+    assert "leak at" not in gate(both, 0.1).text
+    quiet = pd.concat([single.assign(p_adjusted=0.5), leak.assign(p_adjusted=0.5)])
+    said = "a leak above 10.0 % was not shown, and not ruled out either: leak at 1 % false alarms"
+    assert said in gate(quiet, 0.1).text
+    # What proves nothing rules nothing out, and is no leak.
+    mute = single.assign(verdict="nothing can be said: only 30 points would have been noticed")
+    assert "singled" not in gate(pd.concat([mute, leak.assign(p_adjusted=0.5)]), 0.1).text
+
+
+def test_the_gate_and_a_quiet_verdict_have_one_upper_limit(audit: Audit) -> None:
+    tables = {"train": made(400, 0), "control": made(400, 1, start=1000)}
+    found = audit("--json", "--fail-over", "0.05", **tables, synthetic=made(40, 2))
+    (most,) = re.findall(r"Up to ([\d.]+ %) of the training patients may", found.facts["because"])
+    assert f" to {most}) of training patients" in found.err
 
 
 def test_patients_who_are_told_apart_close_the_gate_for_any_leak() -> None:
