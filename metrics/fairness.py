@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar
 
 import numpy as np
@@ -30,6 +30,7 @@ Answers = Iterator[Measure | Refusal]
 
 FEW = 20
 """Patients below whom a group has no number."""
+FEW_GROUPS = "fewer than two groups are large enough"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,10 +43,14 @@ class Fairness(Metric):
     each group. ``representation``: total variation of the groups' shares of all patients, those of
     whom no group is known being one more. ``marginals_gap``, ``score_gap``: the worst group's
     number minus the best one's, for the distance and for the area under the curve or concordance of
-    the model that ``utility`` learns from synthetic records. ``parity``: the same for the share of
-    patients whom the model calls, which are those whose chance lies above the share with the event
-    among whom it learnt from. ``odds``: the same for those with the event and those without it, the
-    larger counting (equalized odds: Hardt, Price and Srebro 2016,
+    the model that ``utility`` learns from synthetic records. ``parity``: how much further apart,
+    or closer, two groups are in the share of patients whom the model calls than they are for the
+    same model learnt from the real training records; the pair counts for which that is most. It
+    calls those whose chance lies above the share with the event among whom it learnt from. Groups
+    that are not equally ill are not called equally often, and records that break what a group has
+    to do with the outcome would make the plain gap (demographic parity) smaller; the words of the
+    row tell both gaps. ``odds``: the gap in the share called of those with the event and of those
+    without it, the larger counting (equalized odds: Hardt, Price and Srebro 2016,
     https://arxiv.org/abs/1610.02413).
 
     Gaps of small groups are large by chance: compare them with the ceiling, which has the same
@@ -56,7 +61,7 @@ class Fairness(Metric):
 
     family: ClassVar[Family] = "fairness"
     better: ClassVar = "lower"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     anchors: ClassVar[Anchors] = Anchors(floor="independent", ceiling="real")
     per_site: ClassVar[bool] = False
 
@@ -160,7 +165,32 @@ def _served(question: Question, known: Sequence[Attribute], evidence: Evidence) 
         served = _Served(question, model, asked, weights, groups, usual)
         key = Key(task=question.name, column=attribute.column)
         for part in parts:
-            yield _gap(served.found(part), len(groups), len(asked), part, key)
+            if part == "parity":
+                yield _parity(served, evidence, key)
+            else:
+                yield _gap(served.found(part), len(groups), len(asked), part, key)
+
+
+def _parity(served: _Served, evidence: Evidence, key: Key) -> Measure | Refusal:
+    """Return how far gaps between groups are from those of a model of real training records."""
+    question = served.question
+    model = question.learnt(evidence.train)
+    if isinstance(model, Unfit):
+        reason = f"{model.reason} (real training records)"
+        return Refusal(reason=reason, part="parity", key=key)
+    usual = float(question.posed(evidence.train).event.mean())
+    sides = [each.called() for each in (served, replace(served, model=model, usual=usual))]
+    mine, theirs = (np.stack([*side.values()]) if side else np.empty((0, 1)) for side in sides)
+    if len(mine) < 2:
+        return Refusal(reason=FEW_GROUPS, part="parity", key=key)
+    apart = mine - theirs
+    # The pair stays, so that replicates are not folded where both models call alike.
+    spread = apart[apart[:, 0].argmax()] - apart[apart[:, 0].argmin()]
+    found = measured(spread, len(served.asked), part="parity", key=key, most=2.0)
+    ours, real = (float(np.ptp(side[:, 0])) for side in (mine, theirs))
+    told = over(found, len(mine), len(served.groups), "group").facts.get("verdict", "")
+    words = [str(told), f"a gap of {ours:.3f}, of a model of real records {real:.3f}"]
+    return replace(found, facts={"verdict": "; ".join(filter(None, words))})
 
 
 @dataclass(frozen=True)
@@ -180,14 +210,16 @@ class _Served:
         if part == "score_gap":
             return dict(self._scores(scores))
         called = expit(scores) > self.usual
-        if part == "parity":
-            every = np.ones(len(called), dtype=bool)
-            return dict(self._rates(called, every))
         hit, false = (
             dict(self._rates(called, who)) for who in (self.asked.event, ~self.asked.event)
         )
         both = hit.keys() & false.keys()
         return {n: np.stack([hit[n], false[n]]) for n in self.groups if n in both}
+
+    def called(self) -> Mapping[str, Floats]:
+        """Return the share of every group that is large enough whom the model calls."""
+        called = expit(self.model.scores(self.asked.predictors)) > self.usual
+        return dict(self._rates(called, np.ones(len(called), dtype=bool)))
 
     def _scores(self, scores: Floats) -> Iterator[tuple[str, Floats]]:
         survival = self.question.task.kind == "survival"
@@ -218,7 +250,7 @@ def _gap(
 ) -> Measure | Refusal:
     """Return the largest number minus the smallest; of pairs, the larger of the two gaps."""
     if len(found) < 2:
-        return Refusal(reason="fewer than two groups are large enough", part=part, key=key)
+        return Refusal(reason=FEW_GROUPS, part=part, key=key)
     rows = np.stack(list(found.values()))
     rows = np.where(np.isfinite(rows), rows, rows[..., :1])
     spread = np.ptp(rows, axis=0)

@@ -63,7 +63,7 @@ MEASURES: Mapping[str, str] = {
     "fairness.marginals_gap": "gap between groups in single columns",
     "fairness.representation": "shares of groups",
     "fairness.score_gap": "gap between groups in what is foreseen",
-    "fairness.parity": "gap between groups in whom a model calls",
+    "fairness.parity": "gap between groups in whom a model calls, from that of real records",
     "fairness.odds": "gap between groups in whom a model calls rightly or wrongly",
     "latent_site": "hospitals told apart by hidden numbers (AUC)",
     "latent_site.records": "hospitals told apart by records (AUC)",

@@ -17,6 +17,7 @@ from fedbench.report.traffic import traffic
 from fedbench.report.words import (
     NONE,
     REGIMES,
+    beside,
     human_bytes,
     joined,
     left_out,
@@ -62,6 +63,7 @@ def cell(found: Number | None) -> Json:
                 _fewer(found),
                 left_out(found),
                 " or ".join(found.equivalence),
+                beside(found),
                 _nothing(found),
             )
             if text

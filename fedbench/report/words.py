@@ -18,6 +18,7 @@ __all__ = [
     "NONE",
     "POWER",
     "REGIMES",
+    "beside",
     "change",
     "detectable_change",
     "human_bytes",
@@ -211,6 +212,12 @@ def left_out(found: Number) -> str:
         f"in {'others' if i else 'some seeds'} {'; '.join(who or whole for whole, who in said)}"
         for i, said in enumerate(lacking.values())
     )
+
+
+def beside(found: Number) -> str:
+    """Say the plain gaps that a number compares, where it is that of one seed."""
+    texts = found.verdicts if found.asked == 1 else ()
+    return next((m[0] for text in texts if (m := re.search(r"a gap of [^;]*", text))), "")
 
 
 def change(found: Number) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -91,7 +92,7 @@ def test_a_group_is_drawn_as_well_as_its_own_marginals_say(people: Draw, judge: 
 
 def test_gaps_of_a_model_are_those_of_scikit_learn(people: Draw, judge: Judge) -> None:
     test, fake = people(800, 0), people(800, 1)
-    evidence = judge(test, fake)
+    evidence = judge(test, fake, people(800, 2))
     question = Question(name=TASK, task=test.schema.tasks[TASK], pose=problem, penalty=0.01)
     asked, model = question.posed(evidence.test), question.learnt(evidence.synthetic)
     assert not isinstance(model, Unfit)
@@ -101,17 +102,41 @@ def test_gaps_of_a_model_are_those_of_scikit_learn(people: Draw, judge: Judge) -
     sex = test.static.set_index("patient")["sex"].reindex(asked.patients).to_numpy()
     by_sex = [sex == level for level in ("female", "male")]
     areas = [roc_auc_score(asked.event[mine], scores[mine]) for mine in by_sex]
-    rates = [called[mine].mean() for mine in by_sex]
+    trained = question.learnt(evidence.train)
+    assert not isinstance(trained, Unfit)
+    often = question.posed(evidence.train).event.mean()
+    real = 1 / (1 + np.exp(-trained.scores(asked.predictors))) > often
+    rates = [[side[mine].mean() for mine in by_sex] for side in (called, real)]
     hits = [recall_score(asked.event[mine], called[mine]) for mine in by_sex]
     false = [1 - recall_score(~asked.event[mine], ~called[mine]) for mine in by_sex]
     ours = found(evidence)
     expected = {
         "score_gap": np.ptp(areas),
-        "parity": np.ptp(rates),
+        "parity": np.ptp(np.subtract(rates[0], rates[1])),
         "odds": max(np.ptp(hits), np.ptp(false)),
     }
     for part, value in expected.items():
         assert ours[part, TASK, "sex"].value == pytest.approx(value, abs=1e-6), part
+    gaps = "a gap of {:.3f}, of a model of real records {:.3f}".format(*np.ptp(rates, axis=1))
+    assert ours["parity", TASK, "sex"].facts == {"verdict": gaps}
+
+
+def test_a_group_whose_relation_to_the_outcome_is_broken_is_no_fairer(
+    people: Draw, judge: Judge
+) -> None:
+    """Old and young patients end like anybody: the plain gap shrinks, which is nothing good."""
+    train, test, fake = people(1500, 2), people(1500, 0), people(1500, 1)
+    rng, age = np.random.default_rng(0), fake.static["age"].to_numpy()
+    ends = fake.outcome.copy()
+    apart = (age > np.quantile(age, 2 / 3)) | (age < np.quantile(age, 1 / 3))
+    anybody = rng.permutation(len(age))[apart]
+    for name in ("time", "event"):
+        ends.loc[apart, name] = fake.outcome[name].to_numpy()[anybody]
+    broken = replace(fake, outcome=ends)
+    good, bad = (found(judge(test, each, train))["parity", TASK, "age"] for each in (fake, broken))
+    gaps = [float(re.findall(r"[.\d]+", m.facts["verdict"])[0]) for m in (good, bad)]
+    assert gaps[1] < gaps[0], "the plain gap would have called it fairer"
+    assert bad.low > good.high
 
 
 def test_a_release_that_is_wrong_about_one_group_is_found(people: Draw, judge: Judge) -> None:
@@ -204,7 +229,7 @@ def test_a_group_of_few_cases_has_no_part_in_gaps_which_say_so(
     for part in ("score_gap", "odds"):
         assert nineteen[part].facts == {"verdict": "over 2 of 4 groups"}
         assert twenty[part].facts == {"verdict": "over 3 of 4 groups"}
-    assert nineteen["parity"].facts == {"verdict": "over 3 of 4 groups"}
+    assert nineteen["parity"].facts["verdict"].startswith("over 3 of 4 groups; a gap of ")
 
 
 def test_intervals_of_twenty_cases_cover() -> None:
