@@ -388,7 +388,7 @@ def test_the_doctor_looks_at_everything(fedbench: Command) -> None:
 
 
 def test_a_message_is_one_line(fedbench: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli, "_store", _raising(ContractError("a\n  b")))
+    monkeypatch.setattr(cli, "store_of", _raising(ContractError("a\n  b")))
     assert fedbench("doctor") == (2, "", "fedbench: a b\n")
 
 
@@ -488,7 +488,7 @@ def test_what_the_system_refuses_is_no_mistake_of_ours(
     fedbench: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shut = OSError(errno.EROFS, "Read-only file system", "runs/x")
-    monkeypatch.setattr(cli, "_store", _raising(shut))
+    monkeypatch.setattr(cli, "store_of", _raising(shut))
     assert fedbench("doctor") == (2, "", "fedbench: runs/x: Read-only file system.\n")
 
 
@@ -496,7 +496,7 @@ def test_a_full_disk_is_told_with_what_to_do_even_where_no_file_is_named(
     fedbench: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     full = OSError(errno.ENOSPC, "No space left on device")
-    monkeypatch.setattr(cli, "_store", _raising(full))
+    monkeypatch.setattr(cli, "store_of", _raising(full))
     status, _, said = fedbench("doctor")
     assert status == 2
     assert said.startswith("fedbench: what was found could not be written: No space left on device")
@@ -513,7 +513,7 @@ def _raising(error: BaseException) -> Callable[..., Any]:
 def test_a_mistake_of_ours_leaves_its_traceback(
     fedbench: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cli, "_store", _raising(KeyError("lost")))
+    monkeypatch.setattr(cli, "store_of", _raising(KeyError("lost")))
     said = fedbench("doctor")
     assert said.status == 1
     assert said.err.startswith("fedbench: this should not happen: KeyError: 'lost'.")

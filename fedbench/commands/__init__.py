@@ -1,0 +1,1 @@
+"""What the subcommands of ``fedbench`` do, by what they are about."""
