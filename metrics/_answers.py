@@ -14,6 +14,7 @@ from scipy.special import expit
 from fedbench.data import Cohort, Task
 from fedbench.metric import FEWEST, Evidence, Key, Measure, Refusal, View
 from fedbench.metrics._draws import Floats, draws, measured
+from fedbench.metrics._limits import Skewed, explained, shared_by, unit
 from fedbench.metrics._models import Model, Unfit, learn
 from fedbench.nouns import plural
 from fedbench.stats import auc_limits, weighted_auc, weighted_concordance
@@ -116,16 +117,20 @@ class Question:
                 "auprc": weighted_precision(scores, problem.event, weights),
                 "brier_skill": weighted_brier_skill(expit(scores), problem.event, weights),
             }
+        cases = _cases(problem, self.task)
         for part, rows_of in rows.items():
+            # What is too weak for a row is spread by those who make means of it.
+            skewed = None if weak else _skewed(part, rows_of, scores, problem, cases)
             found = measured(
-                rows_of,
+                rows_of if skewed is None else skewed.rows,
                 len(problem),
                 part=part,
                 key=self.key,
                 least=-np.inf if part in SKILLS else 0.0,
                 weak=weak,
-                cases=_cases(problem, self.task),
+                cases=cases,
             )
+            found = found if skewed is None else skewed.bounds(found)
             yield _never_closer(found, problem) if part == "auroc" else found
 
     def _refuse(self, reason: str, status: str) -> Sequence[Refusal]:
@@ -138,6 +143,16 @@ class Question:
             )
             for part in PARTS[self.task.kind]
         ]
+
+
+def _skewed(part: str, rows: Floats, scores: Floats, problem: Problem, cases: int) -> Skewed | None:
+    """Return a score whose percentiles are no limits, with better ones."""
+    if part in ("c_index", "auprc"):
+        return unit(rows, cases)
+    if part != "r2":
+        return None
+    errors = (scores - problem.value) ** 2, (problem.value - problem.value.mean()) ** 2
+    return explained(rows, min(map(shared_by, errors)))
 
 
 def _never_closer(found: Measure, problem: Problem) -> Measure:

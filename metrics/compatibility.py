@@ -42,7 +42,7 @@ class Compatibility(Metric):
 
     family: ClassVar[Family] = "fairness"
     better: ClassVar = "higher"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     anchors: ClassVar[Anchors] = Anchors(ceiling="real")
     judges_few: ClassVar[bool] = True
 

@@ -46,7 +46,7 @@ class Forgetting(Metric):
 
     family: ClassVar[Family] = "fairness"
     better: ClassVar = "lower"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     per_site: ClassVar[bool] = False
 
     bins: Annotated[int, Ge(2)] = 20

@@ -23,7 +23,8 @@ class Utility(Metric):
     For every task of the schema a ridge-penalized logistic (parts ``auroc``, ``auprc``,
     ``brier_skill``) or Cox regression (part ``c_index``, Harrell's). Models and preprocessing are
     fixed by the synthetic records alone; replicates weigh test patients and refit nothing, so
-    intervals are about these models.
+    intervals are about these models. Those of ``auprc`` and ``c_index`` are spread by log odds, of
+    ``r2`` by the log of what is left, all by Student's t: see ``unit`` and ``explained``.
 
     Train on synthetic, test on real: Esteban, Hyland and Raetsch 2017,
     https://arxiv.org/abs/1706.02633.
@@ -31,7 +32,7 @@ class Utility(Metric):
 
     family: ClassVar[Family] = "utility"
     better: ClassVar = "higher"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     anchors: ClassVar[Anchors] = Anchors(floor="independent", ceiling="real")
     judges_few: ClassVar[bool] = True
 

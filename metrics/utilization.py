@@ -26,7 +26,7 @@ class Utilization(Metric):
 
     family: ClassVar[Family] = "utility"
     better: ClassVar = "higher"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     needs_synthetic: ClassVar[bool] = False
     judges_few: ClassVar[bool] = True
 
