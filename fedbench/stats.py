@@ -504,20 +504,47 @@ def tpr_at_fpr(
     )
 
 
-def accused(per_site: Sequence[Placed], alpha: float) -> list[tuple[Bools, Bools] | None]:
-    """Return which members and which non-members `tpr_at_fpr` accuses, site by site.
+@dataclass(frozen=True)
+class Accused:
+    """Which members and which non-members of a site `tpr_at_fpr` accuses.
 
-    None stands for a site that it leaves out.
+    Attributes:
+        members: whether each of them is.
+        nonmembers: likewise.
+        allowed: how many non-members might have been.
+    """
+
+    members: Bools
+    nonmembers: Bools
+    allowed: int
+
+    def again(self, placed: Placed, weights: Counts) -> tuple[Bools, Bools]:
+        """Return whom it accuses in replicates that find the threshold anew, (B, n) of each.
+
+        Args:
+            placed: of the same site.
+            weights: of its non-members, (B, n).
+        """
+        order = np.argsort(placed[1], kind="stable")
+        ones, zeros = (np.searchsorted(placed[1][order], side, "right") for side in placed)
+        passed = np.zeros((len(weights), len(order) + 1), np.int32)
+        np.cumsum(weights[:, order], axis=1, out=passed[:, 1:])
+        allowed = np.rint(self.allowed / len(order) * passed[:, -1:])
+        return passed[:, ones] < allowed, passed[:, zeros] <= allowed
+
+
+def accused(per_site: Sequence[Placed], alpha: float) -> list[Accused | None]:
+    """Return whom `tpr_at_fpr` accuses, site by site; None stands for one that it leaves out.
 
     Raises:
         TooFew: as `tpr_at_fpr`.
     """
     order, _ = _kept(per_site, alpha)
-    found: list[tuple[Bools, Bools] | None] = [None] * len(per_site)
+    found: list[Accused | None] = [None] * len(per_site)
     for at, k in zip(order, _allowed([per_site[i] for i in order], alpha), strict=True):
         ranked = np.sort(per_site[at][1])
         ones, zeros = (np.searchsorted(ranked, side, "right") for side in per_site[at])
-        found[at] = ones < k, zeros <= k
+        found[at] = Accused(ones < k, zeros <= k, k)
     return found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from fedbench import stats
 from fedbench.attack import Guess, plain_columns
 from fedbench.data import Feature, Schema
 from fedbench.games.dealing import Challenge
-from fedbench.games.scoring import Ranked, accused, sites_of
+from fedbench.games.scoring import Accusing, B, Ranked, accused, sites_of
 from fedbench.seeds import Seeds
 
 __all__ = ["COLUMNS", "FEWEST", "exposure", "rarity"]
@@ -30,6 +31,8 @@ FEWEST = 10
 _POINTS = 60  # of a curve
 _PARTS = 10  # of members by how rare their values are
 _ALPHAS = (0.01, 0.1)  # shares of others accused, the first for which they are enough
+_LEAST = 1e-9
+_BLOCKS = 8  # of replicates that are in memory together
 _LEVEL = 0.05  # of chance, over everything in which those who are found are compared
 _MORE = 0.1  # how much more often, at least, is worth saying; or twice as often
 
@@ -60,15 +63,13 @@ def exposure(schema: Schema, challenge: Challenge, guess: Guess) -> pd.DataFrame
     if not (few := _few(ranked)):
         return pd.DataFrame(curve, columns=list(COLUMNS))
     table = challenge.public.targets.iloc[few.rows]
-    who, truth, alpha = few.accused, challenge.truth[few.rows], few.alpha
-    part = _tenths(rarity(schema, table), truth, few.rows)
-    homes = challenge.sites[few.rows].astype(str)
+    part = _tenths(rarity(schema, table), few.truth, few.rows)
     found = [
         *curve,
-        *_accused(who, truth, homes, alpha),
-        *_by("rarity", [f"{i + 1}" for i in part], who, truth, alpha),
-        *_by("site", homes.tolist(), who, truth, alpha),
-        *_set_apart(schema, table[truth], who[truth], alpha),
+        *_accused(few),
+        *_by("rarity", [f"{i + 1}" for i in part], few),
+        *_by_site(ranked),
+        *_set_apart(schema, table[few.truth], few.who[few.truth], few.alpha),
     ]
     return pd.DataFrame(found, columns=list(COLUMNS))
 
@@ -78,18 +79,70 @@ class _Few:
     """Who is accused at few false alarms, by the rule of the leak share at as many."""
 
     alpha: float
-    rows: Ints
-    accused: Bools
+    sites: Sequence[Accusing]
+
+    @cached_property
+    def rows(self) -> Ints:
+        """Where they are in the challenge."""
+        return np.concatenate([one.ranked.site.rows for one in self.sites])
+
+    @cached_property
+    def truth(self) -> Bools:
+        """Who is a member."""
+        return np.concatenate([one.ranked.site.truth for one in self.sites])
+
+    @cached_property
+    def who(self) -> Bools:
+        """Whether each is accused."""
+        return np.concatenate([one.who for one in self.sites])
+
+    @cached_property
+    def homes(self) -> Strings:
+        """At which site."""
+        return np.repeat(
+            [one.ranked.site.name for one in self.sites],
+            [len(one.ranked.site.rows) for one in self.sites],
+        )
+
+    def rates(self, group: Strings, names: Sequence[str]) -> tuple[Floats, Floats]:
+        """Return which share of members and of others of each group replicates accuse, (B, G)."""
+        mine = group[:, None] == np.array(names)
+        inside = np.hstack([mine & self.truth[:, None], mine & ~self.truth[:, None]])
+        ends = np.cumsum([0, *(len(one.ranked.site.rows) for one in self.sites)])
+        hits, everybody = np.zeros((2, B, inside.shape[1]))
+        for one, start, end in zip(self.sites, ends, ends[1:], strict=False):
+            there = inside[start:end].astype(np.float32)
+            for rows in np.array_split(np.arange(B), _BLOCKS):
+                weights = one.ranked.site.weights[rows].astype(np.float32)
+                everybody[rows] += weights @ there
+                hits[rows] += (weights * one.again[rows]) @ there
+        found = np.full(hits.shape, np.nan)
+        np.divide(hits, everybody, out=found, where=everybody > 0)
+        return found[:, : len(names)], found[:, len(names) :]
 
 
-def _few(ranked: Sequence[Ranked]) -> _Few | None:
+def _few(ranked: Sequence[Ranked], alphas: Sequence[float] = _ALPHAS) -> _Few | None:
     """Accuse one in a hundred of the others, or one in ten; nobody where they are too few."""
-    for alpha in _ALPHAS:
+    for alpha in alphas:
         with contextlib.suppress(stats.TooFew):
-            found = accused(ranked, alpha)
-            rows, who = ([each.site.rows for each, _ in found], [side for _, side in found])
-            return _Few(alpha, np.concatenate(rows), np.concatenate(who))
+            return _Few(alpha, accused(ranked, alpha))
     return None
+
+
+def _by_site(ranked: Sequence[Ranked]) -> Iterator[Row]:
+    """Return the share found at each site, at false alarms for which its others are enough.
+
+    All at the fewest for which they are enough at every site that is large enough to be told of.
+    """
+    large = [each for each in ranked if min(each.site.n) >= FEWEST]
+    for alpha in _ALPHAS:
+        enough = [each for each in large if each.site.n[1] >= stats.needed(alpha)]
+        if (enough == large or alpha == _ALPHAS[-1]) and (few := _few(ranked, [alpha])):
+            names = {each.site.name for each in enough}
+            told = _Few(alpha, [one for one in few.sites if one.ranked.site.name in names])
+            if told.sites:
+                yield from _by("site", told.homes.tolist(), told)
+            return
 
 
 def _roc(place: Floats, truth: Bools) -> Iterator[Row]:
@@ -103,34 +156,40 @@ def _roc(place: Floats, truth: Bools) -> Iterator[Row]:
         yield _row("roc", "", float(fpr[at]), float(tpr[at]), n=len(ones), others=len(zeros))
 
 
-def _accused(accused: Bools, truth: Bools, homes: Strings, alpha: float) -> Iterator[Row]:
+def _accused(few: _Few) -> Iterator[Row]:
     """Return how many members and others are accused, the others at the members' mix of sites."""
+    who, truth, homes = few.who, few.truth, few.homes
     for kind, mine in (("members", truth), ("others", ~truth)):
-        plain = stats.clopper_pearson(int(accused[mine].sum()), int(mine.sum()))
+        plain = stats.clopper_pearson(int(who[mine].sum()), int(mine.sum()))
         site, counts = np.unique(homes[truth], return_counts=True)
-        shares = [accused[mine & (homes == name)].mean() for name in site]
+        shares = [who[mine & (homes == name)].mean() for name in site]
         value = float(np.average(shares, weights=counts))
         by = value / plain.value if plain.value else 1.0
         limits = min(by * plain.low, 1.0), min(by * plain.high, 1.0)
-        yield _row(kind, "", alpha, value, *limits, n=int(mine.sum()))
+        yield _row(kind, "", few.alpha, value, *limits, n=int(mine.sum()))
 
 
-def _by(
-    kind: str, groups: Sequence[str], accused: Bools, truth: Bools, alpha: float
-) -> Iterator[Row]:
-    """Return the share of each group's members found beyond luck, where ten of each are there."""
-    group = np.array(groups)
-    for name in sorted(set(groups), key=lambda g: (len(g), g)):
+def _by(kind: str, groups: Sequence[str], few: _Few) -> Iterator[Row]:
+    """Return the share of each group's members found beyond luck, where ten of each are there.
+
+    Limits are those of replicates that find the threshold anew, and never closer than Newcombe's
+    for shares of whom a fixed threshold accuses.
+    """
+    group, names = np.array(groups), sorted(set(groups), key=lambda g: (len(g), g))
+    tpr, fpr = few.rates(group, names)
+    leaks = (tpr - fpr) / np.maximum(1 - fpr, _LEAST)
+    for name, draws in zip(names, leaks.T, strict=True):
         here = group == name
-        members, others = accused[here & truth], accused[here & ~truth]
+        members, others = few.who[here & few.truth], few.who[here & ~few.truth]
         if min(len(members), len(others)) < FEWEST:
             continue
-        by_luck = float(others.mean())
+        rest = max(1 - float(others.mean()), _LEAST)
         gap = stats.newcombe(int(members.sum()), len(members), int(others.sum()), len(others))
-        shares = [each / max(1 - by_luck, 1e-9) for each in (gap.value, gap.low, gap.high)]
-        value, low, high = (float(np.clip(each, -1, 1)) for each in shares)
+        again = stats.percentile(gap.value / rest, draws)
+        ends = gap.value / rest, min(gap.low / rest, again.low), max(gap.high / rest, again.high)
+        value, low, high = (float(np.clip(each, -1, 1)) for each in ends)
         sizes = {"n": len(members), "others": len(others)}
-        yield _row(kind, name, alpha, value, low, high, **sizes)
+        yield _row(kind, name, few.alpha, value, low, high, **sizes)
 
 
 def rarity(schema: Schema, table: pd.DataFrame) -> Floats:

@@ -349,11 +349,11 @@ def _of_yes(ranked: Sequence[Ranked], alpha: float, found: stats.LowFpr, by: flo
     Whom such an attack accuses hangs on no threshold, so that the limits of its TPR are exact.
     """
     sure = accused(ranked, alpha)
-    area = _area_of_yes([replace(each, scores=who.astype(np.float64)) for each, who in sure])
+    area = _area_of_yes([replace(one.ranked, scores=one.who.astype(np.float64)) for one in sure])
     rest = 1 - found.fpr
     ends = ((2 * end - 1) / rest for end in (area.value, area.low, area.high))
     leak = Interval(*(min(max(end, -1.0), 1.0) for end in ends))
-    hits = sum(int(who[each.site.truth].sum()) for each, who in sure)
+    hits = sum(int(one.found.members.sum()) for one in sure)
     tpr = stretched(stats.clopper_pearson(hits, found.n_members), by, 0, 1)
     detectable = below_one((2 * area.facts["detectable"] - 1) / rest)
     return _Shares(tpr, leak, detectable, {})

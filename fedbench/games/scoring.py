@@ -23,6 +23,7 @@ from fedbench.stats import Interval
 
 __all__ = [
     "FEW",
+    "Accusing",
     "Ranked",
     "Scored",
     "Site",
@@ -125,25 +126,40 @@ class Ranked:
         return place[self.site.truth], place[~self.site.truth]
 
 
-def accused(ranked: Sequence[Ranked], alpha: float) -> list[tuple[Ranked, Bools]]:
-    """Return whom the rule of the leak share accuses, site by site, but for those it leaves out.
+@dataclass(frozen=True)
+class Accusing:
+    """Whom the rule of the leak share accuses at one site."""
+
+    ranked: Ranked
+    found: stats.Accused
+
+    @property
+    def who(self) -> Bools:
+        """Whether each patient is accused."""
+        return self._together(self.found.members, self.found.nonmembers)
+
+    @cached_property
+    def again(self) -> Bools:
+        """The same under the site's bootstrap weights, with the threshold found anew."""
+        others = self.ranked.site.weights[:, ~self.ranked.site.truth]
+        return self._together(*self.found.again(self.ranked.placed, others))
+
+    def _together(self, members: Bools, others: Bools) -> Bools:
+        """Put what is known of members and of others back into one order."""
+        truth = self.ranked.site.truth
+        found = np.empty((*members.shape[:-1], len(truth)), dtype=np.bool_)
+        found[..., truth], found[..., ~truth] = members, others
+        return found
+
+
+def accused(ranked: Sequence[Ranked], alpha: float) -> list[Accusing]:
+    """Return whom the rule of the leak share accuses at every site, but for those it leaves out.
 
     Raises:
         TooFew: as ``stats.tpr_at_fpr``.
     """
     sides = stats.accused([each.placed for each in ranked], alpha)
-    return [
-        (each, _together(each.site.truth, *side))
-        for each, side in zip(ranked, sides, strict=True)
-        if side is not None
-    ]
-
-
-def _together(truth: Bools, members: Bools, others: Bools) -> Bools:
-    """Put what is known of members and of others back into one order."""
-    found = np.empty(len(truth), dtype=np.bool_)
-    found[truth], found[~truth] = members, others
-    return found
+    return [Accusing(each, side) for each, side in zip(ranked, sides, strict=True) if side]
 
 
 def check_guess(attack: Attack, guess: Guess, shape: tuple[int, ...]) -> None:

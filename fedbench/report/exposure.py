@@ -175,7 +175,7 @@ def _groups(table: pd.DataFrame, kind: str) -> list[Json]:
         {
             "group": str(row["group"]),
             "n": int(row["n"]),
-            **{name: float(row[name]) for name in ("value", "low", "high")},
+            **{name: float(row[name]) for name in ("at", "value", "low", "high")},
         }
         for row in mine.to_dict("records")
     ]

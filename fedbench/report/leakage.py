@@ -28,12 +28,11 @@ def exposed(found: Mapping[str, Any], name: str) -> str:
         panels = figure.subplot_mosaic(f"AB{below}")
         _curves(panels["A"], found["curves"])
         _power(panels["B"], found["power"])
-        alarms = f"{100 * (found['alarms'] or 0):g} %"
         if found["rarity"]:
             tenths = "tenth of training patients, from usual to rare values"
-            _groups(panels["C"], found["rarity"], tenths, alarms)
+            _groups(panels["C"], found["rarity"], tenths)
         if sites:
-            _groups(panels["D"], found["sites"], "hospital", alarms)
+            _groups(panels["D"], found["sites"], "hospital")
         return svg(figure)
 
 
@@ -82,7 +81,7 @@ def _power(axes: Axes, curves: Sequence[Json]) -> None:
     _quietly(axes)
 
 
-def _groups(axes: Axes, groups: Sequence[Json], what: str, alarms: str) -> None:
+def _groups(axes: Axes, groups: Sequence[Json], what: str) -> None:
     axes.set_title(f"Found beyond luck, by {what.partition(',')[0]}", loc="left", fontsize=10)
     for at, group in enumerate(groups):
         down, up = group["value"] - group["low"], group["high"] - group["value"]
@@ -94,7 +93,7 @@ def _groups(axes: Axes, groups: Sequence[Json], what: str, alarms: str) -> None:
         axes.tick_params(axis="x", rotation=90)
     axes.yaxis.set_major_formatter(lambda y, _: percent(y))
     axes.set_xlabel(what)
-    axes.set_ylabel(f"at {alarms} false alarms")
+    axes.set_ylabel(f"at {100 * groups[0]['at']:g} % false alarms")
     _quietly(axes)
 
 

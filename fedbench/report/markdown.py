@@ -262,16 +262,20 @@ def _exposed(found: Json | None) -> list[str]:
         return []
     sites = found["sites"] if len(found["sites"]) > 1 else []
     rows = [
-        [f"{kind} {group['group']}", people(group["n"]), _reach(group)]
+        [f"{kind} {group['group']}", people(group["n"]), f"{100 * group['at']:g} %", _reach(group)]
         for kind, groups in (("tenth", found["rarity"]), ("hospital", sites))
         for group in groups
     ]
-    alarms = f"{100 * (found['alarms'] or 0):g} %"
     said = (
-        f"By {found['attack']}, beyond luck, while at most {alarms} of the others are accused; "
+        f"By {found['attack']}, beyond luck, while at most so many of the others are accused; "
         "tenths go from usual to rare values."
     )
-    shown = ["", safe(said), "", table(["group", "training patients", "found"], rows)]
+    shown = [
+        "",
+        safe(said),
+        "",
+        table(["group", "training patients", "others accused", "found"], rows),
+    ]
     return [*_list("Who is recognised", found["sentences"], 3), *(shown if rows else [])]
 
 

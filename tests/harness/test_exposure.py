@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import special
 
 from fedbench import games, stats
 from fedbench.attack import Guess, PublicChallenge
@@ -154,6 +155,50 @@ def test_groups_add_up_to_the_leak_share(people: Cohort, challenge: games.Challe
     assert np.average([row["value"] for row in sites], weights=n) == pytest.approx(leak, abs=1e-3)
 
 
+NOBODY = Schema(name="t", clock="", static={"a": Column(kind="number", low=-9, high=9)})
+
+
+@pytest.mark.parametrize("sizes", [[(340, 340)] * 3, [(100, 400), (60, 1200)]])
+def test_intervals_of_groups_know_that_the_threshold_is_drawn(sizes: list[tuple[int, int]]) -> None:
+    """Members score higher by one; 94 % at least of 95 % intervals hold what they find so."""
+    rng, held = np.random.default_rng(10), dict[str, list[bool]]()
+    truth = np.concatenate([np.arange(n1 + n0) < n1 for n1, n0 in sizes])
+    homes = np.repeat([f"h{i}" for i in range(len(sizes))], [n1 + n0 for n1, n0 in sizes])
+    names = np.arange(len(truth)).astype(str).astype(object)
+    for _ in range(300):
+        table = pd.DataFrame({"a": rng.normal(size=len(truth))})
+        public = PublicChallenge("membership", table, homes.astype(object))
+        dealt = games.Challenge(public, truth, names, names, 0)
+        found = games.exposure(NOBODY, dealt, Guess(rng.normal(size=len(truth)) + truth))
+        for row in found[found["kind"].isin(["site", "rarity"])].to_dict("records"):
+            rate = float(special.ndtr(1 + special.ndtri(row["at"])))
+            leak = (rate - row["at"]) / (1 - row["at"])
+            held.setdefault(row["kind"], []).append(row["low"] <= leak <= row["high"])
+    assert {kind: np.mean(each) >= 0.94 for kind, each in held.items()} == {
+        "rarity": True, "site": True,
+    }, {kind: np.mean(each) for kind, each in held.items()}  # fmt: skip
+
+
+def test_hospitals_are_told_of_where_their_own_others_are_enough() -> None:
+    rng = np.random.default_rng(11)
+
+    def told(*sizes: int) -> list[tuple[str, float]]:
+        truth = np.concatenate([np.arange(60 + n0) < 60 for n0 in sizes])
+        homes = np.repeat([f"h{i}" for i in range(len(sizes))], [60 + n0 for n0 in sizes])
+        names = np.arange(len(truth)).astype(str).astype(object)
+        table = pd.DataFrame({"a": rng.normal(size=len(truth))})
+        public = PublicChallenge("membership", table, homes.astype(object))
+        dealt = games.Challenge(public, truth, names, names, 0)
+        found = games.exposure(NOBODY, dealt, Guess(rng.normal(size=len(truth))))
+        mine = found[found["kind"] == "site"]
+        assert set(found.loc[found["kind"] == "members", "at"]) == {0.01}
+        return list(zip(mine["group"], mine["at"], strict=True))
+
+    assert told(1000, 1000) == [("h0", 0.01), ("h1", 0.01)]
+    assert told(1000, 300) == [("h0", 0.1), ("h1", 0.1)]
+    assert told(1000, 99) == [("h0", 0.1)]
+
+
 def rows(attack: str, auc: float, leak: float | None) -> list[dict[str, Any]]:
     """What an audit says of an attack; without a leak share that is refused."""
     base = {"dataset": "d", "scenario": "s", "seed": 0, "family": "privacy", "better": "lower"}
@@ -216,7 +261,7 @@ def test_an_accusation_is_worth_what_the_attack_reaches(
 
 
 def test_it_can_be_drawn_with_one_hospital_and_with_several() -> None:
-    group = {"group": "1", "n": 20, "value": 0.1, "low": 0.0, "high": 0.2}
+    group = {"group": "1", "n": 20, "at": 0.01, "value": 0.1, "low": 0.0, "high": 0.2}
     found = {
         "curves": [{"attack": "dcr", "points": [[0.001, 0.0], [0.1, 0.3], [1.0, 1.0]]}],
         "power": [{"alarms": "1 %", "points": [[0.001, 0.05], [1.0, 1.0]]}],

@@ -272,8 +272,13 @@ def test_the_accused_are_those_who_are_counted(seed: int, alpha: float, distinct
     found, who = stats.tpr_at_fpr(sites, alpha, rng, 20), stats.accused(sites, alpha)
     assert who[1] is None
     sides = [side for side in who if side is not None]
-    assert np.concatenate([ones for ones, _ in sides]).mean() == pytest.approx(found.tpr.value)
-    assert np.mean([zeros.mean() for _, zeros in sides]) == pytest.approx(found.fpr)
+    assert np.concatenate([side.members for side in sides]).mean() == pytest.approx(found.tpr.value)
+    assert np.mean([side.nonmembers.mean() for side in sides]) == pytest.approx(found.fpr)
+    for site, side in zip(sites, who, strict=True):
+        if side is not None:  # a replicate in which everybody is drawn once is as what was found
+            once = side.again(site, np.ones((1, len(site[1])), np.uint8))
+            assert (once[0][0] == side.members).all()
+            assert (once[1][0] == side.nonmembers).all()
 
 
 def test_a_member_is_accused_only_beyond_the_last_non_member_that_may_be() -> None:
