@@ -47,12 +47,23 @@ def _largest(ascending: Floats, b: int, rng: Rng) -> Floats:
     shared = np.unique(top, return_counts=True)[1]
     if not steps.any() or shared[-1] == max(_SHARED, shared.max()):
         return np.full(b, ascending[-1])
-    drawn = top[0] + _beyond(top[1:] - top[0], chance)
-    known = top[np.searchsorted((top[1:] + top[:-1]) / 2, drawn)]
     step = steps[steps > 0].min()
+    even = _spread_out(ascending, step)[-len(top) :]
+    drawn = even[0] + _beyond(even[1:] - even[0], chance)
+    known = top[np.searchsorted((top[1:] + top[:-1]) / 2, drawn)]
     return np.asarray(
         np.where(drawn > top[-1], top[-1] + step * np.rint((drawn - top[-1]) / step), known)
     )
+
+
+def _spread_out(ascending: Floats, step: float) -> Floats:
+    """Return values that come in steps as they were before, evenly within their step.
+
+    Many at one value would seem to be next to nothing beyond it, and the tail a heavy one.
+    """
+    _, place, count = np.unique(ascending, return_inverse=True, return_counts=True)
+    rank = np.arange(len(ascending)) - (np.cumsum(count) - count)[place]
+    return np.asarray(ascending + step * ((rank + 0.5) / count[place] - 0.5))
 
 
 def _beyond(excess: Floats, chance: Floats) -> Floats:

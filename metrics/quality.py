@@ -18,6 +18,7 @@ from fedbench.metrics._draws import Floats, draws, measured, mended
 from fedbench.metrics._ends import ends
 from fedbench.metrics._values import Values, distances
 from fedbench.seeds import Rng
+from fedbench.stats import percentile
 
 __all__ = ["Quality", "Related", "Side", "shapes", "trends"]
 
@@ -48,15 +49,16 @@ class Quality(Metric):
     choose their own pairs and bins: ranges vary from sample to sample far more than counts do,
     and more patients hardly help. Ends of ranges are drawn by ``ends``, with everyone counted
     once, and what they change is added to what weights change. Intervals are symmetric, with the
-    longer of two arms, as either tail may be that of the truth. Where a side has more than
-    ``records`` patients, weights are of so many of them, drawn by ``rng``, and scaled to all.
+    longer of two arms, as either tail may be that of the truth, and so are replicates. Where a
+    side has more than ``records`` patients, weights are of so many of them, drawn by ``rng``, and
+    scaled to all.
 
     SDMetrics: https://docs.sdv.dev/sdmetrics.
     """
 
     family: ClassVar[Family] = "fidelity"
     better: ClassVar = "higher"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     anchors: ClassVar[Anchors] = Anchors(floor="independent", ceiling="real")
 
     records: Annotated[int, Ge(10)] = 2000
@@ -133,12 +135,23 @@ class Side:
 
 
 def _evened(found: Measure) -> Measure:
-    """Return the measure with limits equally far from its value, within its scale."""
+    """Return the measure with limits equally far from its value, within its scale.
+
+    So are its replicates, in the order that they have, as those of gains and differences are made
+    of them: each pair of the j-th from below and from above lies as far out as the one that does.
+    """
     if found.replicates is None or math.isnan(found.low):
         return found
-    reach = float(np.abs(np.nanquantile(found.replicates, [0.025, 0.975]) - found.value).max())
-    low, high = max(found.value - reach, found.least), min(found.value + reach, found.most)
-    return replace(found, low=low, high=high)
+    rows = found.replicates.copy()
+    order = np.argsort(rows)[: int(np.isfinite(rows).sum())]
+    away = rows[order] - found.value
+    arm = np.maximum(-away, away[::-1])[: (len(away) + 1) // 2]
+    even = np.concatenate([-arm, arm[::-1][len(away) % 2 :]])
+    even[len(away) // 2] *= 1 - len(away) % 2  # of an odd number the middle one is the value
+    rows[order] = found.value + even
+    limits = percentile(found.value, rows)
+    low, high = max(limits.low, found.least), min(limits.high, found.most)
+    return replace(found, low=low, high=high, replicates=rows)
 
 
 def _middle(rows: Floats) -> float:

@@ -44,6 +44,14 @@ def test_the_largest_varies_as_those_of_other_patients(tail: str, n: int) -> Non
     assert np.mean([spread(rows) for rows in again]) / spread(true) < 0.75 * ratio
 
 
+def test_coarse_numbers_end_where_those_of_other_patients_do() -> None:
+    """Many at one value are no heavy tail: the largest of 1,500 varies by one or two steps."""
+    rng = np.random.default_rng(0)
+    samples = [np.round(3 * rng.normal(size=1500)) for _ in range(200)]
+    drawn = np.mean([spread(found(values)[:, 1]) for values in samples])
+    assert drawn < 1.5 * spread(np.array([values.max() for values in samples]))
+
+
 def test_numbers_in_steps_end_on_a_step() -> None:
     values = np.round(np.random.default_rng(0).normal(60, 13, 300)) / 10
     rows = found(values) * 10

@@ -154,6 +154,17 @@ def test_intervals_hold_whichever_pairs_and_bins_are_chosen(
     assert np.mean([m.low <= truth <= m.high for m in found]) > 0.88
 
 
+@pytest.mark.parametrize("b", [100, 101])
+def test_replicates_are_spread_as_far_as_the_interval(draw: Draw, judge: Judge, b: int) -> None:
+    """Gains are differences of replicates, which would be too sure of themselves."""
+    for name, found in measured(judge(draw(300, 0), draw(300, 1), b=b), Quality()).items():
+        assert found.replicates is not None
+        assert found.replicates.mean() == pytest.approx(found.value), name
+        limits = percentile(found.value, found.replicates)
+        assert (found.low, found.high) == pytest.approx((limits.low, min(limits.high, 1.0)))
+        assert limits.high - found.value == pytest.approx(found.value - limits.low)
+
+
 def test_broken_trends_are_seen(draw: Draw, judge: Judge, changed: Change) -> None:
     test, fake = draw(500, 0), draw(500, 1)
     names = ("bilirubin", "stage", "albumin", "copper")
