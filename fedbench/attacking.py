@@ -255,7 +255,9 @@ _ONLY_SUM = Refusal(
     status="not applicable",
 )
 _UNTRAINED = Refusal(
-    reason="Nothing was trained here that could be listened to.", status="not applicable"
+    reason="This attack looks at what crosses while a generator is trained, and these records are "
+    "of no training.",
+    status="not applicable",
 )
 
 

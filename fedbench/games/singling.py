@@ -132,7 +132,8 @@ def _too_few(predicates: int, patients: int) -> str:
     if predicates < 2 * FEW:
         return (
             f"The attack found {predicates} predicates that would single anybody out; "
-            f"{2 * FEW} are needed. The columns tell too few patients apart."
+            f"{2 * FEW} are needed. Too few records are released, or the columns tell too few "
+            "patients apart."
         )
     return ""
 
@@ -198,4 +199,7 @@ def _words(found: Measure, beside: list[Measure]) -> str:
         )
     else:
         words = unheard(found.facts["detectable"])
-    return f"{words}; singled out were members {members:.0%}, others {others:.0%} of the times"
+    return (
+        f"{words}; {members:.0%} of the descriptions single out a member, {others:.0%} one of "
+        "equally many others"
+    )

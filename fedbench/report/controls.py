@@ -128,7 +128,8 @@ def listed(played: Sequence[Check]) -> list[dict[str, str]]:
     for check in played:
         mine = plain.get(check.control, [])
         if check not in mine or len(mine) == 1:
-            told.append((check.outcome, f"{check.tried}: {check.text}"))
+            tried = "" if check.control == "blind" else f"{check.tried}: "
+            told.append((check.outcome, f"{tried}{check.text}"))
         elif check is mine[0]:
             each = "; ".join(f"{c.tried}, {c.brief}" for c in mine)
             told.append((check.outcome, f"{_PASSED[check.control]} (95 % intervals): {each}."))

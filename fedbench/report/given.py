@@ -87,7 +87,11 @@ READING_IT = (
         "The verdict speaks of a leak where a number is beyond chance, after Holm's correction for "
         "all that was asked."
     ),
-    "Refused means that nothing can be said: patients were too few, or a control failed.",
+    (
+        "Refused means that nothing can be said: patients were too few, or a control failed; "
+        "skipped, that something was not there to ask with, such as reference patients. A dash "
+        "stands where nothing was asked."
+    ),
 )
 TERMS = {
     term: GLOSSARY[term]

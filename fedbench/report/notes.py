@@ -191,9 +191,9 @@ READING = (
     ),
     (
         "Refused means that there were too few patients to say anything, or that an attack failed "
-        "its control; not applicable, that the question makes no sense there; failed, that "
-        "something broke. “1 of 3 seeds” means that the number is that of one seed, and that the "
-        "others have none."
+        "its control; skipped, that something was not there to ask with; not applicable, that the "
+        "question makes no sense there; failed, that something broke. “1 of 3 seeds” means that "
+        "the number is that of one seed, and that the others have none."
     ),
 )
 

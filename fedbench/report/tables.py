@@ -159,18 +159,24 @@ def _remarks(world: World, columns: Sequence[tuple[str, str]], rows: Sequence[Js
         if (n := world.pooled(label, regime, name, task)) and n["target"] == "specialist"
     }
     empty = [place for place in places if place[-1] == "absent"]
-    trained = [place for place in empty if place[1] in REGIMES]
-    alone = {(regime, name): None for _, regime, name, _, _ in trained}
+    trained = [place for place in empty if place[1] in (*REGIMES, "given")]
+    alone = {(regime, name): _one_by_one(world, regime, name) for _, regime, name, _, _ in trained}
     return [
         *(
             f"{measure(name)}, {regime}: on each hospital's own patients, mean over hospitals."
             for regime, name in own
         ),
-        *(text for pair in alone if (text := _one_by_one(world, *pair))),
+        *(text for text in alone.values() if text),
+        *([_ELSEWHERE] if not all(alone.values()) else []),
         *([_UNASKED] if len(trained) < len(empty) else []),
     ]
 
 
+_ELSEWHERE = (
+    f"A dash ({NONE}) of a generator: it has no such number, as what it takes is not there "
+    "(skipped, not applicable) or was not asked for; why stands under “What has no number, and "
+    "why”."
+)
 _UNASKED = f"A dash ({NONE}) of a control or of the floor: it was not asked this."
 
 

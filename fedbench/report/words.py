@@ -68,8 +68,11 @@ _ATTACK = {
 """What an attack's parts are called; the attack's own name follows in brackets."""
 
 _WORDS = """
-    A All An Another At Draw Each Even Every Few Fewer For In It Members No None Not Only Some The
-    There These This Too
+    A All Among An And Another Any At Because Both But By Canaries Columns Descriptions Draw Each
+    Either Even Every Everybody Few Fewer For From Half Hospitals If In It Its Many Members More
+    Most Neither No Nobody None Not Nothing Of Once One Only Other Others Patients Predictions
+    Records Rows Scores Shares Single So Some Somebody Such Sums Synthetic That The Their There
+    These They This Those To Too Training Two What When Where Whether Which Who With Without
 """
 _OPENERS = frozenset(_WORDS.split())
 """Words that are written small inside a sentence; a hospital's name is not."""

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
 import pytest
 
-from fedbench import games
+from fedbench import attacking, games
 from fedbench.kinds import ATTACKS
+from fedbench.metric import Refusal
 from fedbench.report import given, leaks, tables
-from fedbench.report.controls import checks
+from fedbench.report.controls import Check, checks, listed
 from fedbench.report.numbers import Numbers
-from fedbench.report.words import measure
+from fedbench.report.words import measure, nothing
 from fedbench.report.world import World
 
 WORDS = {"tobacco": "smoking"}
@@ -103,6 +105,32 @@ def test_two_attacks_on_one_secret_are_told_apart() -> None:
     assert "Guessing “smoking” (a) was not shown to be easier" in text
     alone = world(two[0])
     assert "Guessing “smoking” was not shown" in leaks.leaked(alone, "made", checks(alone))[0]
+
+
+@pytest.mark.parametrize(
+    ("reason", "said"),
+    [
+        ("Sums over patients crossed in no round.", "because sums over patients crossed in no"),
+        ("Neither gradients nor sums crossed.", "because neither gradients nor sums crossed."),
+        ("TPR cannot be had.", "because TPR cannot be had."),
+        ("Boston has 5 patients.", "because Boston has 5 patients."),
+    ],
+)
+def test_reasons_stand_in_the_middle_of_a_sentence(reason: str, said: str) -> None:
+    assert said in nothing("a leak", [reason])
+
+
+def test_an_attack_on_trainings_says_of_records_that_they_are_of_none() -> None:
+    release: Any = SimpleNamespace(overheard=None, model="")
+    nowhere: Any = None
+    siege = attacking.Siege(nowhere, "loss", ATTACKS.build("loss"))
+    (answer,) = siege.answers(release, "pooled")
+    assert isinstance(answer.found, Refusal)
+    assert "these records are of no training" in answer.found.reason
+    # What stands behind a check that no attack was tried in is a sentence of its own.
+    blind = Check(control="blind", name="a.blind", secret="", tried="no attack", outcome="passed",
+                  text="An attacker can only guess.")  # fmt: skip
+    assert listed([blind]) == [{"outcome": "passed", "text": "An attacker can only guess."}]
 
 
 def test_every_game_that_is_played_is_told() -> None:
