@@ -79,7 +79,6 @@ class Number:
     turned: int | None = None
     verdicts: tuple[str, ...] = ()
     reasons: tuple[str, ...] = ()
-    equivalence: tuple[str, ...] = ()
 
     def __getitem__(self, column: str) -> Any:
         return self.about.get(column, "")
@@ -189,7 +188,6 @@ def _summary(key: tuple[Any, ...], rows: Sequence[Mapping[str, Any]]) -> Number:
         **_tests(done),
         verdicts=_verdicts(done),
         reasons=_texts(rows, "reason"),
-        equivalence=_texts(done, "equivalence"),
     )
 
 

@@ -80,7 +80,10 @@ def answers(
     """
     return [
         Sentence(
-            "fidelity", "How like real patients", _likeness(world), tuple(_worst(world, columns))
+            "fidelity",
+            "How like real patients",
+            _likeness(world),
+            (*_worst(world, columns), *_judged(world, columns)),
         ),
         Sentence("utility", "What they are good for", _usefulness(world)),
         verdict(world, played, named),
@@ -217,6 +220,26 @@ def _place(found: Number) -> str:
         for what, end in (("floor", found.floor), ("ceiling", found.ceiling))
     ]
     return f"From {' to '.join(ends)} that is {number(found.normalized, 2)}, from 0 to 1."
+
+
+def _judged(world: World, columns: pd.DataFrame) -> Iterator[str]:
+    """Tell columns that are shown to be different from undecided and from equivalent ones."""
+    mine = columns[(columns["label"] == world.lead) & (columns["site"] == "")]
+    tested = mine[mine["name"].str.startswith("equivalence.") & mine["equivalence"].notna()]
+    of = {said: [world.say(c) for c in t["column"]] for said, t in tested.groupby("equivalence")}
+    told = [
+        f"{words} {len(of[said])} ({_some(of[said])})"
+        for said, words in (("different", "shown to be different"), ("undecided", "undecided"))
+        if said in of
+    ]
+    if told:
+        told.append(f"equivalent {len(of.get('equivalent', []))}")
+        yield f"of {len(tested)} columns tested for equivalence {joined(told)}"
+
+
+def _some(names: Sequence[str]) -> str:
+    more = [f"{len(names) - _WORST} more"] * (len(names) > _WORST)
+    return joined([*names[:_WORST], *more])
 
 
 def _worst(world: World, columns: pd.DataFrame) -> Iterator[str]:

@@ -62,7 +62,6 @@ def cell(found: Number | None) -> Json:
             for text in (
                 _fewer(found),
                 left_out(found),
-                " or ".join(found.equivalence),
                 beside(found),
                 _nothing(found),
             )

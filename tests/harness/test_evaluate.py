@@ -146,6 +146,15 @@ def test_one_floor_is_named_that_of_the_scale(evaluate: Evaluate) -> None:
         assert line.count("columns drawn") == 1
 
 
+def test_columns_shown_to_be_different_are_told_from_undecided_ones(evaluate: Evaluate) -> None:
+    given = tables(synthetic=made(250, 2).assign(b=lambda table: table["b"] + 2))
+    found = evaluate("--json", **given)
+    world = json.loads((found.run.path / "report.json").read_text())["worlds"][0]
+    (said,) = (text for text in world["headline"][0]["details"] if "equivalence" in text)
+    assert said.startswith("of 4 columns tested for equivalence shown to be different 1 (b)")
+    assert re.search(r"undecided \d \(.*\) and equivalent \d$", said)
+
+
 def test_measures_that_are_silent_for_one_reason_share_a_line(evaluate: Evaluate) -> None:
     found = evaluate("--json", **tables(synthetic=made(9, 2)))
     said = str(found.facts["answers"]["How like real patients"]).split("\n")

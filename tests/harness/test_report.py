@@ -739,16 +739,6 @@ def test_a_mean_over_some_columns_says_so_in_report_and_terminal(make: Make) -> 
     assert ", in some seeds over 5 of 7 columns" in " ".join(terminal.primary(run).split())
 
 
-def test_the_verdict_on_a_column_stands_beside_its_number(make: Make) -> None:
-    study = everything(seeds=2)
-    for row in study.rows:
-        if row["name"] == "associations" and not row.get("site"):
-            row["equivalence"] = ("undecided", "different")[row["seed"]]
-    run = make(study)
-    report.write(run)
-    assert "; different or undecided" in (run.path / "report.md").read_text()
-
-
 def test_a_flattering_scale_is_told_of_where_there_is_one(make: Make) -> None:
     study, plain = everything(), everything()
     visits = [{**row, "name": "visits.gaps", "floor": 1.0} for row in study.rows[:1]]
