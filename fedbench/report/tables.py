@@ -159,7 +159,10 @@ def _remarks(world: World, columns: Sequence[tuple[str, str]], rows: Sequence[Js
     }
     empty = [place for place in places if place[-1] == "absent"]
     trained = [place for place in empty if place[1] in (*REGIMES, "given")]
-    alone = {(regime, name): _one_by_one(world, regime, name) for _, regime, name, _, _ in trained}
+    alone = {
+        (regime, name): _one_by_one(world, regime, name) if regime in REGIMES else ""
+        for _, regime, name, _, _ in trained
+    }
     return [
         *(
             f"{measure(name)}, {regime}: on each hospital's own patients, mean over hospitals."
