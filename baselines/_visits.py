@@ -16,16 +16,13 @@ from fedbench.encoding import Encoder, edges
 from fedbench.seeds import Rng
 from fedbench.sequences import Sequences
 
-__all__ = ["CLOCK", "Plan"]
+__all__ = ["Plan"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-CLOCK = 7
-"""Numbers that say when."""
-
 _LEFT = 5
-"""Which of them says how long follow-up goes on."""
+"""Which of the numbers that say when says how long follow-up goes on."""
 
 _MINUTE = 1 / 1440
 _SINGLE, _WIDE, _FAR = 60, 144, 36525
@@ -34,10 +31,14 @@ _SINGLE, _WIDE, _FAR = 60, 144, 36525
 class Plan:
     """What the agreed encoder and the public schema say about fields, scales and days.
 
-    With ``apart``, codes are not among the fields of a visit: their bits stand behind them.
+    With ``apart``, codes are not among the fields of a visit: their bits stand behind them. With
+    ``closing``, the clock also says how long the last window is still open: until then stays are
+    recorded, however long patients are followed.
     """
 
-    def __init__(self, encoder: Encoder, blocks: int, *, apart: bool = False) -> None:
+    def __init__(
+        self, encoder: Encoder, blocks: int, *, apart: bool = False, closing: bool = False
+    ) -> None:
         self.encoder, schema = encoder, encoder.schema
         self.schema = schema
         once = (Part.STATIC, Part.OUTCOME)
@@ -84,6 +85,9 @@ class Plan:
         even: list[float] = []
         if ends:
             even = np.floor(np.linspace(min(ends), max(ends), 33) / self.unit).tolist()
+        last = schema.windows[-1].end if schema.windows else np.inf
+        self.closing = (last if abs(last) < _FAR else 0.0) if closing else None
+        self.clocks = 7 + closing
         self.days = np.unique([*-self.gaps, *self.gaps, *even]).astype(np.int64)
         self.scales = [self._scale(name) for name, _ in self.numbers]
 
@@ -116,17 +120,19 @@ class Plan:
         return found
 
     def clock(self, day: Floats, gap: Floats, count: Ints, end: Floats) -> Floats:
-        """Return what time says about steps; all in days, ``(steps, 7)``."""
+        """Return what time says about steps; all in days, ``(steps, clocks)``."""
 
         def size(days: Floats) -> Floats:
             return np.sign(days) * np.log1p(np.abs(days) / self.unit) / 5
 
         left = np.where(np.isfinite(end), end - day, 0.0)
         far = max(float(abs(self.schema.windows[0].start)), 30.0) if self.schema.windows else 365.0
-        parts = (
+        parts = [
             size(day), np.tanh(day / far), day > 0, size(gap), np.log1p(count) / 3, size(left),
             count == 0,
-        )  # fmt: skip
+        ]  # fmt: skip
+        if self.closing is not None:
+            parts.append(size(self.closing - day))
         return np.stack(parts, axis=-1).astype(np.float32)
 
     def opened(self, logits: Tensor, clock: Tensor) -> Tensor:
@@ -165,7 +171,7 @@ class Plan:
         times = np.full(n, np.inf)
         if self.schema.outcome:
             times = cohort.outcome["time"].to_numpy(dtype=np.float64)
-        clock = np.zeros((n, most, CLOCK), dtype=np.float32)
+        clock = np.zeros((n, most, self.clocks), dtype=np.float32)
         clock[owner, count] = self.clock(
             steps.day[mine], np.where(count > 0, gap[mine] * self.unit, 0.0), count, times[owner]
         )

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fedbench.baselines._rows import bucketed
-from fedbench.baselines._visits import CLOCK, Plan
+from fedbench.baselines._visits import Plan
 from fedbench.baselines.latdiff import (
     MOMENTS,
     STRATA,
@@ -106,7 +106,7 @@ class Align(Latdiff):
         )
 
     def plan(self, encoder: Encoder) -> Plan:
-        return Plan(encoder, self.blocks, apart=True)
+        return Plan(encoder, self.blocks, apart=True, closing=True)
 
     def autoencoder(self, plan: Plan) -> Autoencoder:
         reader = _Reader(plan, self.hidden, self.latent, self.adapter)
@@ -305,7 +305,7 @@ class _Reader(Reader):
     def __init__(self, plan: Plan, hidden: int, latent: int, adapter: int) -> None:
         super().__init__(plan, hidden, latent)
         self.plan = plan
-        self.row = nn.Linear(plan.visit.width + CLOCK, hidden)
+        self.row = nn.Linear(plan.visit.width + plan.clocks, hidden)
         widths = [len(v.codes) for v in plan.schema.vocabularies.values()]
         self.adapters = nn.ModuleList(_Adapter(codes, adapter) for codes in widths)
         self.code = nn.Linear(adapter, hidden, bias=False)
@@ -321,11 +321,9 @@ class _Reader(Reader):
         every: list[Tensor] = [cast("_Adapter", each).often for each in self.adapters]
         return torch.cat(every) if every else self.code.weight.new_zeros(0)
 
-    def forward(self, when: Tensor, content: Tensor, clock: Tensor) -> tuple[Tensor, Tensor]:
-        at = when.clamp(min=0)
-        told = torch.cat([self.day(at[:, :1]), self.gap(at[:, 1:])], dim=1)
+    def forward(self, content: Tensor, clock: Tensor) -> tuple[Tensor, Tensor]:
         rows, codes = content.tensor_split((self.plan.visit.width,), dim=-1)
-        told = told + self.row(torch.cat([rows, clock], dim=-1))
+        told = self.row(torch.cat([rows, clock], dim=-1))
         found = functional.gelu(self.own(told + self.code(codes @ self.vectors())))
         return self.read(found)
 
@@ -395,15 +393,17 @@ class _Aligned(Autoencoder):
         noise: Tensor,
     ) -> Tensor:
         """Return what each patient costs, summed over her visits."""
-        mean, log_variance = self.reader(when, content, clock)
+        mean, log_variance = self.reader(content, clock)
         latent = torch.addcmul(mean, torch.exp(0.5 * log_variance), noise[:, : when.shape[1]])
         rows, codes = content.tensor_split((self.plan.visit.width,), dim=-1)
-        told = self.writer.told(latent, content, clock)
+        past = self.writer.past(content)
+        told = torch.cat([latent, past, clock], dim=-1)
         logits = cast("_Writer", self.writer).coded(told, rows)
         bits = functional.softplus(logits) - codes * logits
         coded = (bits * held[:, None, self.system]).sum(dim=-1)
         apart = 0.5 * (mean**2 + torch.expm1(log_variance) - log_variance).sum(dim=-1)
-        each = self.held(latent, told, (when, content, clock)) + coded + self.prior * apart
+        each = self.dated(facts, past, when, clock) + self.held(told, when, content)
+        each = each + coded + self.prior * apart
         if self.strata:
             each = each + self.pull * self._astray(mean, log_variance, stratum)
         found: Tensor = self.alone(facts) + ((when > 0).to(content) * each).sum(dim=1)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from fedbench.baselines._attention import Layer
 from fedbench.baselines._averaged import Averaged
 from fedbench.baselines._rows import Head, bucketed, chosen
-from fedbench.baselines._visits import CLOCK, Plan
+from fedbench.baselines._visits import Plan
 from fedbench.data import Cohort, Part
 from fedbench.encoding import Encoder
 from fedbench.generator import Phase, Site, State
@@ -101,12 +101,12 @@ class _Network(nn.Module):
         past = 3 * p + sum(len(column.levels) + 1 for _, column in plan.categories)
         self.known = Head(plan.once, 1, rank)
         self.prefix = nn.Linear(plan.once.width, width)
-        self.step = nn.Linear(visit.width + CLOCK + past, width)
+        self.step = nn.Linear(visit.width + plan.clocks + past, width)
         self.layers = nn.ModuleList(Layer(width, heads) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
         self.first = nn.Linear(width, len(plan.days) + 1)
         self.next = nn.Linear(width, len(plan.gaps) + 1)
-        self.head = Head(visit, width + CLOCK + past, rank)
+        self.head = Head(visit, width + plan.clocks + past, rank)
         self.again = nn.Parameter(torch.zeros(len(plan.code_at)))
         names = [f.name for f in visit.fields]
         self.code_answers = [

@@ -18,7 +18,7 @@ from fedbench.baselines._attention import Layer
 from fedbench.baselines._averaged import Averaged
 from fedbench.baselines._noise import LEVELS, WAVES, cleared, level, strengths, waves
 from fedbench.baselines._rows import Head, bucketed, chosen
-from fedbench.baselines._visits import CLOCK, Plan
+from fedbench.baselines._visits import Plan
 from fedbench.data import Cohort, Part
 from fedbench.encoding import Encoder, Records
 from fedbench.generator import Local, Phase, Site, State, shortened
@@ -50,12 +50,13 @@ class Latdiff(Averaged):
     """Compress visits to a few numbers each, and take noise away from all of them at once.
 
     First an autoencoder (Kingma and Welling 2014, https://arxiv.org/abs/1312.6114) learns to write
-    a visit, the days since the one before included, from few numbers; what is known once, the
-    outcome included, is written by itself. Then hospitals add up the moments of those numbers, and
-    how many visits patients have whose follow-up ended alike. Last a transformer that is told what
-    is known once learns to take noise away from the numbers of all visits together (latent
-    diffusion, Rombach et al. 2022, https://arxiv.org/abs/2112.10752). Of both networks the means
-    over rounds last. Nothing is dated after the end of follow-up.
+    what a visit holds from few numbers, its day and the visit before. Days are written one after
+    another, from what was there before, the time that is left and how many visits are left; what is
+    known once, the outcome included, is written by itself. Then hospitals add up the moments of
+    those numbers, and how many visits patients have whose follow-up ended alike. Last a transformer
+    that is told what is known once learns to take noise away from the numbers of all visits
+    together (latent diffusion, Rombach et al. 2022, https://arxiv.org/abs/2112.10752). Of both
+    networks the means over rounds last. Nothing is dated after the end of follow-up.
 
     Attributes:
         passes: How often each site goes through its patients to learn visits.
@@ -100,7 +101,7 @@ class Latdiff(Averaged):
 
     def plan(self, encoder: Encoder) -> Plan:
         """Return where the fields of a visit are."""
-        return Plan(encoder, self.blocks)
+        return Plan(encoder, self.blocks, closing=True)
 
     def autoencoder(self, plan: Plan) -> Autoencoder:
         """Return what reads visits and writes them."""
@@ -143,7 +144,7 @@ class Latdiff(Averaged):
         when, content, clock = self.plan(site.encoder).padded(site.cohort, self.longest)
         if self.learns(phase):
             return when, content, clock
-        found = self._read(message, site.encoder, when, content, clock)
+        found = self._read(message, site.encoder, content, clock)
         if phase.name == TIME.name:
             found = (found - message["centre"]) / message["spread"]
         return found, (when > 0).sum(axis=1)
@@ -218,7 +219,7 @@ class Latdiff(Averaged):
             end = np.full(n, np.inf)
             if plan.schema.outcome:
                 end = whole.outcome["time"].to_numpy(dtype=np.float64)
-            day, rows = writer.written(torch.as_tensor(found).to(facts), lengths, end, rng)
+            day, rows = writer.written(facts, torch.as_tensor(found).to(facts), lengths, end, rng)
         there = np.arange(latents.shape[1]) < lengths[:, None]
         return plan.joined(whole, [(np.nonzero(there)[0], day[there], rows[there])])
 
@@ -228,25 +229,24 @@ class Latdiff(Averaged):
     def latents(self, state: State, encoder: Encoder, cohort: Cohort) -> Floats:
         """Return the mean over each patient's visits; 0 where there are none."""
         when, content, clock = self.plan(encoder).padded(cohort, self.longest)
-        found = self._read(self.settled(state), encoder, when, content, clock)
+        found = self._read(self.settled(state), encoder, content, clock)
         there = (when > 0)[..., None]
         means = (there * found).sum(axis=1) / np.maximum(there.sum(axis=1), 1)
         return np.asarray(means, dtype=np.float64)
 
-    def _read(
-        self, message: Message, encoder: Encoder, when: Ints, content: Any, clock: Any
-    ) -> Floats:
+    def _read(self, message: Message, encoder: Encoder, content: Any, clock: Any) -> Floats:
         """Return the numbers of all visits, ``(n, most, latent)``."""
         network = cast("nn.ModuleDict", self.loaded(MOMENTS, message, encoder))
         reader = cast("Reader", network["reader"])
         kind, found = reader.out.weight.dtype, []
         with torch.no_grad():
-            for start in range(0, len(when), 256):
+            for start in range(0, len(content), 256):
                 part = slice(start, start + 256)
-                shown = (torch.as_tensor(content[part]).to(kind), torch.as_tensor(clock[part]))
-                mean, _ = reader(torch.as_tensor(when[part]), shown[0], shown[1].to(kind))
+                mean, _ = reader(
+                    *(torch.as_tensor(each[part]).to(kind) for each in (content, clock))
+                )
                 found.append(mean.double().numpy())
-        return np.concatenate([np.zeros((0, when.shape[1], self.latent)), *found])
+        return np.concatenate([np.zeros((0, content.shape[1], self.latent)), *found])
 
 
 class Reader(nn.Module):
@@ -255,17 +255,12 @@ class Reader(nn.Module):
     def __init__(self, plan: Plan, hidden: int, latent: int) -> None:
         super().__init__()
         self.latent = latent
-        self.day = nn.Embedding(len(plan.days) + 1, hidden)
-        self.gap = nn.Embedding(len(plan.gaps) + 1, hidden)
-        self.row = nn.Linear(plan.visit.width + CLOCK, hidden)
+        self.row = nn.Linear(plan.visit.width + plan.clocks, hidden)
         self.inner = nn.Linear(hidden, hidden)
         self.out = nn.Linear(hidden, 2 * latent)
 
-    def forward(self, when: Tensor, content: Tensor, clock: Tensor) -> tuple[Tensor, Tensor]:
-        chosen = when.clamp(min=0)
-        told = torch.cat([self.day(chosen[:, :1]), self.gap(chosen[:, 1:])], dim=1)
-        found = functional.gelu(self.row(torch.cat([content, clock], dim=-1)) + told)
-        return self.read(found)
+    def forward(self, content: Tensor, clock: Tensor) -> tuple[Tensor, Tensor]:
+        return self.read(functional.gelu(self.row(torch.cat([content, clock], dim=-1))))
 
     def read(self, found: Tensor) -> tuple[Tensor, Tensor]:
         """Return means and log variances, given what a visit makes of the first layer."""
@@ -280,26 +275,36 @@ class Writer(nn.Module):
     def __init__(self, plan: Plan, latent: int, rank: int, before: int) -> None:
         super().__init__()
         self.plan = plan
-        self.context = latent + before + 2 * len(plan.score_at) + CLOCK
+        past = before + 2 * len(plan.score_at)
+        self.context = latent + past + plan.clocks
         self.known = Head(plan.once, 1, rank)
         self.head = Head(plan.visit, self.context, rank)
-        self.day = _curved(latent, rank, len(plan.days) + 1)
-        self.gap = _curved(self.context, rank, len(plan.gaps) + 1)
+        self.day = _curved(plan.once.width + 1, rank, len(plan.days) + 1)
+        self.gap = _curved(past + plan.clocks + 1, rank, len(plan.gaps) + 1)
 
-    def told(self, latents: Tensor, content: Tensor, clock: Tensor) -> Tensor:
-        """Return what visits are written from: their numbers, and what was there before."""
-        before, when = (
-            torch.cat([torch.zeros_like(part[:, :1]), part[:, :-1]], dim=1)
-            for part in (content, clock)
-        )
-        return torch.cat([latents, self.seen(before), self.plan.carried(content), when], dim=-1)
+    def past(self, content: Tensor) -> Tensor:
+        """Return what was there before each visit."""
+        before = torch.cat([torch.zeros_like(content[:, :1]), content[:, :-1]], dim=1)
+        return torch.cat([self.seen(before), self.plan.carried(content)], dim=-1)
+
+    def first(self, facts: Tensor, left: Tensor) -> Tensor:
+        """Return logits of the day of the first visit, which so many follow."""
+        return cast("Tensor", self.day(_beside(facts, left)))
+
+    def later(self, past: Tensor, clock: Tensor, left: Tensor) -> Tensor:
+        """Return logits of the days since the visit before; ``clock`` is that of the visit before.
+
+        Not from the numbers of a visit: days have to add up to the time that is left, and those
+        that are told in numbers drawn for all visits together do not.
+        """
+        return cast("Tensor", self.gap(_beside(torch.cat([past, clock], dim=-1), left)))
 
     def seen(self, before: Tensor) -> Tensor:
         """Return what a visit is told of the one before."""
         return before
 
     def written(
-        self, latents: Tensor, lengths: Ints, end: Floats, rng: Rng
+        self, facts: Tensor, latents: Tensor, lengths: Ints, end: Floats, rng: Rng
     ) -> tuple[Floats, Floats]:
         """Return days ``(n, most)`` and rows ``(n, most, columns)``, none after ``end``.
 
@@ -307,28 +312,35 @@ class Writer(nn.Module):
         """
         plan, (n, most) = self.plan, latents.shape[:2]
         rows, day = latents.new_zeros(n, most + 1, plan.width), np.zeros((n, most + 1))
-        carried, clock = latents.new_zeros(n, 2 * len(plan.score_at)), latents.new_zeros(n, CLOCK)
+        carried = latents.new_zeros(n, 2 * len(plan.score_at))
+        clock = latents.new_zeros(n, plan.clocks)
         for step in range(most):
             mine = np.flatnonzero(lengths > step)
             # What is before the first visit is past the last, and empty.
-            before = self.seen(rows[mine, step - 1])
-            told = torch.cat([latents[mine, step], before, carried[mine], clock[mine]], dim=1)
-            logits = (self.gap(told) if step else self.day(latents[mine, 0])).double().numpy()
+            past = torch.cat([self.seen(rows[mine, step - 1]), carried[mine]], dim=1)
+            more = torch.as_tensor(lengths[mine] - 1 - step).to(past)
+            answers = self.later(past, clock[mine], more) if step else self.first(facts[mine], more)
+            logits = answers.double().numpy()
             logits[:, 0] = -np.inf
             left = end[mine] - day[mine, step - 1]
             _, gap = plan.timed(logits, left, rng, first=step == 0)
             day[mine, step] = day[mine, step - 1] + gap
-            rows[mine, step] = self.drawn(told, mine, rng)
-            carried[mine] = plan.carrying(carried[mine], rows[mine, step])
             shown = plan.clock(
                 day[mine, step], gap * (step > 0), np.full(len(mine), step), end[mine]
             )
             clock[mine] = torch.as_tensor(shown).to(clock)
+            told = torch.cat([latents[mine, step], past, clock[mine]], dim=1)
+            rows[mine, step] = self.drawn(told, mine, rng)
+            carried[mine] = plan.carrying(carried[mine], rows[mine, step])
         return day[:, :most], rows[:, :most].double().numpy()
 
     def drawn(self, told: Tensor, patients: Ints, rng: Rng) -> Tensor:
         """Draw a visit of each of these patients."""
         return self.head.draw(told, None, rng)
+
+
+def _beside(told: Tensor, left: Tensor) -> Tensor:
+    return torch.cat([told, torch.log1p(left)[..., None]], dim=-1)
 
 
 def _curved(inputs: int, hidden: int, outputs: int) -> nn.Module:
@@ -348,23 +360,30 @@ class Autoencoder(nn.Module):
     ) -> Tensor:
         """Return what each patient costs, summed over her visits."""
         there = (when > 0).to(content)
-        mean, log_variance = self.reader(when, content, clock)
+        mean, log_variance = self.reader(content, clock)
         latent = torch.addcmul(mean, torch.exp(0.5 * log_variance), noise[:, : when.shape[1]])
         apart = 0.5 * (mean**2 + torch.expm1(log_variance) - log_variance).sum(dim=-1)
-        told = self.writer.told(latent, content, clock)
-        each = self.held(latent, told, (when, content, clock)) + self.prior * apart
+        past = self.writer.past(content)
+        told = torch.cat([latent, past, clock], dim=-1)
+        each = self.dated(facts, past, when, clock) + self.held(told, when, content)
+        each = each + self.prior * apart
         found: Tensor = self.alone(facts) + (there * each).sum(dim=1)
         return found
 
-    def held(self, latent: Tensor, told: Tensor, visits: Sequence[Tensor]) -> Tensor:
-        """Return what writing each visit costs, ``(n, most)``; visits are as ``Plan.padded``."""
-        when, content, clock = visits
-        first = chosen(self.writer.day(latent[:, :1]), when[:, :1])
-        later = chosen(self.plan.opened(self.writer.gap(told[:, 1:]), clock[:, :-1]), when[:, 1:])
-        answers = self.writer.head(told, content)
+    def dated(self, facts: Tensor, past: Tensor, when: Tensor, clock: Tensor) -> Tensor:
+        """Return what the days of visits cost, ``(n, most)``; visits are as ``Plan.padded``."""
+        there = (when > 0).to(past)
+        left = there.flip(1).cumsum(dim=1).flip(1) - there  # visits after each
+        first = chosen(self.writer.first(facts, left[:, 0])[:, None], when[:, :1])
+        answers = self.writer.later(past[:, 1:], clock[:, :-1], left[:, 1:])
+        later = chosen(self.plan.opened(answers, clock[:, :-1]), when[:, 1:])
+        return torch.cat([first, later], dim=1)
+
+    def held(self, told: Tensor, when: Tensor, content: Tensor) -> Tensor:
+        """Return what writing costs that each visit holds, ``(n, most)``."""
         there = (when > 0).to(content)
         visit = there if self.plan.visited is None else content[..., self.plan.visited]
-        return self.plan.visit.cost(answers, content, visit) + torch.cat([first, later], dim=1)
+        return self.plan.visit.cost(self.writer.head(told, content), content, visit)
 
     def alone(self, facts: Tensor) -> Tensor:
         """Return what writing costs that is known once, ``(n,)``."""

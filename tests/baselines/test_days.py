@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from fedbench.baselines._visits import Plan
-from fedbench.data import Cohort
+from fedbench.data import Cohort, Window
 from fedbench.encoding import Encoder, summarize
 
 LEFT = [0.0, 1.4, 30.0, 200.0, 5000.0]
@@ -47,3 +48,15 @@ def test_bins_are_narrow_enough_to_tell_gaps_apart(plan: Plan) -> None:
     again = plan.gap(choice, np.random.default_rng(1), first=False)
     assert np.abs(again - days).max() <= 0.1 * days.max()
     assert np.median(np.abs(again - days) / days) < 0.03
+
+
+def test_the_clock_tells_the_last_hour_of_a_stay_from_the_one_before(
+    planted: Callable[[int], Cohort],
+) -> None:
+    cohort = planted(20)
+    stays = replace(cohort.schema, windows=(Window(name="all", start=-1, end=2),))
+    plan = Plan(Encoder(stays, summarize(cohort)), 4, closing=True)
+    day, followed = np.array([1.0, 47 / 24, 2.0]), np.full(3, 365.0)
+    clock = plan.clock(day, np.full(3, 1 / 24), np.full(3, 5), followed)
+    assert np.abs(clock[2] - clock[1]).max() > 0.5
+    assert np.abs(clock[1] - clock[0]).max() > 0.1

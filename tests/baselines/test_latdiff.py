@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -67,6 +69,32 @@ def test_gaps_and_lengths_are_those_of_patients(real: Cohort, written: Sequences
     lengths, found = np.diff(real.sequences.starts), np.diff(written.starts)
     assert found.max() <= lengths.max()
     assert found.mean() == pytest.approx(lengths.mean(), abs=0.8)
+
+
+def _evenly(real: Cohort) -> Cohort:
+    """Return these patients with their visits evenly spread over the same 480 days."""
+    steps = real.sequences
+    lengths = np.diff(steps.starts)
+    count = np.arange(len(steps.day)) - np.repeat(steps.starts[:-1], lengths)
+    visits = pd.DataFrame(
+        {
+            "patient": real.patients[steps.owner],
+            "day": np.round(480 * count / np.maximum(lengths[steps.owner] - 1, 1)),
+            "lab": 0.0,
+        }
+    )
+    return Cohort.of_tables(real.schema, real.static, visits, real.codes.head(0), real.outcome)
+
+
+def test_days_add_up_to_the_time_that_is_left(
+    trained: Callable[..., Any], planted: Callable[[int], Cohort]
+) -> None:
+    model = replace(MODEL, passes=60, time_passes=20)
+    run = trained(model, {"all": _evenly(planted(400))}, 4)
+    written = model.sample(run.state, run.encoder, 1000, np.random.default_rng(1)).sequences
+    several = np.diff(written.starts) > 1
+    last = written.day[written.starts[1:][several] - 1]
+    assert np.mean(np.abs(last - 480) <= 60) > 0.85
 
 
 def test_stages_hand_on_what_they_end_with(run: Any, real: Cohort) -> None:
