@@ -19,7 +19,7 @@ class Verbatim(Attack):
     """Whether a released record equals the target in every column of the patient table, exactly.
 
     Of records with visits that is the last value of every measurement in each window, and which
-    codes there are; not every single visit.
+    codes there are; not every single visit, at which ``trajectory`` looks.
 
     ``dcr`` finds copies too, but ranks everybody else by luck, which hides a handful of copies.
     """

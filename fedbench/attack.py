@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, cast
 
 import numpy as np
@@ -176,7 +177,8 @@ class PublicChallenge:
     ``choices`` is what the secret can be: its levels, or a number from the middle of each range
     between ``cuts``. In the source game it is the hospitals, and ``sites`` says nothing; in the
     property game too, and ``targets`` has a row per property, with its ``column`` and ``level``;
-    in the reconstruction game too, in which nobody is shown.
+    in the reconstruction game too, in which nobody is shown. ``records`` are the whole records of
+    the targets, in the games about whom was trained on.
     """
 
     game: Game
@@ -187,6 +189,20 @@ class PublicChallenge:
     size: int = 0
     choices: tuple[str | float, ...] = ()
     cuts: tuple[float, ...] = ()
+    _gather: Callable[[], Cohort] | None = field(default=None, repr=False)
+
+    @cached_property
+    def records(self) -> Cohort:
+        """Every visit and code of the targets, whose names are their row numbers in order.
+
+        Put together when first asked for: most attacks look at the patient table only.
+
+        Raises:
+            ContractError: this game shows no whole records.
+        """
+        if self._gather is None:
+            raise ContractError(f"The {self.game} game shows no whole records.")
+        return self._gather()
 
 
 @dataclass(frozen=True)
@@ -234,7 +250,7 @@ class Attack(Plugin):
     knows: ClassVar[frozenset[Knowledge]]
     version: ClassVar[int]
     yes: ClassVar[str] = ""
-    """What its yes says of patients, of a membership attack that scores by yes and no alone."""
+    """What its yes says of patients, of a membership attack that says yes (above 0) or no."""
     secrets: tuple[str, ...] = ()
     """Columns that the attribute game asks for; without any, the sensitive categories."""
 
@@ -246,6 +262,10 @@ class Attack(Plugin):
     @abstractmethod
     def guess(self, sight: Sight, challenge: PublicChallenge, rng: Rng) -> Guess:
         """Answer the challenge."""
+
+    def lacking(self, schema: Schema) -> str:
+        """Return what such records lack that it looks at, as a reason not to ask it, or nothing."""
+        return ""
 
     def without(self, sight: Sight, challenge: PublicChallenge, rng: Rng) -> Guess | None:
         """Return what anybody could have guessed who holds reference patients alone.

@@ -208,6 +208,8 @@ class Siege:
         found: list[Scored] = []
         if isinstance(attack, Wired) and (why := _unheard(attack, release.overheard)):
             return [Scored("", replace(why, part=games.told_as(attack.game).main))]
+        if reason := attack.lacking(arena.world.schema):
+            return [Scored("", Refusal(reason=reason, status="not applicable"))]
         challenges = arena.challenges(attack.game, release.sites, attack.secrets)
         if not challenges:
             reason = games.told_as(attack.game).empty

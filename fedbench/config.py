@@ -51,6 +51,7 @@ STANDARD = (
 FAST = ("dcr", "attribute")
 AUDITED = (
     "verbatim",
+    "trajectory",
     "ratio",
     "density",
     "classifier",

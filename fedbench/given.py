@@ -400,9 +400,10 @@ def _limits(case: Case, asked: Asked) -> Iterator[str]:
     yield from _hospitals(case)
     if case.schema.visits or case.schema.vocabularies:
         yield (
-            "Attacks see each patient as one row: of every measurement the last value in each "
-            "window, and which codes there are. That single visits were copied, among others "
-            "that were not, they may not see."
+            "Only the attack trajectory sees every visit and code; the others see each patient as "
+            "one row: of every measurement the last value in each window, and which codes there "
+            "are. That single visits were copied which hold little more than other patients' "
+            "visits do, none of them may see."
         )
     if asked.predict and (case.schema.visits or case.schema.vocabularies):
         yield (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from fedbench.attack import (
     answers_of,
     levels_of,
 )
-from fedbench.data import Cohort, Feature, Part, Schema, looks_of
+from fedbench.data import TABLES, Cohort, Feature, Part, Schema, looks_of
 from fedbench.errors import ContractError
 from fedbench.games.canaries import Claim
 from fedbench.seeds import Rng
@@ -91,7 +92,10 @@ def show(
 
 @dataclass(frozen=True)
 class Lineup:
-    """Members and others as one patient table, in an order that depends on names alone."""
+    """Members and others as one patient table, in an order that depends on names alone.
+
+    ``cohorts`` hold their whole records.
+    """
 
     table: pd.DataFrame
     sites: Objects
@@ -99,6 +103,7 @@ class Lineup:
     clusters: Objects
     twins: int = 0
     answers: Ints = field(default_factory=lambda: np.empty(0, np.int64))
+    cohorts: tuple[Cohort, ...] = ()
 
     @classmethod
     def of(
@@ -126,6 +131,7 @@ class Lineup:
             np.concatenate([np.full(len(c), site, dtype=object) for site, _, c in pieces]),
             np.concatenate([np.full(len(c), truth) for _, truth, c in pieces]),
             np.concatenate([c.clusters.astype(str).astype(object) for _, _, c in pieces]),
+            cohorts=tuple(cohort for _, _, cohort in pieces),
         )
         if lineup.table.index.has_duplicates:
             raise ContractError("A patient is dealt twice to one challenge.")
@@ -133,13 +139,13 @@ class Lineup:
         return lineup.take(np.lexsort((patients, lineup.sites.astype(str))))
 
     def take(self, rows: Ints | Bools) -> Lineup:
-        return Lineup(
-            self.table.iloc[rows],
-            self.sites[rows],
-            self.truth[rows],
-            self.clusters[rows],
-            self.twins,
-            self.answers[rows] if len(self.answers) else self.answers,
+        return replace(
+            self,
+            table=self.table.iloc[rows],
+            sites=self.sites[rows],
+            truth=self.truth[rows],
+            clusters=self.clusters[rows],
+            answers=self.answers[rows] if len(self.answers) else self.answers,
         )
 
     def without_twins(self) -> Lineup:
@@ -161,15 +167,47 @@ class Lineup:
         order = rng.permutation(len(self.truth))
         mixed = self.take(order)
         targets = mixed.table.drop(columns=list(hide)).reset_index(drop=True)
-        game, name = ("attribute", secret.name) if secret else ("membership", "")
+        patients = mixed.table.index.to_numpy(dtype=object)
+        public = (
+            PublicChallenge("attribute", targets, mixed.sites, secret.name)
+            if secret
+            else PublicChallenge(
+                "membership", targets, mixed.sites, _gather=partial(_whole, self.cohorts, patients)
+            )
+        )
         return Challenge(
-            PublicChallenge(game, targets, mixed.sites, name),  # type: ignore[arg-type]
+            public,
             mixed.truth,
-            mixed.table.index.to_numpy(dtype=object),
+            patients,
             mixed.clusters,
             self.twins,
             mixed.answers,
         )
+
+
+def _whole(cohorts: Sequence[Cohort], patients: Objects) -> Cohort:
+    """Return the records of these patients under their numbers, which sort as they stand.
+
+    Rows of one day are in an order of their own, as that of a file may be its side's. Clusters
+    are left out: who belongs together is on one side.
+    """
+    width = len(str(len(patients)))
+    new = pd.Series([f"{i:0{width}d}" for i in range(len(patients))], index=patients, dtype=object)
+
+    def together(name: str) -> pd.DataFrame:
+        pieces = [getattr(cohort, name) for cohort in cohorts]
+        table = pd.concat([piece for piece in pieces if len(piece)] or pieces[:1])
+        table = table[table["patient"].isin(new.index)]
+        table = table.assign(patient=new.reindex(table["patient"]).to_numpy(dtype=object))
+        days = [table["day"]] if "day" in table else []
+        order = np.lexsort([looks_of(table), *days, table["patient"].to_numpy(dtype=str)])
+        return table.iloc[order].reset_index(drop=True)
+
+    schema = cohorts[0].schema
+    static, *others = (together(name) for name in TABLES)
+    if schema.cluster not in (None, *schema.static):
+        static = static.drop(columns=schema.cluster)
+    return Cohort(replace(schema, cluster=None), static, *others)
 
 
 def membership_challenge(

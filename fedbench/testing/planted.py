@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,7 @@ import pandas as pd
 from fedbench.data import Cohort, cohort_from_table
 from fedbench.seeds import Rng
 
-__all__ = ["copied", "jittered", "leaky", "mixed", "shuffled"]
+__all__ = ["copied", "jittered", "leaky", "mixed", "shuffled", "thinned"]
 
 
 def copied(members: Cohort, rng: Rng) -> Cohort:
@@ -37,6 +38,38 @@ def leaky(members: Cohort, independent: Cohort, share: float, rng: Rng) -> Cohor
     given = members.take(rng.permutation(members.patients)[:copies])
     others = independent.take(rng.permutation(independent.patients)[: n - copies])
     return copied(Cohort.union([given, others]), rng)
+
+
+def thinned(
+    members: Cohort, rng: Rng, keep: float, *, shift: int = 0, noise: float = 0.0
+) -> Cohort:
+    """Return the members with some of their days: visits and codes of the others are left out.
+
+    Args:
+        members: the training patients.
+        rng: chooses days, shifts and noise.
+        keep: the chance of a day to stay.
+        shift: by how many days all of a patient's days are moved at most, together.
+        noise: what is added to measurements, in standard deviations of each.
+    """
+    by = pd.Series(rng.integers(-shift, shift + 1, len(members)), members.patients)
+    dated = [members.visits, members.codes]
+    days = pd.concat([table[["patient", "day"]] for table in dated if len(table)])
+    days = days.drop_duplicates()
+    days = days[rng.random(len(days)) < keep]
+
+    def left(table: pd.DataFrame) -> pd.DataFrame:
+        found = table.merge(days, on=["patient", "day"])
+        return found.assign(day=found["day"] + by.reindex(found["patient"]).to_numpy())
+
+    visits, codes = (left(table) if len(table) else table for table in dated)
+    numbers = [n for n, c in members.schema.visits.items() if c.kind != "category"]
+    for name in numbers if noise else ():
+        log = members.schema.visits[name].log
+        values = np.log(visits[name]) if log else visits[name]
+        moved = values + noise * values.std() * rng.standard_normal(len(values))
+        visits[name] = np.exp(moved) if log else moved
+    return replace(members, visits=visits, codes=codes)
 
 
 def shuffled(members: Cohort, rng: Rng) -> Cohort:

@@ -42,6 +42,8 @@ from fedbench.games.scoring import Ranked, Site, auc_of
 from fedbench.metric import Measure, Refusal
 from fedbench.scoring import Answer, Question
 from fedbench.seeds import Rng, Seeds
+from fedbench.testing import made_up
+from fedbench.world import renamed
 
 SCHEMA = Schema(
     name="toy",
@@ -79,6 +81,11 @@ def some(crowd: Cohort, seed: int, *sizes: int) -> list[Cohort]:
     return [
         crowd.take(drawn[start:end]) for start, end in itertools.pairwise(np.cumsum([0, *sizes]))
     ]
+
+
+def names(n: int, seed: int) -> np.ndarray:
+    """Names that no other seed gives."""
+    return np.array([f"{seed}-{i:05}" for i in range(n)], dtype=object)
 
 
 def cut(cohort: Cohort, *sizes: int) -> list[Cohort]:
@@ -285,6 +292,53 @@ def test_the_challenge_gives_nothing_away() -> None:
     assert 5 < challenge.truth[:30].sum() < 15
     back = public.targets.set_axis(challenge.patients).loc[list(members.patients)]
     assert (back["lab0"].to_numpy() == members.table["lab0"].to_numpy()).all()
+
+
+def test_whole_records_of_the_targets_lie_under_their_row_numbers() -> None:
+    members, others = ({"north": renamed(made_up(60, s), names(60, s))} for s in (0, 1))
+    asked = membership_challenge(members["north"].schema, members, others, Seeds(0).rng())
+    found = asked.public.records
+    assert found.patients.tolist() == [f"{i:03}" for i in range(120)]
+    pd.testing.assert_frame_equal(
+        found.table.reset_index(drop=True), asked.public.targets, check_names=False
+    )
+    whose = dict(zip(asked.patients, found.patients, strict=True))
+    for table in ("visits", "codes"):
+        real = pd.concat([getattr(side["north"], table) for side in (members, others)])
+        real = real.assign(patient=real["patient"].map(whose))
+        assert sorted(map(str, real.to_numpy())) == sorted(
+            map(str, getattr(found, table).to_numpy())
+        )
+
+
+def test_the_order_in_which_a_side_was_written_is_not_shown() -> None:
+    members, others = ({"north": renamed(made_up(60, s), names(60, s))} for s in (0, 1))
+    turned_round = {
+        "north": replace(members["north"], codes=members["north"].codes.iloc[::-1]),
+    }
+    one, other = (
+        membership_challenge(made_up(1, 0).schema, side, others, Seeds(0).rng())
+        for side in (members, turned_round)
+    )
+    pd.testing.assert_frame_equal(one.public.records.codes, other.public.records.codes)
+
+
+def test_who_belongs_together_is_not_shown(nafld: Cohort) -> None:
+    drawn = nafld.patients[:40]
+    sides = ({"": nafld.take(drawn[a : a + 20])} for a in (0, 20))
+    found = membership_challenge(nafld.schema, *sides, Seeds(0).rng()).public.records
+    assert nafld.schema.cluster in nafld.static
+    assert nafld.schema.cluster not in found.static
+    assert found.clusters.tolist() == found.patients.tolist()
+
+
+def test_whole_records_are_not_shown_to_those_who_guess_a_secret() -> None:
+    (asked,) = attribute_challenges(
+        SCHEMA, {"": people(60, Seeds(0).rng())}, {"": people(60, Seeds(1).rng(), "o")},
+        Seeds(0).rng(), ["hiv"],
+    )  # fmt: skip
+    with pytest.raises(ContractError, match="attribute game shows no whole records"):
+        _ = asked.public.records
 
 
 def test_the_order_of_targets_changes_nothing() -> None:
