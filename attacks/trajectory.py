@@ -48,8 +48,8 @@ class Trajectory(Attack):
     left out, or whose days were shifted or numbers changed a little. Long records share more by
     luck; what a target shares with the other targets, most of them strangers, shows how much.
 
-    The score is the log of how many times more than ``AGAIN`` times as much is shared with a
-    released patient as with a target, and 0 where it is less.
+    The answer is yes where more than ``AGAIN`` times as much is shared with a released patient as
+    with a target.
     """
 
     game: ClassVar[Game] = "membership"
@@ -69,8 +69,8 @@ class Trajectory(Attack):
         mine, theirs = _borne(sight.schema, challenge, sight.synthetic)
         usual, found = _most(mine, mine, itself=False), _most(mine, theirs)
         one = np.log(len(found) + 1)  # what a mark tells that nobody else bears
-        times = (found + 2 * one) / (usual + 2 * one)
-        return Guess(np.maximum(np.log(times / AGAIN), 0))
+        again = found + 2 * one > AGAIN * (usual + 2 * one)
+        return Guess(again.astype(np.float64))
 
 
 def _most(mine: sparse.csr_array, theirs: sparse.csr_array, *, itself: bool = True) -> Floats:

@@ -250,7 +250,7 @@ class Attack(Plugin):
     knows: ClassVar[frozenset[Knowledge]]
     version: ClassVar[int]
     yes: ClassVar[str] = ""
-    """What its yes says of patients, of a membership attack that says yes (above 0) or no."""
+    """What its yes says of patients, of a membership attack that scores by yes and no alone."""
     secrets: tuple[str, ...] = ()
     """Columns that the attribute game asks for; without any, the sensitive categories."""
 
