@@ -133,7 +133,7 @@ def _marks(
     visits = [visits_of(each.sequences) for each in (records, release)]
     grids = Grid.of(facts[0]), Grid.of(visits[0])
     mine, theirs = (
-        marks_of(*rows, each.sequences, grids)
-        for *rows, each in zip(facts, visits, (records, release), strict=True)
+        marks_of(known_once, seen, each.sequences, grids)
+        for known_once, seen, each in zip(facts, visits, (records, release), strict=True)
     )
     return mine, theirs

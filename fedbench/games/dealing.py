@@ -195,8 +195,8 @@ def _whole(cohorts: Sequence[Cohort], patients: Objects) -> Cohort:
     new = pd.Series([f"{i:0{width}d}" for i in range(len(patients))], index=patients, dtype=object)
 
     def together(name: str) -> pd.DataFrame:
-        pieces = [getattr(cohort, name) for cohort in cohorts]
-        table = pd.concat([piece for piece in pieces if len(piece)] or pieces[:1])
+        pieces: list[pd.DataFrame] = [getattr(cohort, name) for cohort in cohorts]
+        table: pd.DataFrame = pd.concat([piece for piece in pieces if len(piece)] or pieces[:1])
         table = table[table["patient"].isin(new.index)]
         table = table.assign(patient=new.reindex(table["patient"]).to_numpy(dtype=object))
         days = [table["day"]] if "day" in table else []
