@@ -199,8 +199,9 @@ def _whole(cohorts: Sequence[Cohort], patients: Objects) -> Cohort:
         table: pd.DataFrame = pd.concat([piece for piece in pieces if len(piece)] or pieces[:1])
         table = table[table["patient"].isin(new.index)]
         table = table.assign(patient=new.reindex(table["patient"]).to_numpy(dtype=object))
-        days = [table["day"]] if "day" in table else []
-        order = np.lexsort([looks_of(table), *days, table["patient"].to_numpy(dtype=str)])
+        keys: list[NDArray[Any]] = [looks_of(table)]
+        keys += [table["day"].to_numpy()] if "day" in table else []
+        order = np.lexsort([*keys, table["patient"].to_numpy(dtype=str)])
         return table.iloc[order].reset_index(drop=True)
 
     schema = cohorts[0].schema
