@@ -177,8 +177,8 @@ def test_single_values_of_training_patients_are_no_copy_of_their_visits(ward: Wa
         by = ["patient", *(["day"] if "day" in loose else [])]
         return table.assign(**loose).sort_values(by, ignore_index=True)
 
-    names = ("static", "visits", "outcome")
-    release = replace(members, **{name: mixed(getattr(members, name)) for name in names})
+    static, visits, outcome = map(mixed, (members.static, members.visits, members.outcome))
+    release = replace(members, static=static, visits=visits, outcome=outcome)
     codes = members.codes.assign(patient=rng.permutation(members.codes["patient"]))
     codes = codes.assign(day=rng.permutation(codes["day"]))
     release = replace(release, codes=codes.sort_values(["patient", "day"], ignore_index=True))

@@ -325,8 +325,9 @@ def test_the_order_in_which_a_side_was_written_is_not_shown() -> None:
 
 def test_who_belongs_together_is_not_shown(nafld: Cohort) -> None:
     drawn = nafld.patients[:40]
-    sides = ({"": nafld.take(drawn[a : a + 20])} for a in (0, 20))
-    found = membership_challenge(nafld.schema, *sides, Seeds(0).rng()).public.records
+    members, others = ({"": nafld.take(drawn[a : a + 20])} for a in (0, 20))
+    asked = membership_challenge(nafld.schema, members, others, Seeds(0).rng())
+    found = asked.public.records
     assert nafld.schema.cluster in nafld.static
     assert nafld.schema.cluster not in found.static
     assert found.clusters.tolist() == found.patients.tolist()
