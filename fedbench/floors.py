@@ -33,6 +33,9 @@ FLOOR = "independent"
 DRAWS = 5
 """How often it is drawn."""
 
+_STAYING = ("better",)
+"""What a number says of itself in any draw."""
+
 _FEW = 8
 """Replicates of the draws after the first, of which the value is used and nothing else."""
 
@@ -79,7 +82,7 @@ class Redraws:
         """Return means over all draws, if the metric's scale ends at this floor.
 
         Intervals add, in squares, that of the first draw and the spread between draws, as those
-        over seeds do. What tests say of the first draw is left out.
+        over seeds do. What was said of the first draw alone, such as by tests, is left out.
         """
         if metric.anchors.floor != FLOOR:
             return list(first)
@@ -121,7 +124,7 @@ def _mean(answer: Answer, again: Sequence[float], seeds: Seeds) -> Answer:
         low=max(low, min(one.least, mean)),
         high=min(high, max(one.most, mean)),
         replicates=replicates,
-        facts={},
+        facts={name: one.facts[name] for name in _STAYING if name in one.facts},
     )
     return replace(answer, found=found)
 

@@ -154,6 +154,14 @@ def test_replicates_are_spread_as_the_interval_is_and_others_stay(world: World) 
     assert DRAWS == 5
 
 
+def test_where_a_number_is_best_stays_with_it(world: World) -> None:
+    found = list(
+        Redraws(world).steadied("support", METRICS.build("support"), asked(world, "support", 3))
+    )
+    (density,) = (a.found for a in found if a.found.part == "density" and not a.question.site)
+    assert density.facts == {"better": "near 1"}
+
+
 def row(label: str, regime: str, value: float, spread: float) -> dict[str, object]:
     """A number whose replicates lie so far apart."""
     found = METRICS.find("utility").anchors
