@@ -27,7 +27,7 @@ class Sketch(Likelihood):
     """
 
     knows: ClassVar[frozenset[Knowledge]] = frozenset({Knowledge.UPDATES, Knowledge.REFERENCE})
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
 
     rounds: Annotated[int, Ge(1)] = 1
 

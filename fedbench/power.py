@@ -14,6 +14,9 @@ from fedbench.stats import Floats, harmless, needed
 
 __all__ = ["detectable_auc", "detectable_leak", "power_of_leaks"]
 
+LEVEL = 0.025
+"""Of a one-sided test that finds what a 95 % interval tells from chance, as reports ask."""
+
 _SLACK = 1e-9  # .29 * 100 is 28.999999999999996
 
 
@@ -53,14 +56,18 @@ def detectable_leak(  # noqa: PLR0913  (two numbers of patients, and what to rea
     n0: int,
     alpha: float,
     power: float = 0.8,
-    level: float = 0.05,
+    level: float = LEVEL,
     *,
     worth: int | None = None,
+    fpr: float | None = None,
 ) -> float:
     """Smallest leak share that a one-sided test of TPR > alpha finds with this power.
 
     With several sites give what their non-members are ``worth`` (`LowFpr`): where they are not
-    spread like the members, n0 of them would promise a power of 80 % and keep 60 to 70 %.
+    spread like the members, n0 of them would promise a power of 80 % and keep 60 to 70 %. Where
+    scores are tied give the ``fpr`` that is had (`LowFpr.steady`), which is less than may be: fewer
+    harmless members then help a leak past what the test asks (of 12 different scores it would
+    promise 80 % and keep 53 %).
 
     Exact for continuous scores and one site: the true FPR of the threshold in `tpr_at_fpr` is
     Beta(k, n0 - k + 1) with k = floor(alpha * n0), and harmless members found are beta-binomial;
@@ -70,7 +77,7 @@ def detectable_leak(  # noqa: PLR0913  (two numbers of patients, and what to rea
     if n1 < 1 or n0 < needed(alpha):
         return math.nan
     n0 = n0 if worth is None else worth
-    found = _Test.of(n1, n0, alpha, level)
+    found = _Test.of(n1, n0, alpha, level, fpr)
     if found.critical > n1:
         return math.nan
     low, high = 0.0, 1.0
@@ -81,7 +88,7 @@ def detectable_leak(  # noqa: PLR0913  (two numbers of patients, and what to rea
 
 
 def power_of_leaks(
-    n1: int, n0: int, alpha: float, leaks: npt.ArrayLike, level: float = 0.05
+    n1: int, n0: int, alpha: float, leaks: npt.ArrayLike, level: float = LEVEL
 ) -> Floats:
     """Return how likely each leak share is noticed; see `detectable_leak`. NaN where none is."""
     shares = np.asarray(leaks, float)
@@ -100,9 +107,11 @@ class _Test:
     rates: Floats  # quantiles of the true FPR
 
     @classmethod
-    def of(cls, n1: int, n0: int, alpha: float, level: float) -> _Test:
+    def of(cls, n1: int, n0: int, alpha: float, level: float, fpr: float | None = None) -> _Test:
         k = math.floor(alpha * n0 + _SLACK)
-        rates = special.betaincinv(k, n0 - k + 1, (np.arange(512) + 0.5) / 512)
+        had = k if fpr is None else min(fpr * n0, k)
+        quantiles = (np.arange(512) + 0.5) / 512
+        rates = special.betaincinv(had, n0 - had + 1, quantiles) if had else np.zeros(512)
         return cls(n1, _critical_count(n1, n0, k, level), rates)
 
     def power(self, leak: float) -> float:

@@ -55,6 +55,8 @@ class LowFpr:
     """What an attack finds while it accuses few non-members, and how likely by chance.
 
     ``worth`` is how many non-members would do as well if they were spread like the members.
+    ``steady`` is the ``fpr`` without non-members who are tied at the threshold, where it is luck
+    that they may all be accused; limits know that.
     """
 
     tpr: Interval
@@ -64,6 +66,7 @@ class LowFpr:
     n_members: int
     n_nonmembers: int
     worth: int
+    steady: float
 
 
 def poisson_weights(rng: np.random.Generator, n: int, b: int = 400) -> Counts:
@@ -489,7 +492,10 @@ def tpr_at_fpr(
         message = f"TPR at {100 * alpha:g} % FPR cannot be had: "
         raise TooFew(f"{message}more non-members than that look exactly like suspicious members.")
     hits = sum(int((site.beyond < site.allowed).sum()) for site in sites)
-    fpr = sum(site.fpr * site.beyond.size for site in sites) / n1
+    fpr, steady = (
+        sum(getattr(site, rate) * site.beyond.size for site in sites) / n1
+        for rate in ("fpr", "steady")
+    )
     found, drawn = np.sum([site.replicates(rng, b) for site in sites], axis=0)
     tpr = _hull(percentile(hits / n1, _ratio(found, drawn)), clopper_pearson(hits, n1))
     leak = Interval(*((rate - fpr) / (1 - fpr) for rate in (tpr.value, tpr.low, tpr.high)))
@@ -501,6 +507,7 @@ def tpr_at_fpr(
         n_members=n1,
         n_nonmembers=n0,
         worth=worth,
+        steady=steady,
     )
 
 
@@ -554,6 +561,7 @@ class _Thresholds:
 
     allowed: int  # false positives
     fpr: float
+    steady: float  # without non-members tied at the threshold who may be too many
     order: Ints  # non-members by placement
     members: Ints  # members by placement
     beyond: Ints  # how many non-members are placed at or below each of these members
@@ -572,8 +580,12 @@ class _Thresholds:
         ranked = zeros[order]
         beyond = np.searchsorted(ranked, ones, "right")
         accused = int((np.searchsorted(ranked, ranked, "right") <= allowed).sum())
+        before = int(np.searchsorted(ranked, ranked[accused - 1])) if accused else 0
+        stays = accused - before == 1 or accused + 2 * math.sqrt(accused) <= allowed
+        steady = accused if stays else before
         by_placement = np.argsort(beyond, kind="stable")
-        return cls(allowed, accused / zeros.size, order, by_placement, beyond[by_placement])
+        rates = accused / zeros.size, steady / zeros.size
+        return cls(allowed, *rates, order, by_placement, beyond[by_placement])
 
     def replicates(self, rng: np.random.Generator, b: int) -> Floats:
         """Weight of the members found, and of all members, shape (2, b)."""

@@ -336,7 +336,8 @@ class _Shares:
 
 def _of_scores(found: stats.LowFpr, alpha: float, by: float) -> _Shares:
     leak = stretched(found.leak, by, -1, 1)
-    least = detectable_leak(found.n_members, found.n_nonmembers, alpha, worth=found.worth)
+    n1, n0 = found.n_members, found.n_nonmembers
+    least = detectable_leak(n1, n0, alpha, worth=found.worth, fpr=found.steady)
     detectable = below_one(by * least)
     words = _leak_words(leak, detectable, alpha)
     tested = {"p_value": softened(found.p_value, by), "verdict": words}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from fedbench.games.exposure import COLUMNS, FEWEST
-from fedbench.power import power_of_leaks
+from fedbench.power import detectable_leak, power_of_leaks
 from fedbench.prevalence import Accusation
 from fedbench.report.controls import Check, doubted
 from fedbench.report.numbers import Number
@@ -155,14 +156,21 @@ def _points(table: pd.DataFrame) -> list[list[float]]:
 
 
 def _power(world: World) -> Iterator[Json]:
-    """How likely a leak of verbatim copies is noticed, at every share of false alarms asked for."""
+    """How likely a leak of verbatim copies is noticed, at every share of false alarms asked for.
+
+    By the attack that ranks patients and notices most, four times out of five as its row says.
+    """
     for alarms, alpha in (("10", 0.1), ("1", 0.01), ("0.1", 0.001)):
         name = f"leak@{alarms}%"
         mine = [n for n in world.own if n["name"].endswith(f".{name}") and n.done and not n["site"]]
-        sizes = [(n.n_members, n.n_nonmembers) for n in mine]
-        if sizes and None not in sizes[0]:
-            n1, n0 = (int(size or 0) for size in sizes[0])
-            chances = power_of_leaks(n1, n0, alpha, _LEAKS)
+        ranking = [n for n in mine if not _answers(world, n["name"].partition(".")[0])]
+        n = min(ranking, key=lambda n: n.detectable or 1.0, default=None)
+        if n is not None and n.n_members is not None and n.n_nonmembers is not None:
+            sizes = n.n_members, n.n_nonmembers
+            plain = detectable_leak(*sizes, alpha)
+            # Clusters, ties and hospitals that are unlike make a leak count for less.
+            by = plain / n.detectable if n.detectable and math.isfinite(plain) else 1.0
+            chances = power_of_leaks(*sizes, alpha, np.minimum(_LEAKS * by, 1))
             yield {
                 "alarms": f"{alarms} %",
                 "points": [[float(x), float(y)] for x, y in zip(_LEAKS, chances, strict=True)],

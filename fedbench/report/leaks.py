@@ -33,9 +33,9 @@ from fedbench.report.world import World
 __all__ = ["VERBATIM", "asked", "beyond", "leaked"]
 
 VERBATIM = (
-    "How large a leak is noticed is reckoned for word-for-word copies of training "
-    "records. A generator can give patients away without copying them, and the attack may not "
-    "see that."
+    "How large a leak is noticed is reckoned for word-for-word copies of training records, each "
+    "copied or not by itself, and before Holm's correction. A generator can give patients away "
+    "without copying them, and the attack may not see that."
 )
 
 Finding = Literal["nothing", "noticed", "backwards", "quiet"]

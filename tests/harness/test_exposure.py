@@ -260,6 +260,22 @@ def test_an_accusation_is_worth_what_the_attack_reaches(
     assert not any("clearly unlike" in text for text in [*said, *nobody["sentences"]])
 
 
+def test_the_picture_of_power_goes_through_what_the_row_says(
+    people: Cohort, challenge: games.Challenge
+) -> None:
+    scores = np.random.default_rng(12).random(len(challenge.truth))
+    sizes = {"n_members": 500, "n_nonmembers": 1000}
+    known = [row | sizes | {"detectable": 0.06} for row in rows("ranks", 0.5, 0.0)]
+    world = World("d", "s", Numbers.of(pd.DataFrame(known)))
+    drawn = groups(world, {"ranks": of(people, challenge, scores)})["power"]
+    (points,) = (np.array(each["points"]) for each in drawn if each["alarms"] == "1 %")
+    # Clusters or ties have made it more than .017, which so many patients would do for.
+    assert np.interp(0.06, *points.T) == pytest.approx(0.8, abs=0.02)
+    few = World("d", "s", Numbers.of(pd.DataFrame([row | {"n_members": 2} for row in known])))
+    none = groups(few, {"ranks": of(people, challenge, scores)})["power"]
+    assert all(np.isfinite(each["points"]).all() for each in none)
+
+
 def test_it_can_be_drawn_with_one_hospital_and_with_several() -> None:
     group = {"group": "1", "n": 20, "at": 0.01, "value": 0.1, "low": 0.0, "high": 0.2}
     found = {
