@@ -314,9 +314,8 @@ def uniform(encoder: Encoder, n: int, rng: np.random.Generator) -> Cohort:
         for name, counts in encoder.counts.items()
     }
     ruler = Encoder(encoder.schema, flat)
-    levels = np.column_stack(
-        [rng.choice(np.flatnonzero(possible), size=n) for possible in ruler.possible]
-    )
+    drawn = [rng.choice(np.flatnonzero(possible), size=n) for possible in ruler.possible]
+    levels = np.column_stack([np.empty((n, 0), np.int64), *drawn])  # there may be no category
     numbers = rng.standard_normal((n, len(ruler.numbers)))
     return ruler.decode(numbers, np.zeros(numbers.shape, dtype=bool), levels)
 

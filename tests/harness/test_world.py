@@ -9,9 +9,10 @@ import pandas as pd
 import pytest
 
 from fedbench.config import DatasetChoice, GeneratorChoice, Scenario
-from fedbench.data import Cohort, DataStore
+from fedbench.data import Cohort, Column, DataStore, Schema
 from fedbench.datasets.nafld import Nafld
 from fedbench.datasets.opt import Opt
+from fedbench.encoding import Encoder, summarize
 from fedbench.errors import SpecError
 from fedbench.federation.study import Choice
 from fedbench.partition import Split
@@ -91,6 +92,15 @@ def test_uniform_patients_cover_the_public_range(world: World) -> None:
     assert drawn["age"].min() < age.low + 0.02 * (age.high - age.low)
     assert drawn["age"].mean() == pytest.approx((age.low + age.high) / 2, abs=2)
     assert drawn["sex"].value_counts(normalize=True).min() == pytest.approx(0.5, abs=0.05)
+
+
+def test_uniform_patients_of_numbers_alone_are_drawn() -> None:
+    schema = Schema(name="ages", clock="", static={"age": Column(kind="integer", low=18, high=90)})
+    static = pd.DataFrame({"patient": [f"p{i}" for i in range(50)], "age": np.arange(50.0) + 20})
+    encoder = Encoder(schema, summarize(Cohort.of_tables(schema, static)))
+    drawn = uniform(encoder, 200, np.random.default_rng(0)).table
+    assert drawn["age"].between(18, 90).all()
+    assert drawn["age"].nunique() > 30
 
 
 def _looks(cohort: Cohort) -> list[int]:
