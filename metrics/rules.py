@@ -9,8 +9,9 @@ from typing import ClassVar
 import numpy as np
 
 from fedbench.data import Rule
-from fedbench.metric import Anchors, Evidence, Family, Key, Measure, Metric, Refusal, View
+from fedbench.metric import FEWEST, Anchors, Evidence, Family, Key, Measure, Metric, Refusal, View
 from fedbench.metrics._draws import Floats, draws, measured, mended, over
+from fedbench.nouns import plural
 from fedbench.rules import kept
 from fedbench.seeds import Rng
 from fedbench.stats import newcombe
@@ -25,13 +26,14 @@ class Rules(Metric):
     Per rule, of the patients of whom something could have broken it, the share of whom something
     did; synthetic minus real, because real records have slips of the pen too. Below 0 synthetic
     records break them less often, which is no defect. Named by the rule,
-    and their mean. Limits are never closer than Newcombe's for two shares, which stay open where
+    and their mean. A rule that could have been broken of fewer than ``FEWEST`` patients of a side
+    is refused. Limits are never closer than Newcombe's for two shares, which stay open where
     nobody breaks a rule.
     """
 
     family: ClassVar[Family] = "fidelity"
     better: ClassVar = "lower"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     anchors: ClassVar[Anchors] = Anchors(floor="independent", ceiling="real")
 
     def measure(self, evidence: Evidence, rng: Rng) -> Sequence[Measure | Refusal]:
@@ -43,7 +45,7 @@ class Rules(Metric):
             return [measure for measure, _ in found]
         rows = np.stack([rows for measure, rows in found if isinstance(measure, Measure)])
         overall = measured(mended(rows).mean(axis=0), len(evidence.test), least=-1.0)
-        if not np.ptp(rows):
+        if len(answers) == 1 or not np.ptp(rows):
             ends = np.mean([(measure.low, measure.high) for measure in answers], axis=0)
             overall = replace(overall, low=float(ends[0]), high=float(ends[1]))
         overall = over(overall, len(answers), len(found), "rule")
@@ -55,8 +57,10 @@ def _by_rule(evidence: Evidence) -> Iterator[tuple[Measure | Refusal, Floats]]:
         real, fake = (_Side.of(view, rule) for view in (evidence.test, evidence.synthetic))
         key, rows = Key(column=rule.label), fake.rate - real.rate
         for side, name in ((real, "real test"), (fake, "synthetic")):
-            if not side.asked:
-                yield Refusal(reason=f"no {name} patient could have broken it", key=key), rows
+            if side.asked < FEWEST:
+                patients = plural(side.asked, f"{name} patient")
+                reason = f"{patients} could have broken it; this needs at least {FEWEST}"
+                yield Refusal(reason=reason, key=key), rows
                 break
         else:
             limits = newcombe(fake.broken, fake.asked, real.broken, real.asked)

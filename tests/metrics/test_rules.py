@@ -76,9 +76,28 @@ def test_what_cannot_be_asked_has_a_reason(draw: Draw, judge: Judge) -> None:
     women = replace(women, static=women.static.assign(sex="female"))
     (answer,) = Rules().measure(judge(women, women), RNG)
     assert isinstance(answer, Refusal)
-    assert answer.reason == "no real test patient could have broken it"
+    assert answer.reason == "0 real test patients could have broken it; this needs at least 10"
     both = ruled(women, MEN, ELDERLY)
     assert found(judge(both, both))[""].facts == {"verdict": "over 1 of 2 rules"}
+
+
+@pytest.mark.parametrize("side", ["real test", "synthetic"])
+def test_a_rule_about_fewer_than_ten_patients_is_refused(
+    side: str, draw: Draw, judge: Judge
+) -> None:
+    test, fake = (ruled(draw(60, n), MEN, ELDERLY) for n in range(2))
+    men = np.where(np.arange(60) < 9, "male", "female")
+    few = [
+        replace(each, static=each.static.assign(sex=men)) if name == side else each
+        for name, each in (("real test", test), ("synthetic", fake))
+    ]
+    answers = Rules().measure(judge(*few), RNG)
+    (refusal,) = (answer for answer in answers if isinstance(answer, Refusal))
+    assert refusal.key.column == MEN.label
+    assert refusal.reason == f"9 {side} patients could have broken it; this needs at least 10"
+    ours = found(judge(*few))
+    mean, rule = ours[""], ours[ELDERLY.label]
+    assert (mean.value, mean.low, mean.high) == (rule.value, rule.low, rule.high)
 
 
 def test_intervals_cover(draw: Draw, judge: Judge) -> None:
