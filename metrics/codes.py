@@ -17,32 +17,37 @@ from fedbench.coding import chapters
 from fedbench.crosswalk import Crosswalk, Level, Which, named_map
 from fedbench.data import Schema
 from fedbench.errors import SpecError
-from fedbench.metric import Anchors, Evidence, Family, Key, Measure, Metric, Refusal, View
+from fedbench.metric import FEWEST, Anchors, Evidence, Family, Key, Measure, Metric, Refusal, View
 from fedbench.metrics._draws import Floats, measured, rank_correlation
 from fedbench.metrics._events import Events, apart, counted, gap, thinned
 from fedbench.metrics._mentions import Mentions, agreement, prevalence
+from fedbench.nouns import plural
 from fedbench.seeds import Rng
 from fedbench.stats import clopper_pearson, percentile
 
 __all__ = ["Codes"]
 
 Ints = NDArray[np.int64]
-Found = Iterator[tuple[str, str, Floats]]
-"""Part, tenth of the codes (empty for all) and the rows ``(1 + B,)``."""
+Rows = Floats | str
+"""Rows ``(1 + B,)``, or why there are none."""
+Found = Iterator[tuple[str, str, Rows]]
+"""Part, tenth of the codes (empty for all) and the rows."""
 
 DECILES = 10
 SQUARES = ("prevalence", "together", "next", "mapped")
 """Coefficients of determination, which can lie below 0 without limit."""
+ITEMS = {
+    "prevalence": ("code", "codes"),
+    "together": ("pair of codes on one day", "pairs of codes on one day"),
+    "next": ("pair of codes on one day and the next", "pairs of codes on one day and the next"),
+    "mapped": ("disease", "diseases"),
+}
+"""What is as frequent or not, one and several of it."""
 REASONS = {
-    "prevalence": "all codes are as frequent as each other among the real test patients",
-    "rank": "all codes are as frequent as each other among the real test patients",
-    "together": "no real test patient has two codes on one day, or all pairs are as frequent",
-    "next": "no real test patient has codes on two days, or all pairs are as frequent",
     "recall": "no training patient has a code",
     "per_visit": "no real test patient has a code",
     "per_patient": "no real test patient has a code",
     "chapters": "no real test patient has a code",
-    "mapped": "all codes are as frequent as each other among the real test patients",
 }
 
 
@@ -62,8 +67,9 @@ class Codes(Metric):
     where hospitals do not all write the same one: whether a disease is as frequent, whoever wrote
     it down. What has no counterpart stays as it is.
 
-    What is asked depends on the real patients alone: where no synthetic one has a code, or all
-    codes are as frequent there, it is not refused but 0. Sides of more than ``patients`` are
+    What is asked depends on the real patients alone: coefficients and correlations take ten codes,
+    or pairs, that they have, not all as often. Where no synthetic one has a code, or all codes are
+    as frequent there, nothing is refused, and ``rank`` is 0. Sides of more than ``patients`` are
     thinned to that many, drawn by ``rng``. Theodorou, Xiao and Sun 2023, https://doi.org/10.1038/s41467-023-41093-0.
 
     Attributes:
@@ -81,7 +87,7 @@ class Codes(Metric):
 
     family: ClassVar[Family] = "fidelity"
     better: ClassVar = "higher"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     anchors: ClassVar[Anchors] = Anchors(floor="independent", ceiling="real")
 
     patients: Annotated[int, Ge(10)] = 2000
@@ -113,17 +119,20 @@ class Codes(Metric):
             thinned(view, self.patients, "codes", stream)
             for view, stream in zip((evidence.test, evidence.synthetic), streams, strict=True)
         )
-        chapter, answers = _Chapters.of(evidence.schema), []
+        chapter = _Chapters.of(evidence.schema)
+        answers: list[Measure | Refusal] = []
         told = [*_found(real, fake, evidence, chapter), *self._mapped(real, fake)]
         for part, tenth, rows in told:
-            if np.isfinite(rows[0]):
+            if isinstance(rows, str):
+                answers.append(Refusal(reason=rows, part=part))
+            elif np.isfinite(rows[0]):
                 least = -np.inf if part in SQUARES else -1.0 if part == "rank" else 0.0
                 n = len(fake if part == "recall" else real)
                 found = measured(rows, n, part=part, key=Key(column=tenth), least=least)
                 answers.append(_with_limits(found, rows, evidence.train))
         have = {answer.part for answer in answers}
         unmapped = [] if "mapped" in have else [self._unmapped(evidence.schema)]
-        absent = [part for part in REASONS if part not in have and part != "mapped"]
+        absent = [part for part in REASONS if part not in have]
         return [*answers, *(_absent(part, chapter) for part in absent), *unmapped]
 
     def _mapped(self, real: View, fake: View) -> Found:
@@ -134,30 +143,45 @@ class Codes(Metric):
             place, names = pd.factorize(concepts["concept"])
             row = concepts["row"].to_numpy(dtype=np.int64)
             sides = (Mentions.single(view).meaning(row, place, len(names)) for view in (real, fake))
-            yield "mapped", "", agreement(*sides)
+            yield "mapped", "", _alike("mapped", *sides)
 
     def _unmapped(self, schema: Schema) -> Refusal:
         lacking = [name for name in (self.source, self.target) if name not in schema.vocabularies]
         if self.crosswalk is None:
             reason = "no map from one coding system to another is named"
-        elif lacking:
-            reason = f"the schema has no codes of {lacking[0]!r}, which the map is about"
         else:
-            return Refusal(reason=REASONS["mapped"], part="mapped")
+            reason = f"the schema has no codes of {lacking[0]!r}, which the map is about"
         return Refusal(reason=reason, status="not applicable", part="mapped")
 
 
 def _found(real: View, fake: View, evidence: Evidence, chapter: _Chapters | None) -> Found:
     mine, theirs = (Mentions.single(view) for view in (real, fake))
-    yield "prevalence", "", agreement(mine, theirs)
-    yield "rank", "", _rank(mine, theirs)
-    yield "together", "", agreement(*(Mentions.together(view) for view in (real, fake)))
-    yield "next", "", agreement(*(Mentions.following(view) for view in (real, fake)))
+    yield "prevalence", "", _alike("prevalence", mine, theirs)
+    yield "rank", "", _unfit("prevalence", mine) or _rank(mine, theirs)
+    pairs = (Mentions.together(view) for view in (real, fake))
+    yield "together", "", _alike("together", *pairs)
+    pairs = (Mentions.following(view) for view in (real, fake))
+    yield "next", "", _alike("next", *pairs)
     yield from _recall(theirs, _known(evidence.train))
     yield "per_visit", "", 1 - gap(*(_per_visit(view) for view in (real, fake)))
     yield "per_patient", "", 1 - gap(*(_per_patient(side) for side in (mine, theirs)))
     if chapter is not None:
         yield "chapters", "", 1 - apart(chapter.counts(mine), chapter.counts(theirs))
+
+
+def _alike(part: str, real: Mentions, fake: Mentions) -> Rows:
+    return _unfit(part, real) or agreement(real, fake)
+
+
+def _unfit(part: str, real: Mentions) -> str:
+    """Say why shares of these items cannot be correlated; empty where they can."""
+    patients = np.unique(real.item, return_counts=True)[1]
+    if len(patients) < FEWEST:
+        told = plural(len(patients), *ITEMS[part])
+        return f"{told} among the real test patients; this needs at least {FEWEST}"
+    if not np.ptp(patients):
+        return f"all {ITEMS[part][1]} are as frequent as each other among the real test patients"
+    return ""
 
 
 def _with_limits(found: Measure, rows: Floats, train: View) -> Measure:

@@ -196,6 +196,34 @@ def test_what_cannot_be_asked_has_a_reason(judge: Judge) -> None:
     assert refused == {"prevalence", "rank", "together", "next", "per_visit", "chapters"}
 
 
+def test_few_codes_are_not_correlated(judge: Judge) -> None:
+    test = without(coded(200, 0), {*KNOWN[4:]})
+    few = without(test, {*KNOWN[3:]})
+    for fake in (test, coded(200, 1)):
+        answers = Codes().measure(judge(few, fake, test), np.random.default_rng(0))
+        told = {answer.part: answer.reason for answer in answers if isinstance(answer, Refusal)}
+        needs = "among the real test patients; this needs at least 10"
+        assert told["prevalence"] == told["rank"] == f"3 codes {needs}"
+        assert told["together"] == f"3 pairs of codes on one day {needs}"
+        assert told["next"] == f"9 pairs of codes on one day and the next {needs}"
+        assert {"recall", "per_visit", "per_patient", "chapters"} <= {
+            answer.part for answer in answers if isinstance(answer, Measure)
+        }
+
+
+def test_what_is_asked_depends_on_real_patients_alone(judge: Judge) -> None:
+    static = pd.DataFrame({"patient": [f"p{i}" for i in range(12)], "age": 50.0})
+    rows = [(f"p{i}", 0.0, "icd10cm", code) for i, code in enumerate(KNOWN)]
+    codes = pd.DataFrame(rows, columns=["patient", "day", "system", "code"])
+    test = Cohort.of_tables(SCHEMA, static, codes=codes)
+    for fake in (test, coded(200, 1), Cohort.of_tables(SCHEMA, static)):
+        answers = Codes().measure(judge(test, fake), np.random.default_rng(0))
+        told = {answer.part: answer.reason for answer in answers if isinstance(answer, Refusal)}
+        same = "all codes are as frequent as each other among the real test patients"
+        assert told["prevalence"] == told["rank"] == same
+        assert {"together", "next"} <= {*told}
+
+
 BOTH = replace(
     SCHEMA,
     vocabularies={
@@ -254,7 +282,7 @@ def test_a_code_may_mean_several_or_nothing_that_is_known(
         rows = [
             (f"p{i}", 0.0, system, code)
             for i in range(40)
-            for system, codes in {"old": "1234", "icd10cm": KNOWN[:6]}.items()
+            for system, codes in {"old": "1234", "icd10cm": KNOWN}.items()
             for code in rng.permutation(list(codes))[: rng.integers(0, 4)]
         ]
         codes = pd.DataFrame(rows, columns=["patient", "day", "system", "code"])
