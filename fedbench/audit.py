@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from fedbench.games.telling import TOLD
-from fedbench.report.controls import noticed, unproven
+from fedbench.report.controls import shown_beyond, unproven
 from fedbench.report.numbers import Number, Numbers
 from fedbench.report.plays import Play, game_of
 from fedbench.report.shares import BEYOND, share_of
@@ -55,7 +55,7 @@ def gate(rows: pd.DataFrame, most: float, named: Sequence[str] = ()) -> Gate:
         each = "each " * (len(found) > 1)
         return _closed(f"{'; '.join(found)}, {each}shown to be above {percent(most)}.")
     areas = [one for one in told if one.found["name"].endswith(".auc") and not one.play.yes]
-    areas = [one for one in areas if one.found.noticed and noticed(one.found)]
+    areas = [one for one in areas if shown_beyond(one.found)]
     if areas and most == 0:
         return _closed(f"{_recognised(areas[0])}.")
     seen = [one.found.detectable for one in shares if one.patients]

@@ -27,6 +27,7 @@ __all__ = [
     "noticeable",
     "noticed",
     "passed",
+    "shown_beyond",
     "unproven",
     "unsaid",
 ]
@@ -360,16 +361,21 @@ def doubted(play: Play, found: Number, played: Sequence[Check]) -> list[str]:
 
 
 NOTHING = "nothing can be said"
-"""How the verdict on a row begins that proves nothing, whatever its number is."""
+"""How the verdict on a row begins that proves nothing where it is not beyond chance."""
+
+
+def shown_beyond(found: Number) -> bool:
+    """Whether a number is beyond chance: by its interval, and after Holm's correction."""
+    return bool(found.noticed) and noticed(found)
 
 
 def unproven(found: Number) -> bool:
-    """Whether a number proves nothing, whatever it is."""
-    return any(text.startswith(NOTHING) for text in found.verdicts)
+    """Whether a number proves nothing: a leak would have gone unnoticed, and none is shown."""
+    return not shown_beyond(found) and any(text.startswith(NOTHING) for text in found.verdicts)
 
 
 def unsaid(found: Number) -> str:
     """Return why a number says nothing, as its own row has it in every seed; nothing if it does."""
-    shown = found.noticed and noticed(found)
+    shown = shown_beyond(found)
     told = [] if shown else [text for text in found.verdicts if text.startswith(NOTHING)]
     return signed(told[0].removeprefix(f"{NOTHING}: ")) if told else ""

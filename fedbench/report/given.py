@@ -13,6 +13,7 @@ from fedbench.report.controls import (
     broken,
     noticeable,
     noticed,
+    shown_beyond,
     unproven,
 )
 from fedbench.report.leaks import VERBATIM, asked, beyond, leaked
@@ -117,7 +118,7 @@ def verdict(world: World, played: Sequence[Check], named: Sequence[str] = ()) ->
     asked = [(play, n) for play in world.plays for n in _numbers(world, play)]
     heard = [(play, n) for play, n in asked if n.done and not broken(play, played)]
     useful = [(p, n) for p, n in heard if not unproven(n)]
-    shown = [(play, n) for play, n in useful if n.noticed and noticed(n)]
+    shown = [(play, n) for play, n in useful if shown_beyond(n)]
     if shown:
         title, text = GIVEN_AWAY, " ".join(_shown(world, shown))
     elif _asked_of_members(world, useful):

@@ -464,6 +464,21 @@ def test_a_small_release_is_told_by_what_speaks_of_it(audit: Audit) -> None:
     assert "Nothing can be said about the AUC of the attack dcr, because a leak is" in quiet.told
 
 
+def test_a_small_release_that_finds_patients_gives_them_away(audit: Audit) -> None:
+    drawn = np.random.default_rng(0).normal(size=(2000, 6))
+    columns = pd.DataFrame(drawn, columns=list("abcdef"))
+    near = columns.head(12) + 0.01
+    tables = {"train": columns.head(800), "control": columns.tail(1200)}
+    found = audit("--json", "--fail-over", "0", **tables, synthetic=near)
+    share = found.row("dcr.leak@1%")
+    assert share["verdict"].startswith("nothing can be said: a leak is noticed from 13 copied")
+    assert share["low"] > 0
+    assert share["p_adjusted"] < 0.05
+    assert (found.status, found.facts["verdict"]) == (1, GIVEN_AWAY)
+    assert "The attack dcr finds" in found.facts["because"]
+    assert "leak at 1 % false alarms (dcr) is" in found.err
+
+
 @pytest.mark.parametrize("again", [1, 10])
 def test_a_release_too_small_for_any_leak_says_so_in_a_sentence(audit: Audit, again: int) -> None:
     tables = {"train": made(400, 0), "control": made(400, 1, start=1000)}
@@ -799,7 +814,8 @@ def test_the_gate_names_the_unit_of_every_share_and_mixes_none() -> None:
     said = "a leak above 10.0 % was not shown, and not ruled out either: leak at 1 % false alarms"
     assert said in gate(quiet, 0.1).text
     # What proves nothing rules nothing out, and is no leak.
-    mute = single.assign(verdict="nothing can be said: only 30 points would have been noticed")
+    words = "nothing can be said: only 30 points would have been noticed"
+    mute = single.assign(low=-0.1, p_adjusted=0.5, verdict=words)
     assert "singled" not in gate(pd.concat([mute, leak.assign(p_adjusted=0.5)]), 0.1).text
 
 
