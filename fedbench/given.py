@@ -32,7 +32,7 @@ from fedbench.world import World, renamed, uniform
 
 __all__ = ["REPLICATES", "SEED", "SYNTHETIC", "Asked", "Case", "prepare"]
 
-SYNTHETIC = "synthetic"
+SYNTHETIC, GIVEN = "synthetic", "given"
 SEED = 0
 REPLICATES = 400
 EVERYWHERE = "everywhere"
@@ -109,8 +109,8 @@ class Case:
             for home in homes
         }
         return _GivenWorld(
-            dataset=DatasetChoice(name=self.schema.name),
-            scenario=Scenario(name="given", partition=Choice("natural")),
+            dataset=DatasetChoice(name=GIVEN),  # what files are called draws no lots
+            scenario=Scenario(name=GIVEN, partition=Choice("natural")),
             seed=SEED,
             cohort=everyone,
             records=min(len(self.release), self.records),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -63,13 +64,25 @@ class Number:
         return cls(value, replicates, int(row["n"]), float(below), float(above))
 
     def minus(self, other: Number) -> Number:
-        """Return the paired difference."""
+        """Return the paired difference.
+
+        What turns the same way on both sides is no difference, so what exact limits reach
+        further counts as far as replicates do not: a model minus itself is 0.
+        """
+        apart = self.replicates - other.replicates
+        known = np.isfinite(apart)
+        mine, theirs, both = (
+            float(draws[known].std()) if known.any() else 0.0
+            for draws in (self.replicates, other.replicates, apart)
+        )
+        alone = math.hypot(mine, theirs)
+        share = min(1.0, both / alone) if alone > 0 else 1.0
         return Number(
             self.value - other.value,
-            self.replicates - other.replicates,
+            apart,
             min(self.n, other.n),
-            self.below + other.above,
-            self.above + other.below,
+            share * (self.below + other.above),
+            share * (self.above + other.below),
         )
 
     @classmethod
@@ -464,12 +477,10 @@ def _no_worse_than_guessing(floor: Row) -> Row:
     A scale that began below guessing would count guessing as something achieved.
     """
     guess = GUESSED.get(floor["name"])
-    replicates = floor.get("replicates")
-    if guess is None or replicates is None or floor["value"] >= guess:
+    if guess is None or floor.get("replicates") is None or floor["value"] >= guess:
         return floor
-    beyond = guess - floor["value"]
-    moved = {"value": guess, "replicates": np.asarray(replicates, dtype=float) + beyond}
-    return floor | moved | {end: floor[end] + beyond for end in ("low", "high") if end in floor}
+    known = np.full(len(floor["replicates"]), guess)  # without any noise
+    return floor | {"value": guess, "low": guess, "high": guess, "replicates": known}
 
 
 def _guessed(row: Row) -> float | None:
@@ -500,9 +511,15 @@ def _normalized(row: Row, floor: Row, ceiling: Row, noise: float) -> Row:
         return {}
     with np.errstate(divide="ignore", invalid="ignore"):
         ratios = (mine.replicates - least.replicates) / (most.replicates - least.replicates)
-    point = (mine.value - least.value) / (most.value - least.value)
+    span = most.value - least.value
+    point = (mine.value - least.value) / span
     found = percentile(point, ratios)
-    return {"normalized": point, "normalized_low": found.low, "normalized_high": found.high}
+    further = sorted([-mine.below / span, mine.above / span])  # of exact limits
+    return {
+        "normalized": point,
+        "normalized_low": found.low + further[0],
+        "normalized_high": found.high + further[1],
+    }
 
 
 def _refused_if_weak(row: Row) -> Row:

@@ -46,7 +46,11 @@ PARTS: Mapping[str, tuple[str, ...]] = {
 }
 """What is measured for each kind of task, the first being what counts most."""
 
+RARE = ("auprc", "brier_skill")
+"""What hangs on the rarer class alone, and needs more of it."""
+
 FEW_CASES = 10
+FEW_RARE = 30
 FEW_EVENTS = 20
 FEW_VALUES = 20
 
@@ -103,7 +107,7 @@ class Question:
         return view.shared(f"task: {self._label}", lambda: self.pose(view.cohort, self.task))
 
     def _scored(self, model: Model, problem: Problem, weights: Weights) -> Iterator[Measure]:
-        scores, weak = model.scores(problem.predictors), weakness(problem, self.task)
+        scores = model.scores(problem.predictors)
         if self.task.kind == "survival":
             rows = {"c_index": weighted_concordance(problem.time, problem.event, scores, weights)}
         elif self.task.kind == "regression":
@@ -119,6 +123,7 @@ class Question:
             }
         cases = _cases(problem, self.task)
         for part, rows_of in rows.items():
+            weak = weakness(problem, self.task, part)
             # What is too weak for a row is spread by those who make means of it.
             skewed = None if weak else _skewed(part, rows_of, scores, problem, cases)
             found = measured(
@@ -279,7 +284,7 @@ def _cases(problem: Problem, task: Task) -> int:
     return events if task.kind == "survival" else min(events, others)
 
 
-def weakness(problem: Problem, task: Task) -> str:
+def weakness(problem: Problem, task: Task, part: str = "") -> str:
     if task.kind == "regression":
         few = len(problem) < FEW_VALUES
         return (
@@ -289,8 +294,9 @@ def weakness(problem: Problem, task: Task) -> str:
     if task.kind == "survival":
         few = events < FEW_EVENTS
         return f"{plural(events, 'event')}; a row of its own needs {FEW_EVENTS}" if few else ""
-    few = min(events, others) < FEW_CASES
-    needed = f"a row of its own needs {FEW_CASES} of each"
+    least = FEW_RARE if part in RARE else FEW_CASES
+    few = min(events, others) < least
+    needed = f"a row of its own needs {least} of each"
     return f"{events} with and {others} without the event; {needed}" if few else ""
 
 

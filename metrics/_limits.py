@@ -10,11 +10,15 @@ from scipy.special import expit, logit, ndtri, stdtrit
 
 from fedbench.metric import Measure
 from fedbench.metrics._draws import Floats
+from fedbench.stats import percentile
 
 __all__ = ["Skewed", "explained", "shared_by", "unit"]
 
-_EDGE = 1e-3
-"""A score of a draw is taken as this far from 0 and from 1 at least, where odds are endless."""
+_CLOSER = 20
+"""So many times as close to an end as the value is a draw may be; at the ends odds are endless."""
+
+_FREEDOM = 4.0
+"""Degrees of freedom at least. With fewer, draws are spread so far that they say nothing."""
 
 
 @dataclass(frozen=True)
@@ -37,15 +41,18 @@ def unit(rows: Floats, cases: int) -> Skewed:
     """Return a score from 0 to 1, spread by its log odds and as far apart as so few cases imply.
 
     As its own percentiles they are too close together with few cases, and lie to the wrong side
-    near 1. A score of 0 or 1 stays as it is.
+    near an end, so that limits are even there, with the longer of the two arms. They are never
+    narrower than percentiles. A score of 0 or 1 stays as it is.
     """
     if not 0 < rows[0] < 1:
         return Skewed(rows, math.nan, math.nan)
-    odds = np.append(logit(rows[0]), logit(rows[1:].clip(_EDGE, 1 - _EDGE)))
-    moved = _spread(odds, cases)
-    low, high = _ends(moved[1:])
+    ends = rows[0] / _CLOSER, 1 - (1 - rows[0]) / _CLOSER
+    moved = _spread(logit(rows.clip(*ends)), cases)
+    plain = percentile(float(rows[0]), rows[1:])
+    reach = _arm(moved)
+    low, high = (float(expit(moved[0] + arm)) for arm in (-reach, reach))
     found = np.append(rows[:1], expit(moved[1:]))
-    return Skewed(found, float(expit(low)), float(expit(high)))
+    return Skewed(found, min(low, plain.low), max(high, plain.high))
 
 
 def explained(rows: Floats, cases: float) -> Skewed:
@@ -62,7 +69,7 @@ def explained(rows: Floats, cases: float) -> Skewed:
     if not left[0] > 0:
         return Skewed(rows, math.nan, math.nan)
     moved = _spread(np.log(np.maximum(left, 1e-9)), cases)
-    reach = float(np.abs(np.subtract(_ends(moved[1:]), moved[0])).max())
+    reach = _arm(moved)
     low, high = 1 - math.exp(moved[0] + reach), 1 - math.exp(moved[0] - reach)
     return Skewed(np.append(rows[:1], 1 - np.exp(moved[1:])), low, high)
 
@@ -75,16 +82,16 @@ def shared_by(parts: Floats) -> float:
 
 def _spread(rows: Floats, cases: float) -> Floats:
     """Return replicates around the value, by Student's t and n - 1, as ``expanded``."""
-    free = max(cases - 1, 1.0)
+    free = max(cases - 1, _FREEDOM)
     wider = math.sqrt((free + 1) / free) * float(stdtrit(free, 0.975) / ndtri(0.975))
     known = rows[1:][np.isfinite(rows[1:])]
     middle = known.mean() if len(known) else math.nan
     return np.append(rows[:1], rows[0] + (rows[1:] - middle) * wider)
 
 
-def _ends(drawn: Floats) -> tuple[float, float]:
-    known = drawn[np.isfinite(drawn)]
+def _arm(moved: Floats) -> float:
+    """Return how far the further end of 95 % of the draws lies from the value, the first."""
+    known = moved[1:][np.isfinite(moved[1:])]
     if not len(known):
-        return math.nan, math.nan
-    low, high = np.quantile(known, [0.025, 0.975])
-    return float(low), float(high)
+        return math.nan
+    return float(np.abs(np.quantile(known, [0.025, 0.975]) - moved[0]).max())

@@ -64,7 +64,9 @@ def evaluate(  # noqa: PLR0913  (a command's options are its arguments)
     schema: OfColumns = None,
     predict: Annotated[
         Names,
-        typer.Option(help="A column that models are to foresee from the others. Repeatable."),
+        typer.Option(
+            help="A column that models are to foresee from those that are not foreseen. Repeatable."
+        ),
     ] = None,
     sensitive: Secret = None,
     patient: WhoIsWho = "",

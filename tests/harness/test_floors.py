@@ -76,9 +76,9 @@ def test_a_value_does_not_depend_on_how_many_replicates_are_drawn(world: World, 
         assert few[key] == pytest.approx(value, abs=1e-9, nan_ok=True)
 
 
-def beside(folder: Path, synthetic: pd.DataFrame) -> Case:
+def beside(folder: Path, synthetic: pd.DataFrame, called: str = "") -> Case:
     """The same real patients, and this release."""
-    files = {name: folder / f"{name}.csv" for name in ("train", "test")}
+    files = {name: folder / f"{called}{name}.csv" for name in ("train", "test")}
     made(150, 0).to_csv(files["train"], index_label="patient")
     made(300, 1, 1000).to_csv(files["test"], index_label="patient")
     synthetic.to_csv(folder / "synthetic.csv", index=False)
@@ -104,6 +104,14 @@ def test_neither_floor_depends_on_an_outlier_of_the_release(tmp_path: Path) -> N
         lambda case: case.uniform(np.random.default_rng(0)),
     ):
         pd.testing.assert_frame_equal(floor(usual).table, floor(odd).table)
+
+
+def test_what_files_are_called_draws_no_lots(tmp_path: Path) -> None:
+    one, other = (beside(tmp_path, made(150, 2), called).world for called in ("", "my-"))
+    assert one.schema.name != other.schema.name
+    assert (one.everyone.weights == other.everyone.weights).all()
+    floors = [drawn(world, world.seeds.child("x").rng()).table for world in (one, other)]
+    pd.testing.assert_frame_equal(*floors)
 
 
 def test_the_time_of_an_outcome_stays_with_its_event_and_values_with_a_visit() -> None:

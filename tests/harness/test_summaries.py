@@ -10,7 +10,7 @@ import pytest
 from fedbench.games import TURNED
 from fedbench.metric import Anchors
 from fedbench.stats import poisson_weights, recentre, weighted_concordance
-from fedbench.summaries import derived, finished
+from fedbench.summaries import Number, derived, finished
 
 Row = dict[str, Any]
 
@@ -59,6 +59,18 @@ def at(site: str, value: float, **columns: Any) -> Row:
 def find(rows: list[Row], **wanted: Any) -> Row:
     (found,) = (r for r in rows if all(r.get(k) == v for k, v in wanted.items()))
     return found
+
+
+def test_what_is_subtracted_from_itself_is_nothing() -> None:
+    z = np.linspace(-1, 1, 401)
+    one = Number(0.8, 0.8 + 0.1 * z, 100, below=0.02, above=0.05)
+    same = one.minus(one).columns()
+    assert (same["value"], same["low"], same["high"]) == (0, 0, 0)
+    other = Number(0.8, 0.8 + 0.1 * np.roll(z, 200), 100, below=0.02, above=0.05)
+    apart = one.minus(other)
+    assert apart.below == pytest.approx(0.07, rel=0.3)
+    still = Number(0.0, np.zeros(401), 100, above=0.05)
+    assert still.minus(still).above == 0.05
 
 
 def test_gain_is_positive_when_federation_helps_whatever_the_direction() -> None:

@@ -101,6 +101,29 @@ def test_a_score_of_1_or_of_no_draw_stays_what_it_is() -> None:
             assert skewed.bounds(plain) == plain or np.isnan(plain.low)
 
 
+def test_limits_near_an_end_are_never_narrower_than_percentiles() -> None:
+    rng = np.random.default_rng(3)
+    for value in (0.9999, 0.99, 0.002, 0.0002):
+        drawn_ones = np.append(
+            value,
+            rng.beta(5 * value / (1 - value) + 0.5, 5, 400)
+            if value > 0.5
+            else rng.beta(2, 2 / value, 400),
+        )
+        plain = measured(drawn_ones, 1)
+        ours = unit(drawn_ones, 60).bounds(measured(unit(drawn_ones, 60).rows, 1))
+        assert ours.low <= plain.low < plain.high <= ours.high, value
+
+
+def test_no_draw_of_few_who_decide_is_endless() -> None:
+    rng = np.random.default_rng(4)
+    rows = 1 - np.exp(np.append(-0.5, -0.5 + 0.4 * rng.standard_normal(400)))
+    spread = explained(rows, 2.0).rows
+    assert 1 - rows[0] < 1
+    assert np.abs(spread).max() < 5
+    assert (spread <= 1).all()
+
+
 def test_few_who_decide_are_counted_as_few() -> None:
     assert shared_by(np.ones(100)) == pytest.approx(100)
     assert shared_by(np.append(np.full(99, 1e-3), 100.0)) == 2
