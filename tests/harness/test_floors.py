@@ -111,7 +111,7 @@ def test_what_files_are_called_draws_no_lots(tmp_path: Path) -> None:
     assert one.schema.name != other.schema.name
     assert (one.everyone.weights == other.everyone.weights).all()
     floors = [drawn(world, world.seeds.child("x").rng()).table for world in (one, other)]
-    pd.testing.assert_frame_equal(*floors)
+    pd.testing.assert_frame_equal(floors[0], floors[1])
 
 
 def test_the_time_of_an_outcome_stays_with_its_event_and_values_with_a_visit() -> None:
