@@ -102,7 +102,9 @@ def test_good_records_are_near_the_ceiling_and_shuffled_ones_at_the_floor(
     good = evaluate("--json", "--predict", "ill", **tables())
     bad = evaluate("--json", "--predict", "ill", **tables(synthetic=shuffled(made(250, 2))))
     assert (good.status, bad.status) == (0, 0), good.err + bad.err
-    assert good.row("detection")["high"] < bad.row("detection")["low"]
+    told, apart = good.row("detection"), bad.row("detection")
+    assert told["value"] < apart["low"]
+    assert told["high"] < apart["value"]
     assert good.row("utility.auroc", task="ill")["low"] > 0.6
     near, far = (found.row("associations") for found in (good, bad))
     assert near["normalized"] > 0.7 > far["normalized"] + 0.2
@@ -259,7 +261,10 @@ def test_a_cohort_folder_has_numbers_for_every_hospital(
     assert (whole["column"] != "").any()
     assert whole[["floor", "ceiling"]].notna().all(axis=None)
     likeness = found.facts["answers"]["How like real patients"]
-    for said in ("Visits per patient: ", "How often codes are recorded"):
+    assert (
+        "Nothing can be said about how often codes are recorded (R²), because 4 codes" in likeness
+    )
+    for said in ("Visits per patient: ", "Days between visits: "):
         (line,) = (line for line in likeness.split("\n") if line.startswith(said))
         assert "the real training records reach" in line
     assert likeness.count("\nThe scale from 0 to 1 flatters ") == 1
