@@ -191,12 +191,11 @@ def prepare(asked: Asked) -> Case:
         records=asked.records,
         patient=patient if released.single else "",
         notes=(
-            *(str(found) for found in names if found.shown),
+            *(str(found) for found in sorted(names, key=lambda found: not found.shown)),
             *described.notes,
             *ends,
             *wide.notes,
             *unlike(schema, list(real.values()), released),
-            *(str(found) for found in names if not found.shown),
         ),
         named=tuple(str(found) for found in names if found.shown),
     )

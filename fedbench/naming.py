@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import pandas as pd
 from scipy.stats import binomtest
@@ -16,44 +17,61 @@ __all__ = ["Naming", "namings"]
 LUCK = 0.001
 """Below this chance it is no luck that training patients are named, and others are not."""
 
+HINT = 0.05
+"""Below this chance what may still be luck is worth a word."""
+
+MOST_SHARED = 0.01
+"""Of the numbers of a column that gives every patient one, this share may be somebody else's too:
+measurements in whole numbers repeat themselves more often."""
+
+Kind = Literal["identifier", "text", "number"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Naming:
     """How many released records have in one column what one real patient alone has.
 
     ``train`` counts records with what a training patient has, ``others`` those with what any other
-    real patient has. ``shown`` says whether that is more than luck.
+    real patient has. ``shown`` says whether that is more than luck, ``hinted`` whether it may be
+    luck and is still worth a word.
     """
 
     column: str
-    is_identifier: bool
+    kind: Kind
     records: int
     train: int
     others: int
     shown: bool
+    hinted: bool
 
     def __str__(self) -> str:
         what = (
             f"carry the identifier ({self.column!r}) of a training patient, and {self.others:,} "
             "that of another real patient"
-            if self.is_identifier
+            if self.kind == "identifier"
             else f"have in {self.column!r} what one training patient alone has, and "
             f"{self.others:,} what one other real patient alone has"
         )
+        advice = (
+            "Nearly everybody has a number of their own there: if it says who a patient is, name "
+            "it (--id) and leave the column out of what is released."
+            if self.kind == "number"
+            else "No attack looks at it; leave the column out of what is released."
+        )
+        luck = "" if self.shown else " So few may be luck, and close no gate."
         return (
             f"{self.train:,} of {self.records:,} released records {what}: whoever knows it knows "
-            "whose they were made from. No attack looks at it; leave the column out of what is "
-            "released."
+            f"whose they were made from. {advice}{luck}"
         )
 
 
 def namings(
     released: Given, real: Mapping[str, Given], patient: str, schema: Schema
 ) -> Iterator[Naming]:
-    """Yield every column that names real patients, and is not compared.
+    """Yield every column that names real patients.
 
-    These are the identifier, and text that the schema leaves out. A release that numbers its rows
-    names nobody.
+    These are the identifier and text that is not compared, and whole numbers of which nearly
+    everybody has another one, compared or not. A release that numbers its rows names nobody.
 
     Args:
         released: the synthetic tables.
@@ -61,21 +79,39 @@ def namings(
         patient: the column that says who a patient is, empty where none does.
         schema: what is compared.
     """
-    compared = {*schema.static, schema.site, schema.cluster}
     for name, values in released.columns():
-        if name in compared or any(name not in given.static for given in real.values()):
+        if any(name not in given.static for given in real.values()) or _numbers_rows(values):
             continue
-        identifies, text = name == patient or names_patient(name), not _is_number(values)
-        if (identifies or text) and not _numbers_rows(values):
-            sides = {part: given.static[name] for part, given in real.items()}
-            found = _naming(name, values, sides, identifies=identifies)
-            if found.shown or (identifies and text and found.train + found.others):
+        sides = {part: given.static[name] for part, given in real.items()}
+        if kind := _kind(name, values, sides, patient, schema):
+            found = _naming(name, values, sides, kind)
+            if found.shown or found.hinted:
                 yield found
 
 
-def _naming(
-    name: str, released: pd.Series, real: Mapping[str, pd.Series], *, identifies: bool
-) -> Naming:
+def _kind(
+    name: str, released: pd.Series, real: Mapping[str, pd.Series], patient: str, schema: Schema
+) -> Kind | None:
+    """Say in which way a column may name patients, if in any."""
+    if name in {schema.site, schema.cluster}:
+        return None
+    if name not in schema.static:
+        if name == patient or names_patient(name):
+            return "identifier"
+        if not _is_number(released):
+            return "text"
+    return "number" if _is_of_one_each(pd.concat(list(real.values()))) else None
+
+
+def _is_of_one_each(values: pd.Series) -> bool:
+    """Whether these are whole numbers, and nearly everybody has another one."""
+    there = values.dropna()
+    if not len(there) or not (as_numbers(there) % 1 == 0).all():
+        return False
+    return bool(there.duplicated(keep=False).mean() <= MOST_SHARED)
+
+
+def _naming(name: str, released: pd.Series, real: Mapping[str, pd.Series], kind: Kind) -> Naming:
     said = {part: as_levels(values).dropna() for part, values in real.items()}
     train = said.pop("train")
     others = pd.concat(list(said.values()))
@@ -83,13 +119,33 @@ def _naming(
     here = as_levels(released)
     mine, theirs = (here[here.isin(alone[alone.isin(side)])] for side in (train, others))
     share = len(real["train"]) / sum(len(values) for values in real.values())
+    luck = _luck(mine.nunique(), theirs.nunique(), share)
+    is_text = not _is_number(released)
+    dense = not is_text and _is_dense(mine.nunique(), here.nunique(), real["train"])
+    more = len(mine) * (1 - share) > len(theirs) * share
     return Naming(
         column=name,
-        is_identifier=identifies,
+        kind=kind,
         records=len(here),
         train=len(mine),
         others=len(theirs),
-        shown=_luck(mine.nunique(), theirs.nunique(), share) < LUCK,
+        shown=luck < LUCK and not (kind == "number" and dense),
+        hinted=not dense
+        and (
+            bool(len(mine) + len(theirs))
+            if kind == "identifier" and is_text
+            else more and (kind == "identifier" or not len(theirs) or luck < HINT)
+        ),
+    )
+
+
+def _is_dense(named: int, released: int, train: pd.Series) -> bool:
+    """Whether any numbers between those of the training patients would meet as many of them."""
+    numbers = as_numbers(train.dropna())
+    share = numbers.nunique() / (numbers.max() - numbers.min() + 1)
+    return bool(
+        named == 0
+        or binomtest(named, released, min(share, 1.0), alternative="greater").pvalue >= LUCK
     )
 
 

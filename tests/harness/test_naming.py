@@ -1,0 +1,88 @@
+"""Columns that name training patients are found, whatever they are called; others are not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fedbench.data import Column, Schema
+from fedbench.naming import Naming, namings
+from fedbench.tabular import Given
+
+TRAIN, CONTROL = 80, 120
+AGE = Column(kind="integer", low=0, high=120)
+
+
+def found(
+    train: Sequence[object],
+    control: Sequence[object],
+    released: Sequence[object],
+    *,
+    patient: str = "",
+    compared: bool = True,
+) -> list[Naming]:
+    """What is said of a single column, ``key``."""
+    number = Column(kind="integer", low=0, high=1e9)
+    schema = Schema(
+        name="s", clock="", static={"age": AGE, **({"key": number} if compared else {})}
+    )
+
+    def given(values: Sequence[object]) -> Given:
+        return Given(Path("x.csv"), {"static": pd.DataFrame({"key": list(values)})})
+
+    real = {"train": given(train), "control": given(control)}
+    return list(namings(given(released), real, patient, schema))
+
+
+def keys(n: int, low: int = 10_000_000, high: int = 99_999_999) -> list[float]:
+    """Numbers as a hospital gives them, no two alike."""
+    rng = np.random.default_rng(n)
+    return list((low + rng.choice(high - low, n, replace=False)).astype(float))
+
+
+@pytest.mark.parametrize("compared", [True, False])
+def test_numbers_of_patients_are_found_under_any_name(*, compared: bool) -> None:
+    every = keys(TRAIN + CONTROL + 60)
+    train, control, new = every[:TRAIN], every[TRAIN : TRAIN + CONTROL], every[-60:]
+    (leak,) = found(train, control, train[:20] + new, compared=compared)
+    assert leak.shown
+    assert str(leak).startswith("20 of 80 released records have in 'key' what one training")
+    assert not found(train, control, new, compared=compared)
+    assert not found(train, control, train[:8] + control[:12] + new, compared=compared)
+
+
+def test_a_count_of_all_real_patients_names_nobody_who_is_counted_again() -> None:
+    train, control = list(range(1, TRAIN + 1)), list(range(TRAIN + 1, TRAIN + CONTROL + 1))
+    drawn = np.random.default_rng(0).integers(1, TRAIN + 1, 60)
+    assert not found(list(map(float, train)), list(map(float, control)), list(drawn.astype(float)))
+
+
+@pytest.mark.parametrize("digits", range(3, 9))
+def test_whole_numbers_that_were_drawn_anew_name_nobody(digits: int) -> None:
+    for draw in range(40):
+        rng = np.random.default_rng([digits, draw])
+        sides = [
+            np.round(10 ** (digits - 1) * rng.lognormal(0.7, 0.4, n))
+            if draw % 2
+            else rng.integers(10 ** (digits - 1), 10**digits, n).astype(float)
+            for n in (TRAIN, CONTROL, 80)
+        ]
+        assert not any(one.shown for one in found(*map(list, sides)))
+
+
+def test_few_who_are_named_are_told_of_where_others_are_not() -> None:
+    every = keys(TRAIN + CONTROL + 80)
+    train, control, new = every[:TRAIN], every[TRAIN : TRAIN + CONTROL], every[-80:]
+    for patient in ("key", ""):
+        (hint,) = found(train, control, train[:3] + new[3:], patient=patient, compared=not patient)
+        assert (hint.train, hint.others, hint.shown) == (3, 0, False)
+        assert "So few may be luck" in str(hint)
+        assert not found(train, control, control[:3] + new[3:], patient=patient)
+    words = [f"name {int(number)}" for number in every]
+    real, others = words[:TRAIN], words[TRAIN : TRAIN + CONTROL]
+    (hint,) = found(real, others, real[:1] + words[-79:], compared=False)
+    assert (hint.train, hint.others, hint.shown) == (1, 0, False)
