@@ -81,7 +81,10 @@ class Fairness(Metric):
         train = evidence.train.cohort.static
         known = list(attributes(evidence.schema, train, self.bands))
         if not known:
-            reason = "the schema names no quasi-identifier that makes groups"
+            reason = (
+                "the schema names no quasi-identifier that makes groups "
+                '(roles = ["quasi-identifier"] in a --schema)'
+            )
             return [Refusal(reason=reason, status="not applicable")]
         return [
             *(answer for attribute in known for answer in self._drawn(attribute, evidence)),

@@ -225,7 +225,8 @@ def _place(found: Number) -> str:
 def _judged(world: World, columns: pd.DataFrame) -> Iterator[str]:
     """Tell columns that are shown to be different from undecided and from equivalent ones."""
     mine = columns[(columns["label"] == world.lead) & (columns["site"] == "")]
-    tested = mine[mine["name"].str.startswith("equivalence.") & mine["equivalence"].notna()]
+    asked = mine[mine["name"].str.startswith("equivalence.") & (mine["column"] != "")]
+    tested = asked[asked["status"] == "done"]
     of = {said: [world.say(c) for c in t["column"]] for said, t in tested.groupby("equivalence")}
     told = [
         f"{words} {len(of[said])} ({_some(of[said])})"
@@ -234,7 +235,9 @@ def _judged(world: World, columns: pd.DataFrame) -> Iterator[str]:
     ]
     if told:
         told.append(f"equivalent {len(of.get('equivalent', []))}")
-        yield f"of {len(tested)} columns tested for equivalence {joined(told)}"
+        left = [world.say(c) for c in asked.loc[asked["status"] != "done", "column"]]
+        rest = f"; not tested: {_some(left)}" if left else ""
+        yield f"of {len(tested)} columns tested for equivalence {joined(told)}{rest}"
 
 
 def _some(names: Sequence[str]) -> str:

@@ -157,6 +157,23 @@ def test_columns_shown_to_be_different_are_told_from_undecided_ones(evaluate: Ev
     assert re.search(r"undecided \d \(.*\) and equivalent \d$", said)
 
 
+def test_a_column_that_a_release_leaves_empty_counts_as_not_tested(evaluate: Evaluate) -> None:
+    found = evaluate("--json", **tables(synthetic=made(250, 2).assign(b=np.nan)))
+    world = json.loads((found.run.path / "report.json").read_text())["worlds"][0]
+    (said,) = (text for text in world["headline"][0]["details"] if "equivalence" in text)
+    assert said.startswith("of 3 columns tested for equivalence")
+    assert said.endswith("; not tested: b")
+    assert "'b' is empty in 100 % of synthetic records, and in none of the real ones." in " ".join(
+        found.err.split()
+    )
+
+
+def test_a_table_of_one_number_is_scored(evaluate: Evaluate) -> None:
+    found = evaluate("--json", **{name: each[["a"]] for name, each in tables().items()})
+    assert found.status == 0, found.err
+    assert found.row("marginals")["high"] < found.row("marginals", "uniform")["value"]
+
+
 def test_measures_that_are_silent_for_one_reason_share_a_line(evaluate: Evaluate) -> None:
     found = evaluate("--json", **tables(synthetic=made(9, 2)))
     said = str(found.facts["answers"]["How like real patients"]).split("\n")
