@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from fedbench.data import Column, Schema
+from fedbench.looks import with_unit
 from fedbench.tabular import (
     Given,
     as_levels,
@@ -27,25 +28,29 @@ FOR_NOTHING = frozenset(
     ["n/a", "#n/a", "none", "nil", "nan", ".", "..", "?", "-", "--", "missing", "not available"]
 )
 """Levels, in small letters, by which people may say that a value is missing."""
-UNIT = re.compile(r"[<>]?\s*[+-]?\d+(\.\d+)?\s*[a-zA-Z%µ°][\w%µ°/^.*-]*")
-"""129 mmol/l"""
 JOINED = re.compile(r"[A-Za-z]?\d[\w.]*(\s*[;|,+]\s*[A-Za-z]?\d[\w.]*)+")
 """E11.9;I10"""
 
 
-def doubts(given: Given, schema: Schema) -> Iterator[str]:
+def doubts(given: Sequence[Given], schema: Schema) -> Iterator[str]:
     """Say what looks like something else in the columns that a schema was drafted for."""
-    if given.padded:
-        names = ", ".join(map(repr, given.padded))
+    if padded := dict.fromkeys(name for each in given for name in each.padded):
+        names = ", ".join(map(repr, padded))
         yield f"The header has blanks before or after {names}; they are not part of the names."
-    for name, words in given.vanished.items():
+    vanished: defaultdict[str, dict[str, None]] = defaultdict(dict)
+    for each in given:
+        for name, words in each.vanished.items():
+            vanished[name] |= dict.fromkeys(words)
+    for name, seen in vanished.items():
         yield (
-            f"{_quoted(words)} in {name!r} is read as a missing value: if it is a level, rename it."
+            f"{_quoted([*seen])} in {name!r} is read as a missing value: if it is a level, "
+            "rename it."
         )
     coded: defaultdict[float, list[str]] = defaultdict(list)
     for table, columns in (("static", schema.static), ("visits", schema.visits)):
         for name, column in columns.items():
-            values = given.tables[table][name]
+            there = [each.tables[table] for each in given if table in each.tables]
+            values = pd.concat([one[name] for one in there], ignore_index=True)
             yield from _of_column(name, values, column)
             for value, told in _coded_missing(name, values):
                 coded[value].append(told)
@@ -148,10 +153,9 @@ def _of_forms(name: str, values: pd.Series) -> Iterator[str]:
     for level, spelled in texts.groupby(levels.to_numpy()):
         if len(spelled) > 1:
             yield f"{name!r}: {_quoted(sorted(spelled))} are taken for one level, {level!r}."
-    with_unit = [text for text in texts if UNIT.fullmatch(text)]
-    if len(with_unit) > len(texts) / 2:
+    if example := with_unit(texts):
         yield (
-            f"{name!r} looks like numbers with a unit ({with_unit[0]!r}): write the number alone, "
+            f"{name!r} looks like numbers with a unit ({example!r}): write the number alone, "
             "and the unit into `unit`."
         )
     if joined := [text for text in texts if JOINED.fullmatch(text)]:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from fedbench.data import OTHER, Column, Outcome, Schema, Vocabulary, Window
 from fedbench.errors import DataError
-from fedbench.looks import Side, kind_of, unfit, with_comma
+from fedbench.looks import Side, kind_of, unfit, with_comma, with_unit
 from fedbench.nouns import few, plural
 from fedbench.tabular import Given, as_levels, as_numbers, names_hospital
 
@@ -27,6 +27,8 @@ MOST_HOSPITALS = 1_000
 
 MOST_CODES = 200
 _FEW_NUMBERS = 10  # distinct numbers that may be the levels of a sensitive category
+_ENOUGH = 50  # real records without a gap, so that gaps are not those of rare luck
+_GAPS = 0.01  # of synthetic records, that are worth a word
 _DECADES = 100  # from the 5th to the 95th percentile: beyond it differences are taken in logs
 _MARGIN = 0.1  # of the range of the data, on both sides
 
@@ -124,17 +126,28 @@ def widened(schema: Schema, synthetic: Given) -> Draft:
 
 def unlike(schema: Schema, real: Sequence[Given], synthetic: Given) -> Iterator[str]:
     """Say what by itself tells synthetic records from real ones, or hides that they are copies."""
-    fractional = []
+    fractional, gaps = [], dict[str, float]()
     for table, columns in (("static", schema.static), ("visits", schema.visits)):
         for name, column in columns.items():
             given = [g.tables[table][name] for g in _all(real, synthetic) if name in _of(g, table)]
             if len(given) <= len(real):
                 continue
             theirs, mine = pd.concat(given[:-1]), given[-1]
+            if len(theirs) >= _ENOUGH and theirs.notna().all() and mine.isna().mean() >= _GAPS:
+                gaps[name] = float(mine.isna().mean())
             if column.kind == "category":
                 yield from _unmet(name, theirs, mine, synthetic.told(table))
             elif count := _fractions(theirs, mine):
                 fractional.append(f"{name!r} ({count:,} of {mine.notna().sum():,})")
+    worst = sorted(gaps, key=lambda name: -gaps[name])
+    if len(worst) == 1:
+        yield (
+            f"{worst[0]!r} is empty in {100 * gaps[worst[0]]:.0f} % of synthetic records, and in "
+            "none of the real ones."
+        )
+    elif worst:
+        told = few([f"{name!r} ({100 * gaps[name]:.0f} %)" for name in worst])
+        yield f"Empty in synthetic records, and in none of the real ones: {told}."
     if fractional:
         yield (
             "Real values are whole numbers where synthetic ones are not: "
@@ -311,6 +324,11 @@ def _category(there: pd.Series, most: int) -> Column | str:
             "repeat; name its levels in a --schema if it has any"
         )
     if len(levels) > most or (len(levels) == len(there) and len(levels) > 2):
+        if unit := with_unit(there):
+            return (
+                f"it has {len(levels)} different texts, which look like numbers with a unit "
+                f"({unit!r}); to have it compared, write the number alone"
+            )
         dates = pd.to_datetime(there, errors="coerce", format="ISO8601").notna().all()
         advice = "turn dates into days" if dates else "group it, or name its levels in a --schema"
         return f"it has {len(levels)} different texts; to have it compared, {advice}"

@@ -14,6 +14,7 @@ from scipy.stats import binomtest
 from fedbench.attacking import Arena
 from fedbench.config import DatasetChoice, Scenario
 from fedbench.data import TABLES, Cohort, Schema, looks_of
+from fedbench.doubts import doubts
 from fedbench.draft import Draft, drafted, unlike, widened
 from fedbench.encoding import Encoder, summarize
 from fedbench.errors import DataError, SpecError
@@ -21,7 +22,7 @@ from fedbench.federation.study import Choice
 from fedbench.naming import namings
 from fedbench.nouns import few, plural
 from fedbench.partition import Split
-from fedbench.repeats import repeats
+from fedbench.repeats import repeats, repetitive
 from fedbench.results import portable
 from fedbench.schemas import read_schema
 from fedbench.seeds import Rng
@@ -40,6 +41,8 @@ SWAPPED = 1e-6
 """Below this chance a release of control patients is no luck: tables were mixed up."""
 FEWEST, MOST = 10, 10_000
 """Synthetic records that metrics look at: at least, and unless more are asked for."""
+MOST_DOUBTS = 5
+"""Notes on what in real tables may not mean what it says."""
 
 NOT_PUBLIC = (
     "The schema was drafted from these very records. That is fine for looking at them; its bounds "
@@ -192,6 +195,7 @@ def prepare(asked: Asked) -> Case:
         patient=patient if released.single else "",
         notes=(
             *(str(found) for found in sorted(names, key=lambda found: not found.shown)),
+            *repetitive(parts["train"], records),
             *described.notes,
             *ends,
             *wide.notes,
@@ -264,7 +268,11 @@ def _described(
     notes += [f"{name!r} is left out: it numbers rows or patients." for name in numbers]
     name = portable(asked.parts["train"].stem) or "given"
     draft = drafted(tables, released, name, {patient, *numbers} - {""}, asked.sensitive)
-    return Draft(draft.schema, (*notes, *draft.notes, NOT_PUBLIC)), patient
+    found = list(doubts(tables, draft.schema))
+    if (more := len(found) - MOST_DOUBTS) > 0:
+        told = plural(more, "more such thing is", "more such things are")
+        found[MOST_DOUBTS:] = [f"{told} told by `fedbench data infer`."]
+    return Draft(draft.schema, (*notes, *draft.notes, *found, NOT_PUBLIC)), patient
 
 
 def _distinct(paths: Mapping[str, Path]) -> None:

@@ -81,7 +81,7 @@ def inferred(path: Path, patient: str = "", categories: Sequence[str] = ()) -> D
     name = portable(path.stem).strip(".-") or "mine"
     draft = drafted([given], None, name, without, (), coded=categories, strict=False)
     notes = [
-        *_of_patients(given, patient), *draft.notes, *doubts(given, draft.schema),
+        *_of_patients(given, patient), *draft.notes, *doubts([given], draft.schema),
         *_to_correct(draft, given),
     ]  # fmt: skip
     return Draft(draft.schema, tuple(notes))

@@ -12,13 +12,15 @@ import pandas as pd
 from fedbench.errors import DataError
 from fedbench.tabular import MOST_DIGITS, as_numbers, names_hospital, zero_padded
 
-__all__ = ["Side", "kind_of", "unfit", "with_comma"]
+__all__ = ["Side", "kind_of", "unfit", "with_comma", "with_unit"]
 
 Side = Sequence[tuple[str, pd.Series]]
 """One column as several files have it: the file's name and the values."""
 
 COMMA = re.compile(r"[+-]?\d+(\.\d{3})*,\d+")
 """3,5 or 1.234,5"""
+UNIT = re.compile(r"[<>]?\s*[+-]?\d+(\.\d+)?\s*[a-zA-Z%µ°][\w%µ°/^.*-]*")
+"""129 mmol/l"""
 
 
 def kind_of(name: str, sides: Side) -> str:
@@ -102,3 +104,9 @@ def with_comma(there: pd.Series) -> str:
     comma = different.map(lambda text: bool(COMMA.fullmatch(str(text)))).astype(bool)
     others = as_numbers(different[~comma])
     return str(different[comma].iloc[0]) if comma.any() and others.notna().all() else ""
+
+
+def with_unit(there: pd.Series) -> str:
+    """Return a text that looks like a number with a unit, if most different ones do."""
+    found = [text for text in map(str, there.unique()) if UNIT.fullmatch(text)]
+    return found[0] if len(found) > there.nunique() / 2 else ""

@@ -8,14 +8,20 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import gammaln
 from scipy.stats import norm
 
 from fedbench.data import Cohort, looks_of
 
-__all__ = ["repeats"]
+__all__ = ["repeats", "repetitive"]
 
 LUCK = 0.001
 """Below this chance records that look alike are not taken for different patients."""
+
+FEWER = 0.8
+"""Different records of a release, to those of equally many real ones, from which it is said."""
+MISSED = 10
+"""And how many fewer they are at least."""
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -45,6 +51,47 @@ def repeats(parts: Mapping[str, Cohort], files: Mapping[str, str]) -> Iterator[s
                 "release. If they are the same patients, give one row per patient, or name in a "
                 "--schema the column that says who belongs together (cluster)."
             )
+
+
+def repetitive(train: Cohort, release: Cohort) -> Iterator[str]:
+    """Say that a release repeats itself far more than real records do.
+
+    Counted are different records among equally many, drawn at random from the larger table. Where
+    fewer than half of the real ones are, there are few records to be had, and nothing is said.
+    """
+    real, fake = (_times(looks_of(cohort.table)) for cohort in (train, release))
+    rows = int(fake.sum())
+    equal = min(int(real.sum()), rows)
+    usual, found = (_different(times, equal) for times in (real, fake))
+    if usual < equal / 2 or found > min(FEWER * usual, usual - MISSED):
+        return
+    drawn = f" ({found:,.0f} of {equal:,} drawn at random)" if equal < rows else ""
+    yield (
+        f"The {rows:,} synthetic records are {len(fake):,} different ones{drawn}; {equal:,} "
+        f"training records are {usual:,.0f}. Every row counts as a patient, so that intervals are "
+        "too narrow."
+    )
+
+
+def _times(looks: Looks) -> Ints:
+    return np.asarray(np.unique(looks, return_counts=True)[1], dtype=np.int64)
+
+
+def _different(times: Ints, rows: int) -> float:
+    """Return how many different records are expected among so many, drawn without replacement.
+
+    Args:
+        times: how often each stands in the table.
+        rows: how many are drawn.
+    """
+    total, left = int(times.sum()), times.sum() - times
+    drawn = left >= rows  # where fewer are left, it cannot be missed
+    missed = np.exp(_ways(left[drawn], rows) - _ways(np.array([total]), rows))
+    return float(len(times) - missed.sum())
+
+
+def _ways(rows: Ints, drawn: int) -> Floats:
+    return np.asarray(gammaln(rows + 1) - gammaln(rows - drawn + 1), dtype=np.float64)
 
 
 def _repeated(looks: Looks) -> int:

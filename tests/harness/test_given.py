@@ -158,6 +158,47 @@ def test_a_table_that_one_folder_lacks_is_a_mistake(tmp_path: Path) -> None:
         prepare(asked)
 
 
+def test_what_real_tables_may_mean_otherwise_is_told(case: Prepare) -> None:
+    odd = np.where(np.arange(N) < 6, -99, np.arange(N))
+    words = np.resize(["f", "m", "N/A"], N)
+    real = {name: followed(i, bmi=odd) for i, name in enumerate(NAMES)}
+    real["test"] = real["test"].assign(sex=words)
+    notes = " ".join(case(**real).notes)
+    assert "-99 stands in 'bmi' (12 rows, 6 to 39 elsewhere)" in notes
+    assert "'sex' has 'N/A', which may stand for a missing value" in notes
+    schema = schema_file(case(**real).public)
+    assert "-99" not in " ".join(case(schema, **real).notes)
+
+
+def test_many_doubts_are_told_shortly(case: Prepare) -> None:
+    words = {f"x{i}": np.resize(["?", "a", "b"], N) for i in range(8)}
+    notes = case(**{name: followed(i, **words) for i, name in enumerate(NAMES)}).notes
+    assert sum("may stand for a missing value" in note for note in notes) == 5
+    assert "3 more such things are told by `fedbench data infer`." in notes
+
+
+def test_a_release_that_repeats_itself_is_told_first(case: Prepare) -> None:
+    said = "The 40 synthetic records are 4 different ones; 40 training records are 40."
+    collapsed = followed(2).iloc[np.arange(N) % 4]
+    assert case(synthetic=collapsed).notes[0].startswith(said)
+    thrice = pd.concat([followed(2)] * 3)
+    (found,) = (note for note in case(synthetic=thrice).notes if "different ones" in note)
+    assert found.startswith("The 120 synthetic records are 40 different ones (28 of 40 drawn at ")
+    assert "different ones" not in " ".join(case().notes)
+
+
+def test_few_possible_records_repeat_themselves_anyway(case: Prepare) -> None:
+    rng = np.random.default_rng(0)
+
+    def rough(seed: int, ages: int) -> pd.DataFrame:
+        return followed(seed, age=rng.integers(0, ages, N), time=1.0)
+
+    tables = {
+        name: rough(i, ages) for i, (name, ages) in enumerate(zip(NAMES, (5, 5, 3), strict=True))
+    }
+    assert "different ones" not in " ".join(case(**tables).notes)
+
+
 def test_hospitals_that_a_release_lacks_are_told(case: Prepare) -> None:
     homes = ["north"] * 20 + ["south"] * 12 + ["west"] * 8
     schema = """

@@ -304,6 +304,28 @@ def test_whole_numbers_that_a_release_breaks_are_told(table: Callable[..., Given
         assert "whole numbers where synthetic ones are not: 'age' (2 of 3)." in note
 
 
+def test_gaps_that_no_real_record_has_are_told(table: Callable[..., Given]) -> None:
+    train = table(age=range(60), bmi=range(60), crp=range(60), hb=[None, *range(59)])
+    gap = [None] * 30
+    one = table("s.csv", age=range(60), bmi=[*gap, *range(30)], crp=range(60), hb=range(60))
+    two = table("s.csv", age=range(60), bmi=[*gap, *range(30)], crp=gap + gap, hb=gap + gap)
+    schema = drafted([train], one, "mine", set(), []).schema
+    told = "'bmi' is empty in 50 % of synthetic records, and in none of the real ones."
+    assert [*unlike(schema, [train], one)] == [told]
+    assert [*unlike(schema, [train], two)] == [
+        "Empty in synthetic records, and in none of the real ones: 'crp' (100 %), 'bmi' (50 %)."
+    ]
+    few = table("few.csv", **{name: range(40) for name in ("age", "bmi", "crp", "hb")})
+    assert not [*unlike(schema, [few], one)]
+
+
+def test_numbers_with_a_unit_are_told_where_they_are_left_out(table: Callable[..., Given]) -> None:
+    one = table(age=range(99), crp=[f"{i / 10} mg/l" for i in range(99)])
+    (note,) = drafted([one], one, "t", (), ()).notes
+    assert "look like numbers with a unit ('0.0 mg/l')" in note
+    assert note.endswith("write the number alone.")
+
+
 PAGE = (Path(__file__).parents[2] / "docs" / "evaluate.md").read_text(encoding="utf-8")
 
 
