@@ -169,7 +169,8 @@ def test_a_column_that_a_release_leaves_empty_counts_as_not_tested(evaluate: Eva
 
 
 def test_a_table_of_one_number_is_scored(evaluate: Evaluate) -> None:
-    found = evaluate("--json", **{name: each[["a"]] for name, each in tables().items()})
+    numbers = {"train": made(250, 0), "test": made(400, 1, start=1000), "synthetic": made(250, 2)}
+    found = evaluate("--json", **{name: table[["a"]] for name, table in numbers.items()})
     assert found.status == 0, found.err
     assert found.row("marginals")["high"] < found.row("marginals", "uniform")["value"]
 
