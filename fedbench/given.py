@@ -27,7 +27,7 @@ from fedbench.results import portable
 from fedbench.schemas import read_schema
 from fedbench.seeds import Rng
 from fedbench.tables import hint
-from fedbench.tabular import PATIENT, Given, as_numbers, names_patient, numbered, read
+from fedbench.tabular import PATIENT, Given, as_levels, as_numbers, names_patient, numbered, read
 from fedbench.wanted import check_levels, with_sensitive, with_survival, with_tasks
 from fedbench.world import World, renamed, uniform
 
@@ -181,7 +181,7 @@ def prepare(asked: Asked) -> Case:
     if not patient:
         parts = {name: _numbered(cohort, f"{name} ") for name, cohort in parts.items()}
     files = {name: table.path.name for name, table in real.items()}
-    _apart(parts, files)
+    _apart(parts, files, named, patient)
     names = list(namings(released, real, patient, wide.schema))
     records = released.by_patient("", f"{SYNTHETIC} ").cohort(wide.schema)
     _not_of_others(parts, files, records)
@@ -337,16 +337,23 @@ def _row_numbers(real: Sequence[Given], patient: str) -> list[str]:
     return [n for n, _ in real[0].columns() if n.strip().casefold() in known and n != patient]
 
 
-def _apart(parts: Mapping[str, Cohort], files: Mapping[str, str]) -> None:
+def _apart(
+    parts: Mapping[str, Cohort], files: Mapping[str, str], real: Mapping[str, Given], column: str
+) -> None:
     """Nobody may be in two tables, neither by name nor, all of them, word for word."""
     names = list(parts)
     for one, other in ((a, b) for i, a in enumerate(names) for b in names[i + 1 :]):
-        both = sorted(set(parts[one].patients) & set(parts[other].patients))
+        both = {*parts[one].patients} & {*parts[other].patients}
         if both:
+            # Their rows, and not who they are: messages end up in logs.
+            theirs = real[other].static["patient"]
+            there = np.flatnonzero(theirs.isin(both) | as_levels(theirs).isin(both))
+            rows = few([f"{row + 1:,}" for row in there])
+            asked = f", or name another column (--id) if {column!r} does not say who a patient is"
             raise DataError(
                 f"{plural(len(both), 'patient is', 'patients are')} in {files[one]} and in "
-                f"{files[other]}, the first is {both[0]!r}. Each may be in one only; leave them "
-                f"out of {files[other]}."
+                f"{files[other]} by {column!r}, there in row {rows}. Each may be in one only; "
+                f"leave them out of {files[other]}{asked if real[other].single else ''}."
             )
         looks = [looks_of(parts[name].table) for name in (one, other)]
         if np.isin(looks[0], looks[1]).all() or np.isin(looks[1], looks[0]).all():

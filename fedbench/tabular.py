@@ -148,16 +148,21 @@ class Given:
         if not column:
             return self.named(numbered(otherwise, len(self)))
         values = self.static[column]
-        for wrong, what in ((values.isna(), "is empty"), (values.duplicated(), "is there again")):
-            if wrong.any():
-                row = int(np.flatnonzero(wrong)[0])
-                raise DataError(
-                    f"{self.path.name} row {row + 1}: {column!r} {what}"
-                    f"{'' if values.isna().iloc[row] else f' ({values.iloc[row]})'}; expected "
-                    "every patient once. Records over several rows go into a cohort folder, as "
-                    "visits."
-                )
+        if values.isna().any():
+            raise self._not_once(column, int(np.flatnonzero(values.isna())[0]), "is empty")
+        if values.duplicated().any():
+            row = int(np.flatnonzero(values.duplicated())[0])
+            first = int(np.flatnonzero(values == values.iloc[row])[0])
+            raise self._not_once(column, row, f"is there again, as in row {first + 1}")
         return self.named(list(values))
+
+    def _not_once(self, column: str, row: int, what: str) -> DataError:
+        """Say where an identifier is wrong, but not whose it is: messages end up in logs."""
+        return DataError(
+            f"{self.path.name} row {row + 1}: {column!r} {what}; expected every patient once. "
+            "Records over several rows go into a cohort folder, as visits. If another column says "
+            "who a patient is, name that one."
+        )
 
     @property
     def has_ends(self) -> bool:

@@ -259,3 +259,15 @@ def test_codes_that_look_like_numbers_go_by_the_schema_that_is_named(
     assert found.release.static["diag 1"].isin(levels).all()
     with pytest.raises(SpecError, match=r"--category: train.csv has no column 'diag'. Did you"):
         inferred(Path("train.csv"), categories=["diag"])
+
+
+def test_who_is_in_two_tables_is_told_by_row_and_not_by_name(case: Prepare) -> None:
+    names = np.array([f"Person {row}" for row in range(3 * N)])
+    with pytest.raises(DataError, match="by 'name', there in row 3") as said:
+        case(
+            train=followed(0, name=names[:N]),
+            test=followed(1, name=np.where(np.arange(N) == 2, names[5], names[N : 2 * N])),
+            synthetic=followed(2, name=names[2 * N :]),
+        )
+    assert "Person" not in str(said.value)
+    assert "name another column (--id) if 'name' does not say who a patient is" in str(said.value)
