@@ -200,6 +200,7 @@ def prepare(asked: Asked) -> Case:
             *ends,
             *wide.notes,
             *unlike(schema, list(real.values()), released),
+            *([] if own is None else _not_described(own, {**real, SYNTHETIC: released}, patient)),
         ),
         named=tuple(str(found) for found in names if found.shown),
     )
@@ -335,6 +336,27 @@ def _names_everyone(values: pd.Series) -> bool:
 def _row_numbers(real: Sequence[Given], patient: str) -> list[str]:
     known = {*ROW_NUMBER, *PATIENT}
     return [n for n, _ in real[0].columns() if n.strip().casefold() in known and n != patient]
+
+
+def _not_described(schema: Schema, tables: Mapping[str, Given], patient: str) -> Iterator[str]:
+    """Say which columns a schema leaves out, and which tables have them."""
+    known = {*schema.static, *schema.visits, schema.cluster, patient, "patient", "day"}
+    where: dict[str, list[str]] = {}
+    for part, given in tables.items():
+        for table in ("static", "visits"):
+            for name in map(str, given.tables.get(table, ())):
+                if name not in known:
+                    where.setdefault(name, []).append(part)
+    told = [
+        f"{name!r} ({'all' if {*parts} == {*tables} else ', '.join(dict.fromkeys(parts))})"
+        for name, parts in where.items()
+    ]
+    if told:
+        yield (
+            "Attacks and metrics do not look at these columns, as the schema does not describe "
+            f"them: {few(told, most=20)}. Only whether they name training patients is asked, of "
+            "those that all tables have. Describe them, or leave them out of what is released."
+        )
 
 
 def _apart(

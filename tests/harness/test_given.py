@@ -271,3 +271,25 @@ def test_who_is_in_two_tables_is_told_by_row_and_not_by_name(case: Prepare) -> N
         )
     assert "Person" not in str(said.value)
     assert "name another column (--id) if 'name' does not say who a patient is" in str(said.value)
+
+
+def test_columns_that_a_schema_leaves_out_are_listed(case: Prepare) -> None:
+    schema = (
+        "[schema]\nname = 's'\nclock = ''\n[static]\n"
+        "age = { kind = 'number', low = 0, high = 120 }\n"
+    )
+
+    def patients(seed: int, **other: object) -> pd.DataFrame:
+        age = 50 + np.random.default_rng(seed).normal(size=N)
+        return pd.DataFrame({"age": age, "sex": "f", **other})
+
+    tables = {
+        "train": patients(0, ward=range(N)),
+        "test": patients(1, ward=2),
+        "synthetic": patients(2, note="told"),
+    }
+    told = [note for note in case(schema, **tables).notes if "does not describe them" in note]
+    assert len(told) == 1
+    assert "them: 'sex' (all), 'ward' (train, test), 'note' (synthetic)." in told[0]
+    plain = {name: table[["age"]] for name, table in tables.items()}
+    assert not any("does not describe" in note for note in case(schema, **plain).notes)
