@@ -112,11 +112,11 @@ def _is_of_one_each(values: pd.Series) -> bool:
 
 
 def _naming(name: str, released: pd.Series, real: Mapping[str, pd.Series], kind: Kind) -> Naming:
-    said = {part: as_levels(values).dropna() for part, values in real.items()}
+    said = {part: _plain(values).dropna() for part, values in real.items()}
     train = said.pop("train")
     others = pd.concat(list(said.values()))
     alone = pd.concat([train, others]).drop_duplicates(keep=False)
-    here = as_levels(released)
+    here = _plain(released)
     mine, theirs = (here[here.isin(alone[alone.isin(side)])] for side in (train, others))
     share = len(real["train"]) / sum(len(values) for values in real.values())
     luck = _luck(mine.nunique(), theirs.nunique(), share)
@@ -147,6 +147,20 @@ def _is_dense(named: int, released: int, train: pd.Series) -> bool:
         named == 0
         or binomtest(named, released, min(share, 1.0), alternative="greater").pvalue >= LUCK
     )
+
+
+def _plain(values: pd.Series) -> pd.Series:
+    """Return text that is the same however it was written.
+
+    Letters are small; of words without a digit ("Doe, Jane") the order does not count, and of
+    others ("P-001") what stands between. What has no letter is left alone: 1.5 is not 15.
+    """
+    texts = as_levels(values)
+    lettered = texts[texts.str.contains(r"[^\W\d_]", na=False)].astype(str).str.casefold()
+    words = lettered.str.findall(r"[^\W_]+")
+    digits = lettered.str.contains(r"\d")
+    changed = words.str.join("").where(digits, words.map(sorted).str.join(" "))
+    return texts.where(~texts.index.isin(changed.index), changed.reindex(texts.index))
 
 
 def _luck(train: int, others: int, share: float) -> float:

@@ -86,3 +86,34 @@ def test_few_who_are_named_are_told_of_where_others_are_not() -> None:
     real, others = words[:TRAIN], words[TRAIN : TRAIN + CONTROL]
     (hint,) = found(real, others, real[:1] + words[-79:], compared=False)
     assert (hint.train, hint.others, hint.shown) == (1, 0, False)
+
+
+@pytest.mark.parametrize(
+    ("written", "again"),
+    [
+        ("Jane Doe{}", "DOE{},  JANE"),
+        ("P-{}", "p{}"),
+        ("ward {} / bed 1", "Ward {}, bed 1"),
+        ("M\u00fcller {}", "M\u00dcLLER-{}"),
+    ],
+)
+def test_text_that_is_written_otherwise_names_the_same(written: str, again: str) -> None:
+    letters = "abcdefghij"
+    every = [
+        str(n) if written != "Jane Doe{}" else "".join(letters[int(d)] for d in str(n))
+        for n in range(1001, 1001 + TRAIN + CONTROL + 60)
+    ]
+    train, control = (
+        [written.format(key) for key in part]
+        for part in (every[:TRAIN], every[TRAIN : TRAIN + CONTROL])
+    )
+    new = [again.format(key) for key in every[-60:]]
+    (leak,) = found(train, control, [again.format(key) for key in every[:20]] + new, compared=False)
+    assert (leak.train, leak.others, leak.shown) == (20, 0, True)
+    assert not found(train, control, new, compared=False)
+
+
+def test_dates_are_not_taken_apart() -> None:
+    train = [f"2020-01-{day:02d}" for day in range(1, 29)]
+    control = [f"2021-02-{day:02d}" for day in range(1, 29)]
+    assert not found(train, control, [f"2020-{day:02d}-01" for day in range(2, 13)], compared=False)
