@@ -68,9 +68,9 @@ class Codes(Metric):
     it down. What has no counterpart stays as it is.
 
     What is asked depends on the real patients alone: coefficients and correlations take ten codes,
-    or pairs, that they have, not all as often. Where no synthetic one has a code, or all codes are
-    as frequent there, nothing is refused, and ``rank`` is 0. Sides of more than ``patients`` are
-    thinned to that many, drawn by ``rng``. Theodorou, Xiao and Sun 2023, https://doi.org/10.1038/s41467-023-41093-0.
+    and of pairs ten, that they have, not all as often. Where no synthetic one has a code, or all
+    codes are as frequent there, nothing is refused, and ``rank`` is 0. Sides of more than
+    ``patients`` are thinned to that many, drawn by ``rng``. Theodorou, Xiao and Sun 2023, https://doi.org/10.1038/s41467-023-41093-0.
 
     Attributes:
         patients: at most, of a side.
@@ -159,9 +159,10 @@ def _found(real: View, fake: View, evidence: Evidence, chapter: _Chapters | None
     yield "prevalence", "", _alike("prevalence", mine, theirs)
     yield "rank", "", _unfit("prevalence", mine) or _rank(mine, theirs)
     pairs = (Mentions.together(view) for view in (real, fake))
-    yield "together", "", _alike("together", *pairs)
+    few = _few("prevalence", mine)  # many pairs of few codes are no more than these
+    yield "together", "", few or _alike("together", *pairs)
     pairs = (Mentions.following(view) for view in (real, fake))
-    yield "next", "", _alike("next", *pairs)
+    yield "next", "", few or _alike("next", *pairs)
     yield from _recall(theirs, _known(evidence.train))
     yield "per_visit", "", 1 - gap(*(_per_visit(view) for view in (real, fake)))
     yield "per_patient", "", 1 - gap(*(_per_patient(side) for side in (mine, theirs)))
@@ -175,13 +176,17 @@ def _alike(part: str, real: Mentions, fake: Mentions) -> Rows:
 
 def _unfit(part: str, real: Mentions) -> str:
     """Say why shares of these items cannot be correlated; empty where they can."""
-    patients = np.unique(real.item, return_counts=True)[1]
-    if len(patients) < FEWEST:
-        told = plural(len(patients), *ITEMS[part])
-        return f"{told} among the real test patients; this needs at least {FEWEST}"
-    if not np.ptp(patients):
+    if few := _few(part, real):
+        return few
+    if not np.ptp(np.unique(real.item, return_counts=True)[1]):
         return f"all {ITEMS[part][1]} are as frequent as each other among the real test patients"
     return ""
+
+
+def _few(part: str, real: Mentions) -> str:
+    found = len(np.unique(real.item))
+    told = f"{plural(found, *ITEMS[part])} among the real test patients"
+    return "" if found >= FEWEST else f"{told}; this needs at least {FEWEST}"
 
 
 def _with_limits(found: Measure, rows: Floats, train: View) -> Measure:
