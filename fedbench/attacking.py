@@ -228,7 +228,8 @@ class Siege:
             guess, scored = games.play(attack, sight, challenge, seeds, beside)
             self._keep(release.model, challenge, guess)
             if self.watched and attack.game == "membership" and not release.model:
-                self.exposures.append(games.exposure(arena.world.schema, challenge, guess))
+                yes = bool(attack.yes)
+                self.exposures.append(games.exposure(arena.world.schema, challenge, guess, yes=yes))
             # A site's own model is asked about its own patients, once.
             found += [s for s in scored if not (release.model and s.site)]
         return found

@@ -487,10 +487,7 @@ def tpr_at_fpr(
     order, worth = _kept(per_site, alpha)
     kept = [per_site[at] for at in order]
     n1, n0 = sum(np.size(ones) for ones, _ in kept), sum(np.size(zeros) for _, zeros in kept)
-    sites = [_Thresholds.of(*site, k) for site, k in zip(kept, _allowed(kept, alpha), strict=True)]
-    if any(site.tied for site in sites):
-        message = f"TPR at {100 * alpha:g} % FPR cannot be had: "
-        raise TooFew(f"{message}more non-members than that look exactly like suspicious members.")
+    sites = _thresholds(kept, alpha)
     hits = sum(int((site.beyond < site.allowed).sum()) for site in sites)
     fpr, steady = (
         sum(getattr(site, rate) * site.beyond.size for site in sites) / n1
@@ -518,12 +515,12 @@ class Accused:
     Attributes:
         members: whether each of them is.
         nonmembers: likewise.
-        allowed: how many non-members might have been.
+        allowed: how many non-members might have been; None where no threshold was sought.
     """
 
     members: Bools
     nonmembers: Bools
-    allowed: int
+    allowed: int | None
 
     def again(self, placed: Placed, weights: Counts) -> tuple[Bools, Bools]:
         """Return whom it accuses in replicates that find the threshold anew, (B, n) of each.
@@ -532,6 +529,10 @@ class Accused:
             placed: of the same site.
             weights: of its non-members, (B, n).
         """
+        if self.allowed is None:
+            b = len(weights)
+            fixed = (np.broadcast_to(s, (b, s.size)) for s in (self.members, self.nonmembers))
+            return next(fixed), next(fixed)
         order = np.argsort(placed[1], kind="stable")
         ones, zeros = (np.searchsorted(placed[1][order], side, "right") for side in placed)
         passed = np.zeros((len(weights), len(order) + 1), np.int32)
@@ -548,11 +549,42 @@ def accused(per_site: Sequence[Placed], alpha: float) -> list[Accused | None]:
     """
     order, _ = _kept(per_site, alpha)
     found: list[Accused | None] = [None] * len(per_site)
-    for at, k in zip(order, _allowed([per_site[i] for i in order], alpha), strict=True):
-        ranked = np.sort(per_site[at][1])
+    for at, site in zip(order, _thresholds([per_site[i] for i in order], alpha), strict=True):
+        ranked, k = np.sort(per_site[at][1]), site.allowed
         ones, zeros = (np.searchsorted(ranked, side, "right") for side in per_site[at])
         found[at] = Accused(ones < k, zeros <= k, k)
     return found
+
+
+def accused_of_yes(per_site: Sequence[tuple[Bools, Bools]], alpha: float) -> list[Accused]:
+    """Return whom an attack accuses that answers yes or no, where that is few enough non-members.
+
+    There is no threshold to be sought: who gets a yes is accused. (Placements of two values would
+    accuse none of the members where just as many non-members get a yes as may be accused.)
+
+    Args:
+        per_site: who of the members and of the non-members of each site gets a yes; both are there.
+        alpha: which share of non-members, as if spread like the members, may get one.
+
+    Raises:
+        TooFew: as few non-members as `tpr_at_fpr` refuses, or more of them get a yes.
+    """
+    n0 = sum(zeros.size for _, zeros in per_site)
+    _refuse(n0, alpha, n0)
+    _worth(per_site, alpha)
+    found = [Accused(ones, zeros, None) for ones, zeros in per_site]
+    if (share := share_accused(found)) > alpha + _SLACK:
+        raise TooFew(
+            f"TPR at {100 * alpha:g} % FPR cannot be had: {100 * share:.3g} % of the non-members "
+            "get a yes, and no threshold spares any of them."
+        )
+    return found
+
+
+def share_accused(found: Sequence[Accused]) -> float:
+    """Return which share of non-members is accused, as if they were spread like the members."""
+    weights = [each.members.size for each in found]
+    return float(np.average([each.nonmembers.mean() for each in found], weights=weights))
 
 
 @dataclass(frozen=True)
@@ -618,6 +650,17 @@ def _kept(per_site: Sequence[Placed], alpha: float) -> tuple[list[int], int]:
     return order, _worth([per_site[at] for at in order], alpha)
 
 
+def _thresholds(sites: Sequence[Placed], alpha: float) -> list[_Thresholds]:
+    """Return each site's threshold; refused where ties leave nobody to be accused."""
+    found = [
+        _Thresholds.of(*site, k) for site, k in zip(sites, _allowed(sites, alpha), strict=True)
+    ]
+    if any(site.tied for site in found):
+        message = f"TPR at {100 * alpha:g} % FPR cannot be had: "
+        raise TooFew(f"{message}more non-members than that look exactly like suspicious members.")
+    return found
+
+
 def _allowed(sites: Sequence[Placed], alpha: float) -> list[int]:
     """Share out the false positives: each site gets alpha * n0, rounded up or down in turn."""
     passed = np.cumsum([0, *(len(nonmembers) for _, nonmembers in sites)])
@@ -633,7 +676,7 @@ def _refuse(n0: int, alpha: float, everywhere: int) -> None:
         raise TooFew(message + ("is there." if found == 1 else "are there."))
 
 
-def _worth(per_site: Sequence[Placed], alpha: float) -> int:
+def _worth(per_site: Sequence[tuple[npt.ArrayLike, npt.ArrayLike]], alpha: float) -> int:
     """How many non-members spread like the members would do as well; too few are refused."""
     n1, n0 = np.array([(np.size(ones), np.size(zeros)) for ones, zeros in per_site]).T
     worth = math.floor(float(n1.sum() ** 2 / (n1**2 / n0).sum()) + _SLACK)

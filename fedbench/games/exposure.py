@@ -43,13 +43,16 @@ Strings = NDArray[np.str_]
 Row = dict[str, Any]
 
 
-def exposure(schema: Schema, challenge: Challenge, guess: Guess) -> pd.DataFrame:
+def exposure(
+    schema: Schema, challenge: Challenge, guess: Guess, *, yes: bool = False
+) -> pd.DataFrame:
     """Return what an attack's answers say of groups of patients; nobody can be read off it.
 
     Rows of the kind ``roc``: the share of members found (``value``) at the share of others accused
     (``at``), compared within hospitals. ``rarity`` and ``site``: the share of members of a group
     found beyond luck, where as many others may be accused over all as ``at`` says, by the rule of
-    ``stats.tpr_at_fpr``; nothing where that refuses. ``members`` and ``others``: which share of
+    ``stats.tpr_at_fpr``, or, of an attack that answers ``yes`` or no, because they get a yes;
+    nothing where the leak share is refused. ``members`` and ``others``: which share of
     either (``n``) is accused then, with exact limits; that of others as if they were spread over
     hospitals like members. ``found``: what sets members who are found apart from the others, in
     words, never of fewer than ten.
@@ -60,7 +63,7 @@ def exposure(schema: Schema, challenge: Challenge, guess: Guess) -> pd.DataFrame
     ranked = [Ranked(site, guess.scores[site.rows]) for site in sites]
     place = np.concatenate([stats.placements(*each.labelled) for each in ranked])
     curve = list(_roc(place, np.concatenate([site.truth for site in sites])))
-    if not (few := _few(ranked)):
+    if not (few := _few(ranked, yes=yes)):
         return pd.DataFrame(curve, columns=list(COLUMNS))
     table = challenge.public.targets.iloc[few.rows]
     part = _tenths(rarity(schema, table), few.truth, few.rows)
@@ -68,7 +71,7 @@ def exposure(schema: Schema, challenge: Challenge, guess: Guess) -> pd.DataFrame
         *curve,
         *_accused(few),
         *_by("rarity", [f"{i + 1}" for i in part], few),
-        *_by_site(ranked),
+        *_by_site(ranked, yes=yes),
         *_set_apart(schema, table[few.truth], few.who[few.truth], few.alpha),
     ]
     return pd.DataFrame(found, columns=list(COLUMNS))
@@ -121,15 +124,17 @@ class _Few:
         return found[:, : len(names)], found[:, len(names) :]
 
 
-def _few(ranked: Sequence[Ranked], alphas: Sequence[float] = _ALPHAS) -> _Few | None:
+def _few(
+    ranked: Sequence[Ranked], alphas: Sequence[float] = _ALPHAS, *, yes: bool = False
+) -> _Few | None:
     """Accuse one in a hundred of the others, or one in ten; nobody where they are too few."""
     for alpha in alphas:
         with contextlib.suppress(stats.TooFew):
-            return _Few(alpha, accused(ranked, alpha))
+            return _Few(alpha, accused(ranked, alpha, yes=yes))
     return None
 
 
-def _by_site(ranked: Sequence[Ranked]) -> Iterator[Row]:
+def _by_site(ranked: Sequence[Ranked], *, yes: bool = False) -> Iterator[Row]:
     """Return the share found at each site, at false alarms for which its others are enough.
 
     All at the fewest for which they are enough at every site that is large enough to be told of.
@@ -137,7 +142,7 @@ def _by_site(ranked: Sequence[Ranked]) -> Iterator[Row]:
     large = [each for each in ranked if min(each.site.n) >= FEWEST]
     for alpha in _ALPHAS:
         enough = [each for each in large if each.site.n[1] >= stats.needed(alpha)]
-        if (enough == large or alpha == _ALPHAS[-1]) and (few := _few(ranked, [alpha])):
+        if (enough == large or alpha == _ALPHAS[-1]) and (few := _few(ranked, [alpha], yes=yes)):
             names = {each.site.name for each in enough}
             told = _Few(alpha, [one for one in few.sites if one.ranked.site.name in names])
             if told.sites:

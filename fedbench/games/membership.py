@@ -99,9 +99,8 @@ def play_membership(
     rows += [*alone, Scored(WORST, _worst(alone))]
     for alpha in ALPHAS:
         rng = bootstrap.child("tpr", alpha).rng()
-        rows += [
-            Scored("", row) for row in _low_fpr(usable, alpha, counts, rng, yes=bool(attack.yes))
-        ]
+        find = _of_yes(rows[0].measure) if attack.yes else _of_scores(rng)
+        rows += [Scored("", row) for row in _low_fpr(usable, alpha, counts, find)]
     room = _room(attack, sight, challenge)
     return guess, [replace(row, measure=_within(row.measure, room)) for row in rows]
 
@@ -290,19 +289,20 @@ def _worst(alone: Sequence[Scored]) -> Measure | Refusal:
 
 
 def _low_fpr(
-    ranked: Sequence[Ranked], alpha: float, counts: Mapping[str, Any], rng: Rng, *, yes: bool
+    ranked: Sequence[Ranked],
+    alpha: float,
+    counts: Mapping[str, Any],
+    find: Callable[[Sequence[Ranked], float], _Shares],
 ) -> list[Measure | Refusal]:
     names = [f"{part}@{_percent(alpha)}" for part in ("tpr", "leak")]
     try:
-        found = stats.tpr_at_fpr([each.placed for each in ranked], alpha, rng, B)
+        shares = find(ranked, alpha)
     except stats.TooFew as error:
         twins = counts["twins_removed"]
         left = plural(twins, "exact twin was", "exact twins were")
         reason = f"{error} {left} left out." if twins else str(error)
         return [Refusal(reason=reason, part=name, facts=counts) for name in names]
-    by = _cluster_stretch(ranked, alpha)
-    shares = _of_yes(ranked, alpha, found, by) if yes else _of_scores(found, alpha, by)
-    n1, n0 = found.n_members, found.n_nonmembers
+    n1, n0 = shares.n
     facts = {**counts, "n_members": n1, "n_nonmembers": n0, "detectable": shares.detectable}
     return [
         Measure(
@@ -325,42 +325,57 @@ def _low_fpr(
 class _Shares:
     """Who is found at few false alarms, with limits; ``tested`` is said of the leak alone.
 
-    Both are one test, which a family counts once.
+    Both are one test, which a family counts once. ``n`` is how many members and others there are.
     """
 
+    n: tuple[int, int]
     tpr: Interval
     leak: Interval
     detectable: float
     tested: Mapping[str, Any]
 
 
-def _of_scores(found: stats.LowFpr, alpha: float, by: float) -> _Shares:
-    leak = stretched(found.leak, by, -1, 1)
-    n1, n0 = found.n_members, found.n_nonmembers
-    least = detectable_leak(n1, n0, alpha, worth=found.worth, fpr=found.steady)
-    detectable = below_one(by * least)
-    words = _leak_words(leak, detectable, alpha)
-    tested = {"p_value": softened(found.p_value, by), "verdict": words}
-    return _Shares(stretched(found.tpr, by, 0, 1), leak, detectable, tested)
+def _of_scores(rng: Rng) -> Callable[[Sequence[Ranked], float], _Shares]:
+    """Seek the threshold, and draw how much it moves."""
+
+    def find(ranked: Sequence[Ranked], alpha: float) -> _Shares:
+        found = stats.tpr_at_fpr([each.placed for each in ranked], alpha, rng, B)
+        accused = [stats.placements(*each.labelled) < alpha for each in ranked]
+        by = _cluster_stretch(ranked, accused)
+        leak = stretched(found.leak, by, -1, 1)
+        n1, n0 = found.n_members, found.n_nonmembers
+        least = detectable_leak(n1, n0, alpha, worth=found.worth, fpr=found.steady)
+        detectable = below_one(by * least)
+        words = _leak_words(leak, detectable, alpha)
+        tested = {"p_value": softened(found.p_value, by), "verdict": words}
+        return _Shares((n1, n0), stretched(found.tpr, by, 0, 1), leak, detectable, tested)
+
+    return find
 
 
-def _of_yes(ranked: Sequence[Ranked], alpha: float, found: stats.LowFpr, by: float) -> _Shares:
+def _of_yes(area: Measure | Refusal) -> Callable[[Sequence[Ranked], float], _Shares]:
     """Give the leak the limits and the test of the AUC: it is the same difference of shares.
 
     Whom such an attack accuses hangs on no threshold, so that the limits of its TPR are exact.
     """
-    sure = accused(ranked, alpha)
-    area = _area_of_yes([replace(one.ranked, scores=one.who.astype(np.float64)) for one in sure])
-    rest = 1 - found.fpr
-    ends = ((2 * end - 1) / rest for end in (area.value, area.low, area.high))
-    leak = Interval(*(min(max(end, -1.0), 1.0) for end in ends))
-    hits = sum(int(one.found.members.sum()) for one in sure)
-    tpr = stretched(stats.clopper_pearson(hits, found.n_members), by, 0, 1)
-    detectable = below_one((2 * area.facts["detectable"] - 1) / rest)
-    return _Shares(tpr, leak, detectable, {})
+
+    def find(ranked: Sequence[Ranked], alpha: float) -> _Shares:
+        sure = accused(ranked, alpha, yes=True)
+        assert isinstance(area, Measure)  # noqa: S101  (there are enough of both)
+        rest = 1 - stats.share_accused([one.found for one in sure])
+        ends = ((2 * end - 1) / rest for end in (area.value, area.low, area.high))
+        leak = Interval(*(min(max(end, -1.0), 1.0) for end in ends))
+        n1, n0 = (sum(one.ranked.site.n[side] for one in sure) for side in (0, 1))
+        hits = sum(int(one.found.members.sum()) for one in sure)
+        by = _cluster_stretch(ranked, [one.who for one in sure])
+        tpr = stretched(stats.clopper_pearson(hits, n1), by, 0, 1)
+        detectable = below_one((2 * area.facts["detectable"] - 1) / rest)
+        return _Shares((n1, n0), tpr, leak, detectable, {})
+
+    return find
 
 
-def _cluster_stretch(ranked: Sequence[Ranked], alpha: float) -> float:
+def _cluster_stretch(ranked: Sequence[Ranked], accused: Sequence[Bools]) -> float:
     """How much clusters add to the spread of TPR, from accusations at a fixed threshold.
 
     That the threshold is estimated shifts TPR by the error of FPR, to first order where members
@@ -369,7 +384,6 @@ def _cluster_stretch(ranked: Sequence[Ranked], alpha: float) -> float:
     """
     if not any(each.site.clustered for each in ranked):
         return 1.0
-    accused = [stats.placements(*each.labelled) < alpha for each in ranked]
     whole, loose = (
         _excess(accused, [each.site.truth for each in ranked], weights)
         for weights in (

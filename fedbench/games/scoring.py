@@ -120,6 +120,12 @@ class Ranked:
         return stats.weighted_auc(*self.labelled, self.site.weights)
 
     @property
+    def answers(self) -> tuple[Bools, Bools]:
+        """Which members and which others get a yes, of an attack that answers yes or no."""
+        yes = self.scores > 0
+        return yes[self.site.truth], yes[~self.site.truth]
+
+    @property
     def placed(self) -> tuple[Floats, Floats]:
         """Placements of members and of others among the others of this site."""
         place = stats.placements(*self.labelled)
@@ -128,7 +134,7 @@ class Ranked:
 
 @dataclass(frozen=True)
 class Accusing:
-    """Whom the rule of the leak share accuses at one site."""
+    """Whom the leak share accuses at one site, by its rule or because they get a yes."""
 
     ranked: Ranked
     found: stats.Accused
@@ -152,13 +158,22 @@ class Accusing:
         return found
 
 
-def accused(ranked: Sequence[Ranked], alpha: float) -> list[Accusing]:
-    """Return whom the rule of the leak share accuses at every site, but for those it leaves out.
+def accused(ranked: Sequence[Ranked], alpha: float, *, yes: bool = False) -> list[Accusing]:
+    """Return whom the leak share accuses at every site, but for those it leaves out.
+
+    Args:
+        ranked: the sites.
+        alpha: which share of others may be accused.
+        yes: whether the attack answers yes or no; then who gets a yes is accused.
 
     Raises:
-        TooFew: as ``stats.tpr_at_fpr``.
+        TooFew: as ``stats.tpr_at_fpr`` or ``stats.accused_of_yes``.
     """
-    sides = stats.accused([each.placed for each in ranked], alpha)
+    sides = (
+        stats.accused_of_yes([each.answers for each in ranked], alpha)
+        if yes
+        else stats.accused([each.placed for each in ranked], alpha)
+    )
     return [Accusing(each, side) for each, side in zip(ranked, sides, strict=True) if side]
 
 

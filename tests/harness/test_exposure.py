@@ -143,6 +143,28 @@ def test_a_score_that_nobody_else_has_finds_all_who_have_it(
         assert np.average(values, weights=n) == pytest.approx(share)
 
 
+@pytest.mark.parametrize(("wrong", "at"), [(9, 0.01), (10, 0.01), (11, 0.1), (101, None)])
+def test_groups_are_told_of_who_gets_a_yes_where_the_leak_share_is(
+    wrong: int, at: float | None
+) -> None:
+    truth = np.arange(2000) < 1000
+    scores = np.concatenate([np.arange(1000) < 500, np.arange(1000) < wrong]).astype(float)
+    names = np.arange(len(truth)).astype(str).astype(object)
+    table = pd.DataFrame({"a": np.random.default_rng(0).normal(size=len(truth))})
+    public = PublicChallenge("membership", table, np.full(len(truth), "h", dtype=object))
+    dealt = games.Challenge(public, truth, names, names, 0)
+    found = games.exposure(NOBODY, dealt, Guess(scores), yes=True)
+    told = {kind: mine for kind, mine in found.groupby("kind") if kind != "roc"}
+    if at is None:
+        assert not told
+        return
+    assert (told["members"]["at"].item(), told["members"]["value"].item()) == (at, 0.5)
+    assert told["others"]["value"].item() == pytest.approx(wrong / 1000)
+    leak = (0.5 - wrong / 1000) / (1 - wrong / 1000)
+    assert told["site"]["value"].item() == pytest.approx(leak)
+    assert told["rarity"]["value"].mean() == pytest.approx(leak, abs=0.02)
+
+
 def test_groups_add_up_to_the_leak_share(people: Cohort, challenge: games.Challenge) -> None:
     rng, truth = np.random.default_rng(5), challenge.truth
     scores = np.round(rng.normal(size=len(truth)) + truth, 1)

@@ -436,6 +436,24 @@ def test_an_answer_of_yes_or_no_has_one_interval_for_one_share() -> None:
     assert "p_value" not in leak.facts  # the test is that of the AUC, counted once
 
 
+@pytest.mark.parametrize("wrong", [9, 10, 11])
+def test_who_gets_a_yes_is_accused_however_many_others_may_be(wrong: int) -> None:
+    members, others = cut(people(2_000, np.random.default_rng(4)), 1_000, 1_000)
+    given = [cut(members, 500, 500)[0], cut(others, wrong, 1_000 - wrong)[0]]
+    released = Cohort.of_tables(SCHEMA, pd.concat([each.static for each in given]))
+    rows = rows_of(released, {"a": members}, {"a": others}, attack=Verbatim())
+    found = answer(rows, "leak@1%")
+    if wrong <= 10:
+        assert row(rows, "tpr@1%").value == 0.5
+        assert row(rows, "leak@1%").value == pytest.approx(
+            (0.5 - wrong / 1_000) / (1 - wrong / 1_000)
+        )
+    else:
+        assert isinstance(found, Refusal)
+        assert "1.1 % of the non-members get a yes" in found.reason
+    assert row(rows, "leak@10%").value > 0.49
+
+
 def test_too_few_patients_are_refused_not_guessed() -> None:
     rng = np.random.default_rng(0)
     members, others, released, lonely = cut(people(200, rng), 20, 60, 100, 1)

@@ -158,6 +158,8 @@ def test_nobody_is_not_said_to_be_found_where_nobody_can_be_accused() -> None:
     for alpha in (0.01, 0.1):
         with pytest.raises(stats.TooFew, match="look exactly like suspicious members"):
             stats.tpr_at_fpr([(place[truth], place[~truth])], alpha, rng)
+        with pytest.raises(stats.TooFew, match="look exactly like suspicious members"):
+            stats.accused([(place[truth], place[~truth])], alpha)
     few = stats.placements(np.concatenate([members, np.arange(1000) < 5]).astype(float), truth)
     found = stats.tpr_at_fpr([(few[truth], few[~truth])], 0.01, rng)
     assert (found.tpr.value, found.fpr) == (0.48, 0.005)
