@@ -262,10 +262,12 @@ def compared(case: Case) -> str:
     schema = case.schema
     columns = [*_columns("static", schema.static), *_columns("visits", schema.visits)]
     shown = [{k: row[k] for k in ("column", "table", "kind", "values", "role")} for row in columns]
-    notes = "\n".join(
-        textwrap.fill(f"* {text}", WIDE, subsequent_indent="  ") for text in case.notes
-    )
+    notes = _notes(case.notes)
     return f"{table(shown)}\n\n{notes}\n" if case.is_drafted else f"{notes}\n"
+
+
+def _notes(texts: Sequence[str]) -> str:
+    return "\n".join(textwrap.fill(f"* {text}", WIDE, subsequent_indent="  ") for text in texts)
 
 
 def verdict(run: RunDir) -> Mapping[str, str]:
@@ -294,7 +296,7 @@ def answers(run: RunDir) -> Mapping[str, Any]:
     """Return what an evaluation found: the answers in words, and the numbers of the release."""
     world = read_json(run.path / "report.json")["worlds"][0]
     found = [n for n in world["numbers"] if n["regime"] == "given" and n["generator"] == "given"]
-    kept = ["name", "task", "secret", "site", "status", "value", "low", "high", "n"]
+    kept = ["name", "task", "column", "secret", "site", "status", "value", "low", "high", "n"]
     kept += ["floor", "ceiling", "normalized", "reasons"]
     return {
         "answers": {said["title"]: said["text"] for said in world["headline"]},
@@ -303,7 +305,9 @@ def answers(run: RunDir) -> Mapping[str, Any]:
 
 
 def evaluated(run: RunDir) -> str:
-    """Show the controls, the numbers, the answers and where the report is."""
+    """Show the controls, the numbers, what had to be decided, the answers and the report's path."""
+    from fedbench.report import facts  # noqa: PLC0415
+
     world = read_json(run.path / "report.json")["worlds"][0]
     told = [
         "\n".join(
@@ -314,7 +318,11 @@ def evaluated(run: RunDir) -> str:
     ]
     titles = [said["title"] for said in world["headline"]]
     answers = [f"{title}\n{text}" for title, text in zip(titles, told, strict=False)]
-    return "\n\n".join([_controls(world), _turned(world["main"]), *answers, _ending(run)])
+    # They were said at first, and have scrolled away behind what was done since.
+    read = facts.suite(run)["tables"][run.given]["notes"]
+    notes = [f"How the tables were read\n{_notes(read)}"] if read else []
+    numbers = _turned(world["main"])
+    return "\n\n".join([_controls(world), numbers, *notes, *answers, _ending(run)])
 
 
 def audited(run: RunDir) -> str:

@@ -46,9 +46,10 @@ def build(run: RunDir) -> Json:
     words = partial(facts.words, suite)
     asked = suite["tables"].get("scenarios", [])
     stops = [scenario["name"] for scenario in asked if scenario.get("stopping")]
-    # Rows about one column are many, and stay in results.parquet; audits are told apart.
+    # Rows about one column are many, and stay in results.parquet; audits are told apart. Fairness
+    # has no others: there, a column is what patients are told apart by, or a group of them.
     clean = table[~planted(table)]
-    about = Numbers.of(clean[clean["column"] == ""])
+    about = Numbers.of(clean[(clean["column"] == "") | (clean["family"] == "fairness")])
     stories = list(worlds(about, words, stops, partial(facts.kinds, suite)))
     report: Json = finite(
         {

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from fedbench.nouns import plural
 from fedbench.report import leakage, pictures
+from fedbench.report.notes import SINGLE
 from fedbench.report.words import people, regime
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def render(report: Json) -> str:
         {kind: draw(world[kind], f"{kind}-{i}") for kind, draw in DRAWN.items() if world[kind]}
         for i, world in enumerate(report["worlds"])
     ]
-    return _template().render(report=report, pictures=drawn)
+    return _template().render(report=report, pictures=drawn, single=SINGLE)
 
 
 @cache

@@ -7,11 +7,15 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from fedbench.nouns import plural
+from fedbench.report.notes import SINGLE
 from fedbench.report.words import joined, people, regime
 
 __all__ = ["render", "safe", "table"]
 
 Json = dict[str, Any]
+
+LISTED = ("fidelity", "utility")
+"""Answers that are a list of measures."""
 
 _ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "|": "\\|", "](": "]\\(", "`": "'"}
 
@@ -87,7 +91,17 @@ def _given(world: Json) -> bool:
 
 def _answer(sentence: Json) -> list[str]:
     details = [f"    * {safe(text)}" for text in sentence["details"]]
-    return [f"* **{sentence['title']}.** {safe(sentence['text'])}", *details]
+    parts = sentence["text"].split("\n")
+    if sentence["topic"] not in LISTED or len(parts) == 1:
+        return [f"* **{sentence['title']}.** {safe(sentence['text'])}", *details]
+    said = [_part(text, marked=i in sentence["marked"]) for i, text in enumerate(parts)]
+    return [f"* **{sentence['title']}.**", *(f"    * {text}" for text in said), *details]
+
+
+def _part(text: str, *, marked: bool) -> str:
+    """Return a paragraph as an item of a list; what none should miss is bold where it begins."""
+    head, colon, rest = safe(text).partition(": ")
+    return f"**{head}**{colon}{rest}" if marked else safe(text)
 
 
 def _data(data: Json) -> str:
@@ -307,7 +321,7 @@ def _hospitals(found: Json | None) -> list[str]:
 
 
 def _everything(found: Sequence[Json], whose: str) -> list[str]:
-    lines = []
+    lines = ["", safe(SINGLE)] if found else []
     for each in found:
         rows = [[_row_head(row), *map(_cell, row["cells"])] for row in each["rows"]]
         summary = f"Every number{whose}: {safe(each['generator'])}"

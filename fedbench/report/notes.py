@@ -14,6 +14,7 @@ __all__ = [
     "FLATTERED",
     "FLATTERING",
     "GLOSSARY",
+    "SINGLE",
     "caveats",
     "how",
     "introduction",
@@ -169,6 +170,10 @@ def how(worlds: Sequence[World]) -> str:
     return f"by {joined(names)}" if names else "by no attack,"
 
 
+SINGLE = (
+    "Numbers about one column or code alone, such as every test of equivalence, are no part of "
+    "this: they stand in results.parquet, in rows with a column."
+)
 READING = (
     (
         "A value stands beside its range, the 95 % interval. Where the range of an attack holds "

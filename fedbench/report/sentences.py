@@ -52,16 +52,20 @@ _UNRECORDED = "no such comparison was recorded"
 
 @dataclass(frozen=True)
 class Sentence:
-    """One answer in plain words, and what it stands on; a line break parts paragraphs."""
+    """One answer in plain words, and what it stands on; a line break parts paragraphs.
+
+    ``marked`` are the places of paragraphs that no reader should miss.
+    """
 
     topic: Topic
     title: str
     text: str
     details: tuple[str, ...] = ()
+    marked: tuple[int, ...] = ()
 
     def plain(self) -> dict[str, Any]:
         """Return it as JSON knows it."""
-        return {**asdict(self), "details": list(self.details)}
+        return {**asdict(self), "details": list(self.details), "marked": list(self.marked)}
 
 
 def headline(

@@ -18,6 +18,7 @@ from fedbench.report.words import (
     NONE,
     REGIMES,
     beside,
+    floor_of,
     human_bytes,
     joined,
     left_out,
@@ -84,7 +85,7 @@ def _nothing(found: Number) -> str:
 
 def _anchored(found: Number | None) -> Json:
     """Return a cell that names its own floor and ceiling."""
-    ends = {} if found is None else {"floor": found.floor, "ceiling": found.ceiling}
+    ends = {} if found is None else {floor_of(found): found.floor, "ceiling": found.ceiling}
     share = found is not None and unit_of(found["name"]) == "share"
     say = percent if share else number
     known = [f"{end} {say(value)}" for end, value in ends.items() if value is not None]
@@ -494,7 +495,7 @@ def _all_of(world: World, label: str, regimes: Sequence[str]) -> Json:
 
 def _about(world: World, target: str, level: str, **about: str) -> str:
     """Say whose patients a number is about, and what it is a mean of."""
-    parts = [world.say(about["task"]), about["column"], world.say(about["secret"])]
+    parts = [world.say(about["task"]), world.say(about["column"]), world.say(about["secret"])]
     if about["family"] == "communication":  # of the hospitals, not of patients
         parts += [level]
     elif world.main != "given" or len(world.sites) > 1:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from fedbench.direction import GUESSED
 from fedbench.games.telling import TOLD, told_as
 from fedbench.report.measures import EFFECTS, MEASURES
 from fedbench.report.numbers import Number
@@ -21,6 +22,7 @@ __all__ = [
     "beside",
     "change",
     "detectable_change",
+    "floor_of",
     "human_bytes",
     "interval",
     "joined",
@@ -145,6 +147,11 @@ def _digits(size: float) -> int:
 def percent(value: float | None) -> str:
     """Return a share in percent."""
     return NONE if value is None else f"{number(100 * value, 1)} %"
+
+
+def floor_of(found: Number) -> str:
+    """Return what the floor of a number is: guessing, where that is above what the floor does."""
+    return "guessing" if found.floor == GUESSED.get(found["name"], math.nan) else "floor"
 
 
 def unit_of(name: str) -> str:

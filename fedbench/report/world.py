@@ -171,7 +171,9 @@ class World:
         """Every hospital that has a number of its own."""
         return [site for site in self.numbers.values("site") if site != "worst"]
 
-    def pooled(self, label: str, regime: str, name: str, task: str = "") -> Number | None:
+    def pooled(
+        self, label: str, regime: str, name: str, task: str = "", column: str = ""
+    ) -> Number | None:
         """Return the number on all hospitals' patients together."""
         found = self.numbers.where(
             label=label,
@@ -180,7 +182,7 @@ class World:
             task=task,
             site="",
             model="",
-            column="",
+            column=column,
             secret="",
         )
         for target, level in _POOLED:

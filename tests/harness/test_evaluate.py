@@ -144,8 +144,63 @@ def test_one_floor_is_named_that_of_the_scale(evaluate: Evaluate) -> None:
     ):
         (line,) = (line for line in said.split("\n") if line.startswith(f"{what}: "))
         end = number(found.row(name, floor)["value"])
-        assert f" and {words} {end}. From floor ({end}) to ceiling" in line
+        assert f" and {words} {end}. From 0 (floor, {end}) to 1 (ceiling, " in line
         assert line.count("columns drawn") == 1
+
+
+BY_SEX = """
+[schema]
+name = "mine"
+clock = ""
+
+[static]
+a = { kind = "number", low = -9.0, high = 9.0 }
+b = { kind = "number", low = -9.0, high = 9.0 }
+c = { kind = "category", levels = ["x", "y"] }
+ill = { kind = "category", levels = ["0", "1"] }
+sex = { kind = "category", levels = ["man", "woman"], roles = ["quasi-identifier"] }
+"""
+
+
+def test_a_group_that_is_drawn_worse_is_told_of(evaluate: Evaluate, tmp_path: Path) -> None:
+    (tmp_path / "s.toml").write_text(BY_SEX, encoding="utf-8")
+    given = {
+        name: table.assign(sex=np.where(np.arange(len(table)) % 2, "man", "woman"))
+        for name, table in tables().items()
+        if isinstance(table, pd.DataFrame)
+    }
+    release, women = given["synthetic"], given["synthetic"]["sex"] == "woman"
+    given["synthetic"] = release.assign(b=release["b"].where(~women, 3.0))
+    found = evaluate("--json", "--schema", "s.toml", **given)
+    assert found.status == 0, found.err
+    parts = found.facts["answers"]["How like real patients"].split("\n")
+    (said,) = (part for part in parts if part.startswith("Groups by sex: "))
+    off = [
+        number(found.row("fairness.marginals", label, column=f"sex={who}")["value"])
+        for label in ("synthetic", "copy")
+        for who in ("woman", "man")
+    ]
+    women_off = "Groups by sex: single columns of “woman” are {} off, of “man” {} "
+    assert said.startswith((women_off + "(of real training records {} and {}).").format(*off))
+    gap = next(n for n in found.facts["numbers"] if n["name"] == "fairness.marginals_gap")
+    assert gap["column"] == "sex"
+    markdown = (found.run.path / "report.md").read_text(encoding="utf-8")
+    assert "| gap between groups in single columns (sex) | " in markdown
+    assert "| single columns of a group (sex=woman) | " in markdown
+    assert "    * **Groups by sex**: single columns" in markdown, "it stands out"
+    assert "\n    * **Detection**: " in markdown
+    page = (found.run.path / "report.html").read_text(encoding="utf-8")
+    assert '<li><b class="worse">Groups by sex</b>: single columns' in page
+    assert "gap between groups in single columns" in page
+
+
+def test_a_collapse_to_few_patients_is_among_what_is_told(evaluate: Evaluate) -> None:
+    few = made(12, 2).sample(250, replace=True, random_state=0)
+    found = evaluate("--json", "--predict", "ill", **tables(synthetic=few))
+    said = found.facts["answers"]["How like real patients"].split("\n")
+    (line,) = (text for text in said if text.startswith("Real patients with synthetic ones near"))
+    assert line.endswith("That is further off than by chance.")
+    assert sum(text.endswith("That is further off than by chance.") for text in said) <= 9
 
 
 def test_columns_shown_to_be_different_are_told_from_undecided_ones(evaluate: Evaluate) -> None:
@@ -259,7 +314,10 @@ def test_a_cohort_folder_has_numbers_for_every_hospital(
         folders[name] = tmp_path / name
         folders[name].mkdir()
         for table in ("static", "visits", "codes", "outcome"):
-            getattr(cohort.take(part), table).to_csv(folders[name] / f"{table}.csv", index=False)
+            mine = getattr(cohort.take(part), table)
+            if (name, table) == ("synthetic", "visits"):
+                mine = mine.assign(day=5 * mine["day"])
+            mine.to_csv(folders[name] / f"{table}.csv", index=False)
     found = evaluate("--json", "--schema", "s.toml", **folders)
     assert found.status == 0, found.err
     for site in ("north", "south"):
@@ -282,9 +340,10 @@ def test_a_cohort_folder_has_numbers_for_every_hospital(
     assert (
         "Nothing can be said about how often codes are recorded (R²), because 4 codes" in likeness
     )
-    for said in ("Visits per patient: ", "Days between visits: "):
-        (line,) = (line for line in likeness.split("\n") if line.startswith(said))
-        assert "the real training records reach" in line
+    first = likeness.split("\n")[0]
+    assert first.startswith("Days "), "visits of the release lie five times as far apart"
+    assert "the real training records reach" in first
+    assert re.search(r"\nUnder “Every number” are \d+ more measures, ", likeness)
     assert likeness.count("\nThe scale from 0 to 1 flatters ") == 1
     assert likeness.split("\n")[-1].endswith("what real training records reach.")
     assert not re.search(r"\w@\w", str(found.facts["answers"])), "columns have names to be read"
@@ -375,6 +434,9 @@ def test_what_it_leaves_behind_makes_the_same_again(evaluate: Evaluate) -> None:
 def test_the_terminal_shows_numbers_answers_and_report(evaluate: Evaluate) -> None:
     found = evaluate("--predict", "ill", **tables(synthetic=shuffled(made(250, 2)).assign(a=3.0)))
     assert found.out.startswith("Controls first\n")
+    last = found.out.partition("\nHow like real patients\n")[0].split("\n\n")[-1]
+    assert last.startswith("How the tables were read\n* "), "said at first, and scrolled away"
+    assert "Of 'ill', '1' is the event that models foresee." in last
     for text in ("How like real patients\n", "What they are good for\n", "  a: a share of "):
         assert text in found.out
     assert found.out.strip().split("\n\n")[-1].startswith("Report: runs/evaluate-")

@@ -22,8 +22,9 @@ from fedbench.errors import RunError
 from fedbench.games import TURNED
 from fedbench.games import controls as controlled
 from fedbench.report import pictures
-from fedbench.report.numbers import Numbers, across_seeds
+from fedbench.report.numbers import Number, Numbers, across_seeds
 from fedbench.report.reasons import plain
+from fedbench.report.scored import place
 from fedbench.report.words import human_bytes, measure, number, signed, together, told
 from fedbench.results import RunDir, frame, write_json, write_parquet
 
@@ -1062,6 +1063,53 @@ def test_effects_are_called_by_the_kind_of_their_task() -> None:
     assert measure("effects.overlap", "regression") == "overlap of linear coefficients"
     assert measure("effects.signs", "survival") == "hazard ratios that point the same way"
     assert measure("effects.signs") == "effects that point the same way"
+
+
+def test_fairness_is_among_all_numbers_with_its_groups(make: Make) -> None:
+    study = everything()
+    about = {"generator": "copula", "regime": "federated", "family": "fairness", "better": "lower"}
+    study.add("fairness.marginals_gap", 0.093, 0.02, column="sex", **about)
+    study.add("fairness.marginals", 0.15, 0.02, column="sex=female", **about)
+    study.add("equivalence.share", 0.1, 0.02, column="sex", family="fidelity", generator="copula")
+    run = make(study)
+    report.write(run)
+    for file in ("report.md", "report.html"):
+        text = (run.path / file).read_text(encoding="utf-8")
+        assert "gap between groups in single columns" in text
+        assert "sex=female" in text
+        assert "they stand in results.parquet, in rows with a column." in text
+    names = [n.get("name") for n in report.build(run)["worlds"][0]["numbers"]]
+    assert "fairness.marginals" in names
+    assert "equivalence.share" not in names
+
+
+@pytest.mark.parametrize(
+    ("name", "floor", "normalized", "said"),
+    [
+        (
+            "detection",
+            0.64,
+            -2.81,
+            "floor, 0.640) that is \N{MINUS SIGN}2.81, worse than the floor",
+        ),
+        ("detection", 0.64, 1.09, "floor, 0.640) that is 1.09, better than the ceiling"),
+        ("utility.auroc", 0.5, 0.17, "guessing, 0.500) that is 0.17"),
+        (
+            "utility.auroc",
+            0.5,
+            -0.2,
+            "guessing, 0.500) that is \N{MINUS SIGN}0.20, worse than guessing",
+        ),
+    ],
+)
+def test_a_place_on_the_scale_says_which_side_of_it(
+    name: str, floor: float, normalized: float, said: str
+) -> None:
+    found = Number(
+        about={"name": name}, status="done", seeds=1, asked=1, value=0.6,
+        floor=floor, ceiling=0.512, normalized=normalized,
+    )  # fmt: skip
+    assert place(found) == f"From 0 ({said}.".replace(") that", ") to 1 (ceiling, 0.512) that")
 
 
 def test_floor_and_ceiling_stand_beside_every_number(make: Make) -> None:
