@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -10,13 +11,16 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from fedbench.stats import Floats, harmless, needed
+from fedbench.seeds import Rng
+from fedbench.stats import Floats, harmless, needed, newcombe_down
 
-__all__ = ["detectable_auc", "detectable_leak", "power_of_leaks"]
+__all__ = ["detectable_auc", "detectable_leak", "detectable_yes", "power_of_leaks"]
 
 LEVEL = 0.025
 """Of a one-sided test that finds what a 95 % interval tells from chance, as reports ask."""
 
+_DRAWS = 2000
+_FINE = 0.01  # of a share that is found by halving
 _SLACK = 1e-9  # .29 * 100 is 28.999999999999996
 
 
@@ -85,6 +89,42 @@ def detectable_leak(  # noqa: PLR0913  (two numbers of patients, and what to rea
         leak = (low + high) / 2
         low, high = (low, leak) if found.power(leak) >= power else (leak, high)
     return high
+
+
+def detectable_yes(
+    n1: Sequence[int], n0: Sequence[int], wrong: Sequence[int], rng: Rng, power: float = 0.8
+) -> float:
+    """Smallest difference of shares that an attack's yes shows with this power.
+
+    Shown means that the interval of the difference lies above 0: Newcombe's of each site, combined
+    by MOVER with the members as weights. Copies are drawn, as are those who get a yes anyhow, of
+    whom the others' share is known; so sums of few are not taken for normal ones. NaN where not
+    even copies of all members would be noticed.
+
+    Args:
+        n1: members of each site.
+        n0: others, likewise.
+        wrong: how many others get a yes.
+        rng: draws patients.
+        power: chance to find it.
+    """
+    ones, zeros = np.array(n1), np.array(n0)
+    rate, weight = np.array(wrong) / zeros, ones / ones.sum()
+
+    def kept(leak: float) -> bool:
+        hits = rng.binomial(ones, rate + leak * (1 - rate), (_DRAWS, len(ones)))
+        others = rng.binomial(zeros, rate, hits.shape)
+        gap = (hits / ones - others / zeros) @ weight
+        down = np.linalg.norm(weight * newcombe_down(hits, ones, others, zeros), axis=1)
+        return float((gap > down).mean()) >= power
+
+    low, high = 0.0, 1.0
+    if not kept(high):
+        return math.nan
+    while high - low > _FINE * high:
+        leak = (low + high) / 2
+        low, high = (low, leak) if kept(leak) else (leak, high)
+    return float(high * (1 - weight @ rate))
 
 
 def power_of_leaks(

@@ -176,6 +176,22 @@ def newcombe(k1: float, n1: float, k2: float, n2: float, level: float = 0.95) ->
     return Interval(gap, max(-1.0, gap - down), min(1.0, gap + up))
 
 
+def newcombe_down(
+    k1: npt.ArrayLike, n1: npt.ArrayLike, k2: npt.ArrayLike, n2: npt.ArrayLike, level: float = 0.95
+) -> Floats:
+    """Return how far down from k1/n1 - k2/n2 the interval of `newcombe` reaches, of arrays."""
+    z = _normal_quantile((1 + level) / 2)
+
+    def reach(k: npt.ArrayLike, size: npt.ArrayLike, sign: int) -> Floats:
+        n = np.asarray(size, float)
+        p = np.asarray(k, float) / n
+        half = z * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+        limit = (p + z * z / (2 * n) + sign * half) / (1 + z * z / n)
+        return np.asarray(np.maximum(sign * (limit - p), 0))
+
+    return np.asarray(np.hypot(reach(k1, n1, -1), reach(k2, n2, 1)))
+
+
 @dataclass(frozen=True)
 class Paired:
     """A difference of two proportions of the same patients, and how likely it is by chance."""

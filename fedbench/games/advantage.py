@@ -16,7 +16,7 @@ from fedbench.games.scoring import softened, stretch, stretched
 from fedbench.metric import Measure
 from fedbench.stats import Interval
 
-__all__ = ["Stratum", "advantage", "share", "unheard"]
+__all__ = ["Stratum", "advantage", "share", "stretch_of", "unheard"]
 
 _USELESS = 0.1
 """Where less than this would have gone unnoticed, an attack that found nothing said nothing."""
@@ -67,13 +67,16 @@ class Stratum:
 
 
 def advantage(
-    strata: Sequence[Stratum], counts: Mapping[str, Any], weight: Floats | None = None
+    strata: Sequence[Stratum],
+    counts: Mapping[str, Any],
+    weight: Floats | None = None,
+    by: float | None = None,
 ) -> Measure:
     """How much more often members are hit than others of the same stratum.
 
     Strata count as Mantel and Haenszel say, or by ``weight``, ``(strata,)``. Limits are
     Newcombe's, combined by MOVER (Zou and Donner 2008, https://doi.org/10.1002/sim.3095) and
-    widened where clusters ask for it.
+    widened where clusters ask for it, so many times as ``by`` says, if `stretch_of` was asked.
     """
     if weight is None:
         weight = np.array([stratum.weight for stratum in strata])
@@ -85,7 +88,7 @@ def advantage(
         for reach in np.array([(g.value - g.low, g.high - g.value) for g in gaps]).T
     )
     draws = _mean(weight, [stratum.gaps(stratum.whole) for stratum in strata])
-    by = stretch(draws, _mean(weight, [stratum.gaps(stratum.loose) for stratum in strata]))
+    by = stretch_of(strata, weight) if by is None else by
     found = stretched(Interval(value, value - down, value + up), by, -1, 1)
     spread = by * float(np.linalg.norm(weight * [stratum.null_spread for stratum in strata]))
     return Measure(
@@ -106,6 +109,13 @@ def advantage(
             * max(spread, (found.high - found.low) / 2 / float(special.ndtri(0.975))),
         },
     )
+
+
+def stretch_of(strata: Sequence[Stratum], weight: Floats) -> float:
+    """Return how much clusters widen the interval of the advantage, strata weighted so."""
+    weight = weight / weight.sum()
+    whole = _mean(weight, [stratum.gaps(stratum.whole) for stratum in strata])
+    return stretch(whole, _mean(weight, [stratum.gaps(stratum.loose) for stratum in strata]))
 
 
 def _exact_p(strata: Sequence[Stratum], hits: Sequence[Bools]) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 
 from fedbench import stats
 from fedbench.attack import Attack, Guess, Knowledge, Sight
-from fedbench.games.advantage import Stratum, advantage
+from fedbench.games.advantage import Stratum, advantage, stretch_of
 from fedbench.games.blind import distrust
 from fedbench.games.dealing import Challenge
 from fedbench.games.scoring import (
@@ -33,7 +32,7 @@ from fedbench.games.scoring import (
 )
 from fedbench.metric import Measure, Refusal
 from fedbench.nouns import plural
-from fedbench.power import detectable_leak
+from fedbench.power import detectable_leak, detectable_yes
 from fedbench.seeds import Rng, Seeds
 from fedbench.stats import Interval
 
@@ -48,7 +47,6 @@ ALPHAS = (0.1, 0.01, 0.001)
 WORST = "worst"
 """What stands for the site that fares worst, where a site's name would."""
 
-LEVEL = 0.05
 _USELESS_AUC, _USELESS_LEAK = 0.65, 0.2
 """Where less than this would have gone unnoticed, an attack that found nothing said nothing."""
 
@@ -198,31 +196,24 @@ def _area_of_yes(ranked: Sequence[Ranked]) -> Measure:
         Stratum(each.scores > 0, each.site.truth, each.site.weights, each.site.loose)
         for each in ranked
     ]
-    found = advantage(strata, {}, np.array([each.site.n[0] for each in ranked], dtype=np.float64))
+    members = np.array([each.site.n[0] for each in ranked], dtype=np.float64)
+    by = stretch_of(strata, members)
+    found = advantage(strata, {}, members, by)
     value, low, high = (0.5 + end / 2 for end in (found.value, found.low, found.high))
     assert found.replicates is not None  # noqa: S101  (an advantage has them)
-    seen = max(found.facts["detectable"], _fewest_seen(strata))
-    draws, seen = 0.5 + found.replicates / 2, below_one(0.5 + seen / 2)
-    facts = {**found.facts, "detectable": seen}
+    draws = 0.5 + found.replicates / 2
+    facts = {**found.facts, "detectable": below_one(0.5 + by * _seen(ranked) / 2)}
     return replace(
         found, value=value, low=low, high=high, part="auc", replicates=draws, least=0.0, facts=facts
     )
 
 
-def _fewest_seen(strata: Sequence[Stratum]) -> float:
-    """Return the share of members that must be hit, where no other is, to be no luck.
-
-    Then p < .05, and the interval leaves 0 behind.
-    """
-    n1, n = (
-        sum(size) for size in zip(*((s.truth.sum(), s.truth.size) for s in strata), strict=True)
-    )
-
-    def seen(hits: int) -> bool:
-        chance = stats.stratified_p([hits], [hits], [n1], [n])
-        return chance < LEVEL and stats.newcombe(hits, n1, 0, n - n1).low > 0
-
-    return float(min(bisect_left(range(n1 + 1), True, key=seen) / n1, 1.0))
+def _seen(ranked: Sequence[Ranked]) -> float:
+    """Return the difference of shares whose interval lies above 0 four times out of five."""
+    wrong = [int(each.answers[1].sum()) for each in ranked]
+    n1, n0 = zip(*(each.site.n for each in ranked), strict=True)
+    rng = ranked[0].site.seeds.child("seen", *(each.site.name for each in ranked)).rng()
+    return detectable_yes(n1, n0, wrong, rng)
 
 
 def _everybody(

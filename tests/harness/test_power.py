@@ -10,7 +10,8 @@ from scipy import special
 from scipy import stats as scipy_stats
 
 from fedbench import stats
-from fedbench.power import LEVEL, detectable_auc, detectable_leak, power_of_leaks
+from fedbench.games.advantage import Stratum, advantage
+from fedbench.power import LEVEL, detectable_auc, detectable_leak, detectable_yes, power_of_leaks
 from fedbench.testing.coverage import covered, leaky_scores, normal_scores, placed
 
 
@@ -116,3 +117,37 @@ def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
     found = list(covered(60, sizes=[(200, 200)]))
     assert {each.name for each in found} >= {"AUC", "TPR at 10% FPR", "leak of 5% at 10% FPR"}
     assert min(each.share for each in found) >= 52 / 60, [str(each) for each in found]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "wrong"),
+    [
+        ([(1000, 1000)], 0.0),
+        ([(200, 1000)], 0.0),
+        ([(300, 900)], 0.01),
+        ([(200, 600), (100, 300)], 0.02),
+        ([(60, 200)] * 5, 0.01),
+    ],
+)
+def test_what_a_yes_shows_has_its_interval_above_chance_as_often_as_stated(
+    sizes: list[tuple[int, int]], wrong: float
+) -> None:
+    rng = np.random.default_rng(13)
+    n1, n0 = (list(side) for side in zip(*sizes, strict=True))
+    seen = detectable_yes(n1, n0, [round(wrong * n) for n in n0], rng)
+
+    def shown() -> bool:
+        strata = []
+        for ones, zeros in sizes:
+            truth = np.arange(ones + zeros) < ones
+            once = np.ones((2, len(truth)), dtype=np.uint8)
+            copied = truth & (rng.random(len(truth)) < seen / (1 - wrong))
+            strata.append(Stratum(copied | (rng.random(len(truth)) < wrong), truth, once, once))
+        return advantage(strata, {}, np.array(n1, dtype=float)).low > 0
+
+    assert 0.75 <= np.mean([shown() for _ in range(400)]) <= 0.88
+
+
+def test_a_yes_that_others_get_as_well_shows_nothing() -> None:
+    assert math.isnan(detectable_yes([5], [5], [5], np.random.default_rng(0)))
+    assert math.isnan(detectable_yes([1], [1], [0], np.random.default_rng(0)))
