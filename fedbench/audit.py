@@ -30,7 +30,7 @@ class Gate:
     text: str
 
 
-def gate(rows: pd.DataFrame, most: float, named: Sequence[str] = ()) -> Gate:
+def gate(rows: pd.DataFrame, most: float, closing: Sequence[str] = ()) -> Gate:
     """Hold a release against the largest share that it may give away.
 
     Each number is held against ``most`` in its own unit, which the text names: shares of training
@@ -41,10 +41,11 @@ def gate(rows: pd.DataFrame, most: float, named: Sequence[str] = ()) -> Gate:
     was not shown does not rule it out; the text tells by the largest upper limits whether it is,
     those of training patients found as the verdict has them. An AUC above one half is a leak of
     nobody knows how many: it closes the gate for any leak (0).
-    A release that names training patients (``named``) passes no gate.
+    Where there is something that closes it by itself (``closing``) a release passes no gate: it
+    names training patients, or they seem to be among the control.
     """
-    if named:
-        return Gate(passed=False, text=f"the gate is closed: {named[0]}")
+    if closing:
+        return _closed(closing[0])
     mine = rows[(rows["regime"] == "given") & (rows["site"] == "") & (rows["status"] == "done")]
     told = [_Told(_play(n), n) for n in Numbers.of(mine)]
     told = [one for one in told if not unproven(one.found)]
@@ -80,7 +81,7 @@ class _Told:
     def called(self) -> str:
         """What it is a share of, in words that come before the number."""
         if self.found["name"].endswith(f".{BEYOND}"):
-            return f"{self.play.yes}, beyond others of whom that is true ({self.play.attack})"
+            return f"the share who {self.play.yes}, beyond that of others ({self.play.attack})"
         name = measure(self.found["name"])
         return f"{name}, “{self.play.secret}”" if self.play.secret else name
 

@@ -6,6 +6,7 @@ patients come from: all parts are tables, and nobody is trained here.
 
 from __future__ import annotations
 
+import math
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -35,6 +36,9 @@ from fedbench.tabular import numbered
 from fedbench.world import renamed
 
 __all__ = ["AUDIT", "EVALUATION", "Examination", "perform"]
+
+VERBATIM = "verbatim"
+"""The attack that knows copies alone, so that it is deaf where none can be one."""
 
 Note = Callable[[str], None]
 Row = dict[str, Any]
@@ -100,6 +104,8 @@ def _written(asked: Examination, case: Case) -> str:
         "attacks": list(asked.attacks),
         "notes": list(case.notes),
         **({"named": list(case.named)} if case.named else {}),
+        **({"overlap": case.overlap} if case.overlap else {}),
+        **({"copied": case.copied} if case.copied else {}),
         **({"id": case.patient} if case.patient else {}),
     }
     tables = [
@@ -222,6 +228,8 @@ class _Cell:
                 found += judged(self.generator, found, len(self.asked.attacks), arena)
             elif attack.game != "membership":
                 found = _trusted(arena, found)
+            elif name == VERBATIM and (column := self.case.foreign):
+                found = [_deaf(answer, column) for answer in found]
             # One hospital's row would say again what the row of everybody says.
             found = [a for a in found if len(release.sites) > 1 or not a.question.site]
             if siege.guesses:
@@ -235,6 +243,19 @@ class _Cell:
     def _called(self) -> str:
         what = f"the control {self.generator}" if self.regime == "control" else self.generator
         return f"the floor {self.generator}" if self.generator == FLOOR else what
+
+
+def _deaf(answer: Answer, column: str) -> Answer:
+    """Say of a row that it says nothing, as no released record could equal a real one."""
+    said = "" if isinstance(answer.found, Refusal) else answer.found.facts.get("verdict", "")
+    if isinstance(answer.found, Refusal) or str(said).startswith("nothing can be said"):
+        return answer
+    words = (
+        "nothing can be said: no record counts as a copy, as no released value of "
+        f"{column!r} is met in real records"
+    )
+    facts = {**answer.found.facts, "detectable": math.nan, "verdict": words}
+    return replace(answer, found=replace(answer.found, facts=facts))
 
 
 def _trusted(arena: Arena, found: Sequence[Answer]) -> list[Answer]:

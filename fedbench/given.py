@@ -22,7 +22,7 @@ from fedbench.federation.study import Choice
 from fedbench.naming import namings
 from fedbench.nouns import few, plural
 from fedbench.partition import Split
-from fedbench.repeats import repeats, repetitive
+from fedbench.repeats import copies, overlap, repeats, repetitive
 from fedbench.results import portable
 from fedbench.schemas import read_schema
 from fedbench.seeds import Rng
@@ -74,7 +74,8 @@ class Asked:
 class Case:
     """Tables that fit each other and one schema; ``notes`` is what a reader must know.
 
-    ``named`` are those of them that say where the release names training patients.
+    ``named`` are those of them that say where the release names training patients, ``overlap``
+    says that other patients seem to be among them, and ``copied`` how many are released.
     """
 
     files: Mapping[str, str]
@@ -88,6 +89,8 @@ class Case:
     patient: str = ""
     """The column of single tables that says who a patient is, if one does."""
     named: tuple[str, ...] = ()
+    overlap: str = ""
+    copied: str = ""
 
     @property
     def schema(self) -> Schema:
@@ -98,6 +101,20 @@ class Case:
     def tables(self) -> Mapping[str, Cohort]:
         """All tables: the parts, and what was released."""
         return {**self.parts, SYNTHETIC: self.release}
+
+    @cached_property
+    def foreign(self) -> str:
+        """A column in which no released record can equal a real one; empty where there is none.
+
+        Its category is written in other words, or it has one value alone that nobody has.
+        """
+        real = [cohort.table for cohort in self.parts.values()]
+        for feature in self.schema.features:
+            released = self.release.table[feature.name]
+            one_way = feature.column.kind == "category" or len(released.drop_duplicates()) == 1
+            if one_way and not any(released.isin(table[feature.name]).any() for table in real):
+                return feature.name
+        return ""
 
     @cached_property
     def world(self) -> World:
@@ -203,6 +220,8 @@ def prepare(asked: Asked) -> Case:
             *([] if own is None else _not_described(own, {**real, SYNTHETIC: released}, patient)),
         ),
         named=tuple(str(found) for found in names if found.shown),
+        overlap=overlap(parts, files),
+        copied=copies(parts, records),
     )
     return replace(case, notes=(*case.notes, *_limits(case, asked)))
 
@@ -453,7 +472,7 @@ def _limits(case: Case, asked: Asked) -> Iterator[str]:
         levels = case.schema.static[task.column].levels if task.column else ()
         if levels:
             yield f"Of {task.column!r}, {levels[-1]!r} is the event that models foresee."
-    if len(case.release) > case.world.m:
+    if asked.predict is not None and len(case.release) > case.world.m:
         yield (
             f"Metrics look at {case.world.m:,} of the {len(case.release):,} synthetic records, "
             "drawn at random (not more than were trained on, nor than --records); attacks look at "

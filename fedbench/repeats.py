@@ -9,11 +9,11 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammaln
-from scipy.stats import norm
+from scipy.stats import binom, norm
 
 from fedbench.data import Cohort, looks_of
 
-__all__ = ["repeats", "repetitive"]
+__all__ = ["copies", "overlap", "repeats", "repetitive"]
 
 LUCK = 0.001
 """Below this chance records that look alike are not taken for different patients."""
@@ -22,6 +22,12 @@ FEWER = 0.8
 """Different records of a release, to those of equally many real ones, from which it is said."""
 MISSED = 10
 """And how many fewer they are at least."""
+
+NORMAL = 3.0
+"""A number of events that varies less than this is not taken for normal."""
+
+RARE = 0.01
+"""Where fewer of a table's records equal another one of it, hardly any two patients look alike."""
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -33,13 +39,17 @@ def repeats(parts: Mapping[str, Cohort], files: Mapping[str, str]) -> Iterator[s
     looks = {name: looks_of(cohort.table) for name, cohort in parts.items()}
     train, told = looks["train"], False
     for name in [name for name in looks if name != "train"]:
-        both = _Both.of(train, looks[name])
-        if both.are_shared():
-            found = int(np.isin(looks[name], train).sum())
+        both, found = _Both.of(train, looks[name]), _found(looks[name], train)
+        if both.are_shared() or (found and _are_rare(train) and _are_rare(looks[name])):
+            why = (
+                "attacks take them for patients who were not trained on"
+                if name == "reference"
+                else "nobody is asked about who looks like a patient of the other table, so that "
+                "copies of them go unseen"
+            )
             yield (
-                f"{found:,} of {len(looks[name]):,} records of {files[name]} equal one of "
-                f"{files['train']} in every column. If they are the same patients, leave them "
-                f"out of {files[name]}: attacks on them look like false alarms."
+                f"{_equal(found, looks[name], files, name)}. If they are the same patients, leave "
+                f"them out of {files[name]}: {why}."
             )
         if not told and both.are_repeated():
             told = True
@@ -94,6 +104,58 @@ def _ways(rows: Ints, drawn: int) -> Floats:
     return np.asarray(gammaln(rows + 1) - gammaln(rows - drawn + 1), dtype=np.float64)
 
 
+def overlap(parts: Mapping[str, Cohort], files: Mapping[str, str]) -> str:
+    """Say that those who are said not to have been trained on seem to have been, or nothing.
+
+    What is given away of them looks like what is true of anybody.
+    """
+    rest = _rest(parts)
+    train, others = (looks_of(parts[name].table) for name in ("train", rest))
+    if not _Both.of(train, others).are_shared():
+        return ""
+    return (
+        f"{_equal(_found(others, train), others, files, rest)}, far more than would if all were "
+        "different patients, and what is given away of them cannot be told. Leave them out of "
+        f"{files[rest]} and ask again."
+    )
+
+
+def copies(parts: Mapping[str, Cohort], release: Cohort) -> str:
+    """Count the released records that are real ones, where hardly any two real ones are alike."""
+    rest = _rest(parts)
+    train, others = (looks_of(parts[name].table) for name in ("train", rest))
+    released = looks_of(release.table)
+    mine, theirs = _found(released, train), _found(released, others)
+    if not mine or not _are_rare(others):
+        return ""
+    who = f"all {mine:,}" if 1 < mine == len(released) else f"{mine:,} of {len(released):,}"
+    return (
+        f"{who} released records equal{'s' * (mine == 1)} a training patient's record in every "
+        f"column, and {f'{theirs:,}' if theirs else 'none'} a {rest} patient's; hardly any two "
+        "real records are that alike."
+    )
+
+
+def _rest(parts: Mapping[str, Cohort]) -> str:
+    return "control" if "control" in parts else "test"
+
+
+def _found(looks: Looks, among: Looks) -> int:
+    return int(np.isin(looks, among).sum())
+
+
+def _equal(found: int, looks: Looks, files: Mapping[str, str], name: str) -> str:
+    return (
+        f"{found:,} of {len(looks):,} records of {files[name]} equal{'s' * (found == 1)} one of "
+        f"{files['train']} in every column"
+    )
+
+
+def _are_rare(looks: Looks) -> bool:
+    """Whether hardly any record equals another one of its table."""
+    return _repeated(looks) < RARE * len(looks)
+
+
 def _repeated(looks: Looks) -> int:
     _, who, times = np.unique(looks, return_inverse=True, return_counts=True)
     return int((times[who] > 1).sum())
@@ -135,4 +197,6 @@ def _more(seen: NDArray[np.bool_], chance: Floats) -> bool:
     """Say whether more happened than independent events of these chances would by luck."""
     beyond = float(seen.sum() - chance.sum()) - 0.5
     spread = float(np.sqrt((chance * (1 - chance)).sum()))
+    if 0 < spread < NORMAL:  # with one chance for all their number varies more
+        return bool(binom.sf(seen.sum() - 1, len(seen), chance.mean()) < LUCK)
     return beyond > 0 and beyond > float(norm.isf(LUCK)) * spread

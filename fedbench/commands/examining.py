@@ -152,8 +152,8 @@ def audit(  # noqa: PLR0913  (a command's options are its arguments)
         patient=patient,
     )
     done, failures = _examined(AUDIT, asked, out)
-    named = facts.named(facts.suite(done))
-    checked = None if fail_over is None else gate(done.results(), fail_over, named)
+    closing = facts.counted(facts.suite(done)).closing
+    checked = None if fail_over is None else gate(done.results(), fail_over, closing)
     if as_json:
         passed = {} if checked is None else {"passed": checked.passed}
         told = {**where(done), **terminal.verdict(done), "failures": failures, **passed}

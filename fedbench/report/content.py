@@ -118,10 +118,10 @@ def _world(run: RunDir, world: World, suite: Json, table: pd.DataFrame) -> Json:
     trains = {str(t): int(s) for t, s in zip(seeds["train_id"], seeds["seed"], strict=True)}
     played, audited = checks(world), audits(whole)
     if run.given == "audit":
-        sentences = [given.verdict(world, played, facts.named(suite))]
+        sentences = [given.verdict(world, played, facts.counted(suite))]
     elif run.given:
         columns = mine[mine["column"] != ""]
-        sentences = scored.answers(world, played, columns, facts.named(suite))
+        sentences = scored.answers(world, played, columns, facts.counted(suite))
     else:
         sentences = headline(world, world.lead, played, audited)
     score, task = world.score

@@ -6,6 +6,7 @@ import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -21,7 +22,17 @@ from fedbench.report.world import World
 from fedbench.results import GIVEN, CellDir, RunDir, read_json
 from fedbench.schemas import read_schema
 
-__all__ = ["data", "differing", "environment", "kinds", "named", "run_facts", "suite", "words"]
+__all__ = [
+    "Counted",
+    "counted",
+    "data",
+    "differing",
+    "environment",
+    "kinds",
+    "run_facts",
+    "suite",
+    "words",
+]
 
 Json = dict[str, Any]
 
@@ -34,10 +45,32 @@ def suite(run: RunDir) -> Json:
     return {"text": text, "tables": tomllib.loads(text), "schema": schema}
 
 
-def named(found: Json) -> Sequence[str]:
-    """Return what says that a release names training patients."""
-    heads = (found["tables"].get(command, {}) for command in GIVEN)
-    return [text for head in heads for text in head.get("named", [])]
+@dataclass(frozen=True, kw_only=True)
+class Counted:
+    """What counting alone says about a release, before any attack.
+
+    ``named`` says where it names training patients, ``overlap`` that the other patients seem to be
+    training patients, too, and ``copied`` how many of its records are real ones.
+    """
+
+    named: tuple[str, ...] = ()
+    overlap: str = ""
+    copied: str = ""
+
+    @property
+    def closing(self) -> Sequence[str]:
+        """Why no gate may open, whatever the attacks say."""
+        return [*self.named, *([self.overlap] if self.overlap else [])]
+
+
+def counted(found: Json) -> Counted:
+    """Return what was counted when records came from outside."""
+    head: Json = next((found["tables"][name] for name in GIVEN if name in found["tables"]), {})
+    return Counted(
+        named=tuple(head.get("named", [])),
+        overlap=head.get("overlap", ""),
+        copied=head.get("copied", ""),
+    )
 
 
 def run_facts(run: RunDir, found: Json) -> Json:

@@ -16,12 +16,13 @@ from fedbench.report.controls import (
     shown_beyond,
     unproven,
 )
+from fedbench.report.facts import Counted
 from fedbench.report.leaks import VERBATIM, asked, beyond, leaked
 from fedbench.report.notes import ATTRIBUTES, GLOSSARY, how
 from fedbench.report.numbers import Number
 from fedbench.report.plays import Play
 from fedbench.report.sentences import Sentence
-from fedbench.report.shares import share_of
+from fedbench.report.shares import of_patients, share_of
 from fedbench.report.words import interval, joined, number, percent, told
 from fedbench.report.world import World
 
@@ -106,13 +107,13 @@ TERMS = {
 }
 
 
-def verdict(world: World, played: Sequence[Check], named: Sequence[str] = ()) -> Sentence:
+def verdict(world: World, played: Sequence[Check], counted: Counted) -> Sentence:
     """Say what the records give away; a leak counts where it is significant (Holm).
 
     Args:
         world: the numbers.
         played: what the attacks' controls said.
-        named: where the release names training patients, which comes before all attacks.
+        counted: what was counted before any attack, which comes first.
     """
     _, details = leaked(world, world.lead, played)
     asked = [(play, n) for play in world.plays for n in _numbers(world, play)]
@@ -120,14 +121,20 @@ def verdict(world: World, played: Sequence[Check], named: Sequence[str] = ()) ->
     useful = [(p, n) for p, n in heard if not unproven(n)]
     shown = [(play, n) for play, n in useful if shown_beyond(n)]
     if shown:
-        title, text = GIVEN_AWAY, " ".join(_shown(world, shown))
+        caution = [counted.overlap] if counted.overlap else []
+        title, text = GIVEN_AWAY, " ".join([*_shown(world, shown), *caution])
+    elif counted.overlap:
+        title, text = SILENT, counted.overlap
     elif _asked_of_members(world, useful):
         title, text = QUIET, _quiet(world, useful, heard)
     else:
         title, text = SILENT, _silent(world, asked, played)
-    if named:
+    if counted.copied:
+        also = counted.copied if title == GIVEN_AWAY else f"Yet {counted.copied}"
+        text = f"{also[0].upper()}{also[1:]} {text}"
+    if counted.named:
         apart = "" if title == GIVEN_AWAY else f"{title} beyond that. "
-        title, text = GIVEN_AWAY, f"{' '.join(named)} {apart}{text}"
+        title, text = GIVEN_AWAY, f"{' '.join(counted.named)} {apart}{text}"
     return Sentence("leak", title, text, tuple(details))
 
 
@@ -178,7 +185,7 @@ def _shown(world: World, found: Heard) -> list[str]:
 def _quiet(world: World, useful: Heard, heard: Heard) -> str:
     texts = _found_none(world, useful)
     shares = [share for play, n in useful if (share := share_of(play, n)) is not None]
-    leaks = [n for n in shares if n.high is not None]
+    leaks = [n for pair in useful if (n := of_patients(*pair)) and n.high is not None]
     copies = [s for n in shares if (s := noticeable(n)) is not None]
     areas = [s for _, n in useful if n["name"].endswith(".auc") and (s := noticeable(n))]
     if leaks:

@@ -11,6 +11,7 @@ import pandas as pd
 from fedbench.direction import badness, best_at
 from fedbench.nouns import plural
 from fedbench.report.controls import Check
+from fedbench.report.facts import Counted
 from fedbench.report.given import verdict
 from fedbench.report.given import warnings as of_an_audit
 from fedbench.report.notes import FLATTERED, FLATTERING, GLOSSARY, READING
@@ -82,7 +83,7 @@ def warnings(worlds: Sequence[World]) -> list[str]:
 
 
 def answers(
-    world: World, played: Sequence[Check], columns: pd.DataFrame, named: Sequence[str]
+    world: World, played: Sequence[Check], columns: pd.DataFrame, counted: Counted
 ) -> list[Sentence]:
     """Say how like real patients the records are, what they are good for, and what leaks.
 
@@ -90,12 +91,12 @@ def answers(
         world: the numbers.
         played: what the attacks' controls said.
         columns: rows about one column each.
-        named: where the release names training patients.
+        counted: what was counted before any attack.
     """
     return [
         _answer("fidelity", "How like real patients", _likeness(world), _details(world, columns)),
         _answer("utility", "What they are good for", _usefulness(world)),
-        verdict(world, played, named),
+        verdict(world, played, counted),
     ]
 
 

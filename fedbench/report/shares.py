@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from fedbench.games.telling import told_as
 from fedbench.report.numbers import Number
 from fedbench.report.plays import Play
 
-__all__ = ["BEYOND", "share_of"]
+__all__ = ["BEYOND", "of_patients", "share_of"]
 
 BEYOND = "beyond"
 """The part that a share of whom an attack says yes is told as, beyond that of others."""
@@ -32,6 +33,15 @@ def share_of(play: Play, found: Number) -> Number | None:
         detectable=_beyond(found.detectable),
         least=-1.0,
     )
+
+
+def of_patients(play: Play, found: Number) -> Number | None:
+    """Return a number as a share of training patients: found, or more of them guessed than others.
+
+    None if it is none, such as that of descriptions.
+    """
+    told = found if found["name"].endswith(".advantage") else share_of(play, found)
+    return told if play.said.unit == told_as("membership").unit else None
 
 
 def _beyond(area: float | None) -> float | None:

@@ -539,6 +539,78 @@ def test_training_records_among_the_control_are_noticed_without_names(audit: Aud
     assert "in every column" not in audit(**few).err  # as do many others
 
 
+def wide(n: int, seed: int) -> pd.DataFrame:
+    """Patients of whom no two are alike."""
+    drawn = np.random.default_rng(seed).normal(size=(n, 4)).round(2)
+    return pd.DataFrame(drawn, columns=list("abcd"))
+
+
+def test_nothing_can_be_said_where_training_patients_are_among_the_control(audit: Audit) -> None:
+    train, control = wide(400, 0), wide(600, 1)
+    mixed = pd.concat([train.head(50), control], ignore_index=True)
+    release = pd.concat([train.head(20), wide(300, 2)], ignore_index=True)
+    tables = {"train": train, "synthetic": release}
+    found = audit("--json", "--fail-over", "0.5", index=False, **tables, control=mixed)
+    assert (found.status, found.facts["verdict"]) == (1, SILENT)
+    said = "50 of 650 records of control.csv equal one of train.csv in every column, far more"
+    assert said in found.facts["because"]
+    assert f"the gate is closed: {said}" in found.err
+    # Who is in both is not lost among the twins.
+    copied = "Yet 20 of 320 released records equal a training patient's record in every column, and"
+    assert f"{copied} 20 a control patient's" in found.facts["because"]
+
+
+def test_a_handful_of_equal_rows_is_noted_where_hardly_any_are(audit: Audit) -> None:
+    train, control = wide(400, 0), wide(600, 1)
+    mixed = pd.concat([train.head(3), control], ignore_index=True)
+    said = "3 of 603 records of control.csv equal one of train.csv in every column. If they are"
+    tables = {"train": train, "synthetic": wide(100, 2)}
+    found = audit("--json", index=False, **tables, control=mixed)
+    assert said in " ".join(found.err.split())
+    assert found.facts["verdict"] == QUIET
+    assert "in every column" not in audit("--json", index=False, **tables, control=control).err
+
+
+def test_one_equal_row_among_few_others_is_luck(audit: Audit) -> None:
+    train, few = wide(600, 0), pd.concat([wide(600, 0).head(1), wide(29, 1)], ignore_index=True)
+    found = audit("--json", index=False, train=train, control=few, synthetic=wide(100, 2))
+    assert "1 of 30 records of control.csv equals one of train.csv" in found.err
+    assert "far more" not in found.facts["because"]
+
+
+def test_released_real_records_are_counted_in_the_verdict(audit: Audit) -> None:
+    train, control = wide(400, 0), wide(600, 1)
+    tables = {"train": train, "control": control}
+    few = pd.concat([train.head(2), wide(398, 2)], ignore_index=True)
+    found = audit("--json", index=False, **tables, synthetic=few)
+    said = "2 of 400 released records equal a training patient's record in every column, and none a"
+    assert found.facts["verdict"] == QUIET
+    assert found.facts["because"].startswith(f"Yet {said} control patient's;")
+    for name in ("report.md", "report.html"):
+        text = (found.run.path / name).read_text().replace("&#39;", "'").replace("&#x27;", "'")
+        assert said in " ".join(text.split())
+    nothing_else = audit("--json", index=False, **tables, synthetic=train.head(10))
+    assert "all 10 released records equal a training patient's" in (
+        nothing_else.facts["because"].replace("All", "all")
+    )
+    independent = audit("--json", index=False, **tables, synthetic=wide(400, 2))
+    assert "released records equal" not in independent.facts["because"]
+
+
+@pytest.mark.parametrize("change", [{"s": "Female"}, {"d": 77.0}])
+def test_copies_are_no_measure_where_no_record_could_be_one(
+    audit: Audit, change: Mapping[str, Any]
+) -> None:
+    sexes = {"s": ["f", "m"] * 200}
+    train, control = wide(400, 0).assign(**sexes), wide(400, 1).assign(**sexes)
+    release = wide(400, 2).assign(**sexes).assign(**change)
+    tables = {"train": train, "control": control, "synthetic": release}
+    found = audit("--json", "--fail-over", "0", index=False, **tables)
+    assert found.row("verbatim.auc")["verdict"].startswith("nothing can be said: no record counts")
+    assert "(attack verbatim)" in found.facts["because"]
+    assert "word for word, beyond" not in found.err
+
+
 def coarse(n: int, seed: int, start: int = 0) -> pd.DataFrame:
     """Patients of whom several look alike."""
     return made(n, seed, start).assign(a=lambda table: table["a"].round(2))
@@ -819,11 +891,16 @@ def test_the_gate_names_the_unit_of_every_share_and_mixes_none() -> None:
     assert "singled" not in gate(pd.concat([mute, leak.assign(p_adjusted=0.5)]), 0.1).text
 
 
-def test_the_gate_and_a_quiet_verdict_have_one_upper_limit(audit: Audit) -> None:
+@pytest.mark.parametrize("secret", [(), ("--sensitive", "c")])
+def test_the_gate_and_a_quiet_verdict_have_one_upper_limit(
+    audit: Audit, secret: tuple[str, ...]
+) -> None:
     tables = {"train": made(400, 0), "control": made(400, 1, start=1000)}
-    found = audit("--json", "--fail-over", "0.05", **tables, synthetic=made(40, 2))
+    found = audit("--json", "--fail-over", "0.05", *secret, **tables, synthetic=made(40, 2))
     (most,) = re.findall(r"Up to ([\d.]+ %) of the training patients may", found.facts["because"])
     assert f" to {most}) of training patients" in found.err
+    limits = re.findall(r" to ([\d.]+) %\) of training patients", found.err)
+    assert max(map(float, limits)) == float(most.removesuffix(" %"))
 
 
 def test_patients_who_are_told_apart_close_the_gate_for_any_leak() -> None:
