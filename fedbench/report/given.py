@@ -34,6 +34,8 @@ SILENT = "Nothing can be said"
 
 Heard = Sequence[tuple[Play, Number]]
 
+UNCOUNTED = Counted()
+
 _FEW = 50
 """With fewer on a side, AUC below .65 goes unnoticed."""
 
@@ -107,7 +109,7 @@ TERMS = {
 }
 
 
-def verdict(world: World, played: Sequence[Check], counted: Counted) -> Sentence:
+def verdict(world: World, played: Sequence[Check], counted: Counted = UNCOUNTED) -> Sentence:
     """Say what the records give away; a leak counts where it is significant (Holm).
 
     Args:
