@@ -132,8 +132,8 @@ def verdict(world: World, played: Sequence[Check], counted: Counted = UNCOUNTED)
     else:
         title, text = SILENT, _silent(world, asked, played)
     if counted.copied:
-        also = counted.copied if title == GIVEN_AWAY else f"Yet {counted.copied}"
-        text = f"{also[0].upper()}{also[1:]} {text}"
+        also = f"{counted.copied[0].upper()}{counted.copied[1:]}"
+        text = f"{text} {also}" if title == GIVEN_AWAY else f"Yet {counted.copied} {text}"
     if counted.named:
         apart = "" if title == GIVEN_AWAY else f"{title} beyond that. "
         title, text = GIVEN_AWAY, f"{' '.join(counted.named)} {apart}{text}"
