@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -20,7 +20,7 @@ from fedbench.attack import (
     plain_columns,
 )
 from fedbench.attacks._marks import Grid, Marks, Rows, marks_of, visits_of
-from fedbench.data import Cohort, Part, Schema
+from fedbench.data import Cohort, Part, Schema, by_content
 from fedbench.seeds import Rng
 
 __all__ = ["Trajectory"]
@@ -130,6 +130,8 @@ def _marks(
         Rows(np.arange(len(table)), plain_columns(table, known))
         for table in (targets, release.table)
     ]
+    # Rows of a day stand in the order of a file, which must not tell. Those of targets do not.
+    release = replace(release, visits=by_content(release.visits), codes=by_content(release.codes))
     visits = [visits_of(each.sequences) for each in (records, release)]
     grids = Grid.of(facts[0]), Grid.of(visits[0])
     mine, theirs = (

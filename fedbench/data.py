@@ -40,6 +40,7 @@ __all__ = [
     "Task",
     "Vocabulary",
     "Window",
+    "by_content",
     "cohort_from_table",
     "looks_of",
     "read_cohort",
@@ -566,6 +567,15 @@ def looks_of(table: pd.DataFrame) -> NDArray[np.uint64]:
     import pandas as pd  # noqa: PLC0415
 
     return np.asarray(pd.util.hash_pandas_object(table, index=False), dtype=np.uint64)
+
+
+def by_content(table: pd.DataFrame) -> pd.DataFrame:
+    """Return rows by patient and day, those of one day in an order that their content makes."""
+    keys = [table["patient"].to_numpy(dtype=str)]
+    if "day" in table:
+        keys = [looks_of(table.drop(columns="patient")), table["day"].to_numpy(), *keys]
+    order = np.lexsort(keys)
+    return table.iloc[order].reset_index(drop=True)
 
 
 def write_cohort(cohort: Cohort, folder: Path, **extra: NDArray[np.object_]) -> None:

@@ -22,7 +22,7 @@ from fedbench.attack import (
     answers_of,
     levels_of,
 )
-from fedbench.data import TABLES, Cohort, Feature, Part, Schema, looks_of
+from fedbench.data import TABLES, Cohort, Feature, Part, Schema, by_content, looks_of
 from fedbench.errors import ContractError
 from fedbench.games.canaries import Claim
 from fedbench.seeds import Rng
@@ -199,10 +199,7 @@ def _whole(cohorts: Sequence[Cohort], patients: Objects) -> Cohort:
         table: pd.DataFrame = pd.concat([piece for piece in pieces if len(piece)] or pieces[:1])
         table = table[table["patient"].isin(new.index)]
         table = table.assign(patient=new.reindex(table["patient"]).to_numpy(dtype=object))
-        keys: list[NDArray[Any]] = [looks_of(table)]
-        keys += [table["day"].to_numpy()] if "day" in table else []
-        order = np.lexsort([*keys, table["patient"].to_numpy(dtype=str)])
-        return table.iloc[order].reset_index(drop=True)
+        return by_content(table)
 
     schema = cohorts[0].schema
     static, *others = (together(name) for name in TABLES)

@@ -280,6 +280,32 @@ def test_blocks_and_the_order_of_rows_change_nothing(
     assert ward.rows(turned)["leak@10%"] == once
 
 
+def test_the_order_of_rows_of_one_day_tells_nothing() -> None:
+    """Of several visits on one day, which follows which must not be what a file says."""
+
+    def crowded(cohort: Cohort) -> Cohort:
+        return replace(cohort, visits=cohort.visits.assign(day=cohort.visits["day"] // 500 * 500.0))
+
+    def shuffled(cohort: Cohort, seed: int) -> Cohort:
+        rows = np.random.default_rng(seed).permutation(len(cohort.visits))
+        visits = cohort.visits.iloc[rows].sort_values(["patient", "day"], kind="stable")
+        return replace(cohort, visits=visits.reset_index(drop=True))
+
+    def yes(*cohorts: Cohort) -> list[float]:
+        challenge = games.membership_challenge(
+            cohorts[0].schema, {"": cohorts[0]}, {"": cohorts[1]}, np.random.default_rng(0)
+        )
+        sight = games.show(ATTACK, cohorts[0].schema, {Knowledge.SYNTHETIC: cohorts[2]})
+        guess = ATTACK.guess(sight, challenge.public, np.random.default_rng(0))
+        return [float(score) for score in guess.scores]
+
+    parts = [crowded(part) for part in Ward(n=400, others=200, digits=1).parts]
+    once = yes(*parts)
+    assert 0 < sum(once) < len(once)
+    for seed in range(4):
+        assert yes(*(shuffled(part, seed) for part in parts)) == once
+
+
 def test_a_release_of_patients_without_any_visit_is_looked_through(ward: Ward) -> None:
     real = ward.parts[2]
     bare = replace(real, visits=real.visits.iloc[:0], codes=real.codes.iloc[:0])
