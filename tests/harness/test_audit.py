@@ -458,9 +458,9 @@ def test_a_small_release_is_told_by_what_speaks_of_it(audit: Audit) -> None:
     assert "The AUC of dcr says nothing; at few false alarms it found none." in because
     assert "It cannot be said whether single patients can be pointed at" in because
     # The smallest leak of all attacks, as `verbatim` tells it of itself.
-    assert quiet.row("verbatim.auc")["detectable"] == pytest.approx(0.5 + 5 / 400 / 2)
-    assert "Word-for-word copies of 1.2 % of the training records are noticed" in because
-    assert "1.2 % are noticed four times out of five." in quiet.told
+    assert quiet.row("verbatim.auc")["detectable"] == pytest.approx(0.5 + 6.64 / 400 / 2, abs=1e-5)
+    assert "Word-for-word copies of 1.7 % of the training records are noticed" in because
+    assert "1.7 % are noticed four times out of five." in quiet.told
     assert "Nothing can be said about the AUC of the attack dcr, because a leak is" in quiet.told
 
 
@@ -485,7 +485,7 @@ def test_a_release_too_small_for_any_leak_says_so_in_a_sentence(audit: Audit, ag
     found = audit("--json", **tables, synthetic=pd.concat([made(4, 2)] * again))
     assert found.facts["verdict"] == SILENT
     assert found.facts["because"] == (
-        "The attack verbatim says nothing, because a leak is noticed from 5 copied training "
+        "The attack verbatim says nothing, because a leak is noticed from 7 copied training "
         "records on, and the release has 4 different records."
     )
 
