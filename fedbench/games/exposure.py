@@ -162,16 +162,23 @@ def _roc(place: Floats, truth: Bools) -> Iterator[Row]:
 
 
 def _accused(few: _Few) -> Iterator[Row]:
-    """Return how many members and others are accused, the others at the members' mix of sites."""
+    """Return how many members and others are accused, the others at the members' mix of sites.
+
+    Limits of the others are exact ones of every site, combined by MOVER (Zou and Donner 2008,
+    https://doi.org/10.1002/sim.3095): they are as unsure as those few are who live where most
+    members do.
+    """
     who, truth, homes = few.who, few.truth, few.homes
-    for kind, mine in (("members", truth), ("others", ~truth)):
-        plain = stats.clopper_pearson(int(who[mine].sum()), int(mine.sum()))
-        site, counts = np.unique(homes[truth], return_counts=True)
-        shares = [who[mine & (homes == name)].mean() for name in site]
-        value = float(np.average(shares, weights=counts))
-        by = value / plain.value if plain.value else 1.0
-        limits = min(by * plain.low, 1.0), min(by * plain.high, 1.0)
-        yield _row(kind, "", few.alpha, value, *limits, n=int(mine.sum()))
+    found = stats.clopper_pearson(int(who[truth].sum()), int(truth.sum()))
+    yield _row("members", "", few.alpha, found.value, found.low, found.high, n=int(truth.sum()))
+    names, members = np.unique(homes[truth], return_counts=True)
+    weight, there = members / members.sum(), [~truth & (homes == name) for name in names]
+    sides = [stats.clopper_pearson(int(who[mine].sum()), int(mine.sum())) for mine in there]
+    value, low, high = np.array([(each.value, each.low, each.high) for each in sides]).T
+    mean = float(weight @ value)
+    down, up = (float(np.linalg.norm(weight * arm)) for arm in (value - low, high - value))
+    limits = max(mean - down, 0.0), min(mean + up, 1.0)
+    yield _row("others", "", few.alpha, mean, *limits, n=int((~truth).sum()))
 
 
 def _by(kind: str, groups: Sequence[str], few: _Few) -> Iterator[Row]:

@@ -201,6 +201,22 @@ def test_intervals_of_groups_know_that_the_threshold_is_drawn(sizes: list[tuple[
     }, {kind: np.mean(each) for kind, each in held.items()}  # fmt: skip
 
 
+def test_few_others_where_members_are_make_it_unsure_how_many_are_accused() -> None:
+    rng, held = np.random.default_rng(11), []
+    sizes = [(400, 150), (20, 700)]
+    truth = np.concatenate([np.arange(n1 + n0) < n1 for n1, n0 in sizes])
+    homes = np.repeat(["a", "b"], [n1 + n0 for n1, n0 in sizes]).astype(object)
+    names = np.arange(len(truth)).astype(str).astype(object)
+    table = pd.DataFrame({"a": np.zeros(len(truth))})
+    dealt = games.Challenge(PublicChallenge("membership", table, homes), truth, names, names, 0)
+    for _ in range(200):
+        yes = rng.random(len(truth)) < np.where(truth, 0.3, 0.03)
+        found = games.exposure(NOBODY, dealt, Guess(yes.astype(float)), yes=True)
+        (others,) = found[found["kind"] == "others"].to_dict("records")
+        held.append(others["low"] <= 0.03 <= others["high"])
+    assert np.mean(held) >= 0.93
+
+
 def test_hospitals_are_told_of_where_their_own_others_are_enough() -> None:
     rng = np.random.default_rng(11)
 
@@ -269,7 +285,7 @@ def test_an_accusation_is_worth_what_the_attack_reaches(
     one = groups(world, {"exact": of(people, challenge, (given | wrong).astype(float))})
     (worth,) = [text for text in one["sentences"] if "is right in" in text]
     assert "finds 5.0 % (" in worth
-    assert "accuses 0.102 % (0.003 % to 0.566 %) of the others" in worth
+    assert "accuses 0.102 % (0.003 % to 0.689 %) of the others" in worth
     assert "33.2 % (" in worth  # .01 * .05 / (.01 * .05 + .99 * .00102)
     assert "finds 5.0 % (4.0 % to 6.0 %) of the training patients, by luck or not" in worth
     none = World("d", "s", Numbers.of(pd.DataFrame(rows("exact", 0.5, 0.0))))
