@@ -107,6 +107,7 @@ def _written(asked: Examination, case: Case) -> str:
         **({"overlap": case.overlap} if case.overlap else {}),
         **({"copied": case.copied} if case.copied else {}),
         **({"id": case.patient} if case.patient else {}),
+        **({} if case.fail_over is None else {"fail-over": case.fail_over}),
     }
     tables = [
         {"part": name, "file": case.files[name], "records": len(cohort)}

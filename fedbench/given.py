@@ -58,7 +58,8 @@ class Asked:
 
     ``parts`` are those of real patients: ``train``, and ``test``, ``control`` or ``reference``.
     Where there is no control, the test patients are the non-members. ``predict`` are the columns
-    to be foreseen beside an outcome; ``None``: nothing is foreseen at all.
+    to be foreseen beside an outcome; ``None``: nothing is foreseen at all. ``fail_over`` is the
+    largest share that may be given away, where that is asked.
     """
 
     parts: Mapping[str, Path]
@@ -68,6 +69,7 @@ class Asked:
     patient: str = ""
     predict: tuple[str, ...] | None = None
     records: int = MOST
+    fail_over: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +90,7 @@ class Case:
     records: int
     patient: str = ""
     """The column of single tables that says who a patient is, if one does."""
+    fail_over: float | None = None
     named: tuple[str, ...] = ()
     overlap: str = ""
     copied: str = ""
@@ -210,6 +213,7 @@ def prepare(asked: Asked) -> Case:
         is_drafted=asked.schema is None,
         records=asked.records,
         patient=patient if released.single else "",
+        fail_over=asked.fail_over,
         notes=(
             *(str(found) for found in sorted(names, key=lambda found: not found.shown)),
             *repetitive(parts["train"], records),

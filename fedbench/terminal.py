@@ -276,6 +276,12 @@ def verdict(run: RunDir) -> Mapping[str, str]:
     return {"verdict": found["title"], "because": found["text"]}
 
 
+def gate(run: RunDir) -> Mapping[str, Any]:
+    """Return whether a release may pass, and what it was held against; empty where none asked."""
+    found: Mapping[str, Any] = read_json(run.path / "report.json").get("gate", {})
+    return found
+
+
 def rescored(found: Rescored) -> str:
     """Say what scoring a run again asked, and what became of its rows."""
     what = "Everything was asked again" if found.anew else "What had no answer was asked"

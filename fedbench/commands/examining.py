@@ -139,10 +139,8 @@ def audit(  # noqa: PLR0913  (a command's options are its arguments)
             "one patient in twenty."
         )
     from fedbench import terminal  # noqa: PLC0415
-    from fedbench.audit import gate  # noqa: PLC0415
     from fedbench.examine import AUDIT  # noqa: PLC0415
     from fedbench.given import Asked  # noqa: PLC0415
-    from fedbench.report import facts  # noqa: PLC0415
 
     asked = Asked(
         parts=real | ({"reference": reference} if reference else {}),
@@ -150,21 +148,21 @@ def audit(  # noqa: PLR0913  (a command's options are its arguments)
         schema=schema,
         sensitive=tuple(sensitive or ()),
         patient=patient,
+        fail_over=fail_over,
     )
     done, failures = _examined(AUDIT, asked, out)
-    closing = facts.counted(facts.suite(done)).closing
-    checked = None if fail_over is None else gate(done.results(), fail_over, closing)
+    gate = terminal.gate(done)
     if as_json:
-        passed = {} if checked is None else {"passed": checked.passed}
+        passed = {"passed": gate["passed"], "gate": gate} if gate else {}
         told = {**where(done), **terminal.verdict(done), "failures": failures, **passed}
         typer.echo(as_text(told))
     else:
         typer.echo(terminal.audited(done))
     for line in failures:
         say(line, FAILED)
-    if checked is not None:
-        say(checked.text, DONE)
-    if failures or (checked is not None and not checked.passed):
+    if gate:
+        say(f"the gate is {'open' if gate['passed'] else 'closed'}: {gate['reason']}", DONE)
+    if failures or (gate and not gate["passed"]):
         raise typer.Exit(FAILED)
 
 

@@ -36,7 +36,7 @@ def _given(command: str, found: Mapping[str, Any]) -> str:
     words = ["fedbench", command, "--schema", "schema.toml"]
     for table in found["tables"]:
         words += [f"--{table['part']}", str(table["file"])]
-    for option in ("id", "records"):
+    for option in ("id", "records", "fail-over"):
         words += [f"--{option}", str(found[command][option])] if option in found[command] else []
     return shlex.join(words)
 

@@ -18,6 +18,7 @@ from fedbench.report.compute import compute
 from fedbench.report.controls import checks, listed
 from fedbench.report.exposure import exposed
 from fedbench.report.frontier import frontier
+from fedbench.report.gate import gate
 from fedbench.report.notes import GLOSSARY, caveats, introduction, reading
 from fedbench.report.numbers import Numbers, finite
 from fedbench.report.privacy import privacy
@@ -62,11 +63,20 @@ def build(run: RunDir) -> Json:
             "frontier": [] if run.given else frontier(suite, stories, clean),
             "silent": silent.groups(table, words),
             "again": again(run, suite, table),
+            **_gate(run, suite, table),
             **(_about_given(run.given, suite, stories) if run.given else _about_runs(stories)),
         }
     )
     validate(report)
     return report
+
+
+def _gate(run: RunDir, suite: Json, table: pd.DataFrame) -> Json:
+    """Return whether the release may pass, where an audit was asked that."""
+    most = suite["tables"].get(run.given, {}).get("fail-over")
+    if most is None:
+        return {}
+    return {"gate": gate(table, most, facts.counted(suite).closing).plain()}
 
 
 def _about_runs(stories: Sequence[World]) -> Json:

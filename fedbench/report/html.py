@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from fedbench.nouns import plural
 from fedbench.report import leakage, pictures
 from fedbench.report.notes import SINGLE
-from fedbench.report.words import people, regime
+from fedbench.report.words import people, percent, regime
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -46,7 +46,13 @@ def _template() -> Template:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"regime": regime, "people": people, "plural": plural, "tied": _tied}
+    environment.filters |= {
+        "regime": regime,
+        "people": people,
+        "percent": percent,
+        "plural": plural,
+        "tied": _tied,
+    }
     text = (files("fedbench.report") / "template.html").read_text(encoding="utf-8")
     return environment.from_string(text)
 

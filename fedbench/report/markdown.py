@@ -8,7 +8,7 @@ from typing import Any
 
 from fedbench.nouns import plural
 from fedbench.report.notes import SINGLE
-from fedbench.report.words import joined, people, regime
+from fedbench.report.words import joined, people, percent, regime
 
 __all__ = ["render", "safe", "table"]
 
@@ -30,6 +30,7 @@ def render(report: Json) -> str:
         "",
         f"{safe(run['name'])}{when}. {_size(run)}Rows: {rows or 'none'}.",
         *(line for text in report["introduction"] for line in ("", safe(text))),
+        *_gate(report.get("gate")),
         *(line for world in report["worlds"] for line in _world(world)),
         *(line for found in report["frontier"] for line in _frontier(found)),
         *_silent(report["silent"]),
@@ -40,6 +41,14 @@ def render(report: Json) -> str:
         *_again(report),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _gate(found: Json | None) -> list[str]:
+    if found is None:
+        return []
+    way = "open" if found["passed"] else "closed"
+    asked = f"The gate for leaks above {percent(found['threshold'])}"
+    return ["", f"**{asked} is {way}:** {safe(found['reason'])}"]
 
 
 def _size(run: Json) -> str:

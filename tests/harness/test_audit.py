@@ -18,11 +18,11 @@ import pytest
 
 from fedbench import cli, games, stats
 from fedbench.attack import Knowledge
-from fedbench.audit import gate
 from fedbench.config import SETS
 from fedbench.data import TABLES, Cohort, DataStore
 from fedbench.datasets.simulated import Simulated
 from fedbench.kinds import ATTACKS, DATASETS
+from fedbench.report.gate import gate
 from fedbench.report.given import GIVEN_AWAY, QUIET, SILENT
 from fedbench.results import RunDir, frame
 from fedbench.schemas import schema_file
@@ -881,6 +881,10 @@ def test_the_gate_names_the_unit_of_every_share_and_mixes_none() -> None:
         "(singling) is 60.0 % (40.0 % to 80.0 %) of descriptions of released records, each shown "
         "to be above 5.0 %."
     )
+    assert [(each["name"], each["unit"]) for each in gate(both, 0.05).plain()["held"]] == [
+        ("dcr.leak@1%", "training patients"),
+        ("singling.advantage", "descriptions of released records"),
+    ]
     assert "leak at" not in gate(both, 0.1).text
     quiet = pd.concat([single.assign(p_adjusted=0.5), leak.assign(p_adjusted=0.5)])
     said = "a leak above 10.0 % was not shown, and not ruled out either: leak at 1 % false alarms"
@@ -901,6 +905,45 @@ def test_the_gate_and_a_quiet_verdict_have_one_upper_limit(
     assert f" to {most}) of training patients" in found.err
     limits = re.findall(r" to ([\d.]+) %\) of training patients", found.err)
     assert max(map(float, limits)) == float(most.removesuffix(" %"))
+
+
+@pytest.mark.parametrize(("most", "passed"), [(0.05, False), (0.99, True)])
+def test_a_script_reads_what_the_gate_went_by(audit: Audit, most: float, *, passed: bool) -> None:
+    tables = small()
+    found = audit("--json", "--fail-over", f"{most}", **small(synthetic=tables["train"]))
+    told = found.facts["gate"]
+    assert (told["threshold"], told["passed"], found.facts["passed"]) == (most, passed, passed)
+    assert f"the gate is {'open' if passed else 'closed'}: {told['reason']}" in found.err
+    by = {each["name"]: each for each in told["held"]}
+    share = by["verbatim.beyond"]
+    assert (share["value"], share["unit"]) == (1.0, "training patients")
+    assert 0.05 < share["low"] < 0.99 < share["high"]
+    assert not [name for name in by if name.endswith(".auc")]  # held against no share
+
+    report = json.loads((found.run.path / "report.json").read_text())
+    assert report["gate"] == told
+    for file in ("report.md", "report.html"):
+        page = (found.run.path / file).read_text().replace("\N{NO-BREAK SPACE}", " ")
+        assert told["reason"] in page
+    assert cli.main(["report", str(found.run.path)]) == 0
+    assert json.loads((found.run.path / "report.json").read_text()) == report
+
+    # Running it again goes by the same.
+    assert f"--fail-over {most}" in report["again"]["command"]
+
+
+def test_without_a_gate_none_is_told_of(done: Audited) -> None:
+    assert "gate" not in json.loads((done.run.path / "report.json").read_text())
+    assert not {"gate", "passed"} & {*done.facts}
+
+
+def test_for_any_leak_areas_are_held_against_guessing(audit: Audit) -> None:
+    areas = [
+        each
+        for each in audit("--json", "--fail-over", "0", **small()).facts["gate"]["held"]
+        if each["name"].endswith(".auc")
+    ]
+    assert {each["unit"] for each in areas} == {"AUC"}
 
 
 def test_patients_who_are_told_apart_close_the_gate_for_any_leak() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -22,12 +23,31 @@ USELESS = 0.2
 GUESSING = 0.5  # AUC
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Gate:
-    """Whether a release may pass, and why."""
+    """Whether a release may pass, why, and which numbers were held against what it may give away.
 
+    The names in ``held`` are those of rows, but that of the share of whom an attack says yes.
+    """
+
+    threshold: float
     passed: bool
-    text: str
+    reason: str
+    held: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def text(self) -> str:
+        """The decision in one line."""
+        return f"the gate is {'open' if self.passed else 'closed'}: {self.reason}"
+
+    def plain(self) -> dict[str, Any]:
+        """Return it as JSON knows it."""
+        return {
+            "threshold": self.threshold,
+            "passed": self.passed,
+            "reason": self.reason,
+            "held": list(self.held),
+        }
 
 
 def gate(rows: pd.DataFrame, most: float, closing: Sequence[str] = ()) -> Gate:
@@ -44,25 +64,37 @@ def gate(rows: pd.DataFrame, most: float, closing: Sequence[str] = ()) -> Gate:
     Where there is something that closes it by itself (``closing``) a release passes no gate: it
     names training patients, or they seem to be among the control.
     """
-    if closing:
-        return _closed(closing[0])
     mine = rows[(rows["regime"] == "given") & (rows["site"] == "") & (rows["status"] == "done")]
     told = [_Told(_play(n), n) for n in Numbers.of(mine)]
     told = [one for one in told if not unproven(one.found)]
     shares = list(_shares(told))
+    areas = [one for one in told if one.area and not one.play.yes]
+    why = closing[0] if closing else _against(most, shares, areas)
+    return Gate(
+        threshold=most,
+        passed=not why,
+        reason=why or f"{_may_be(shares, most)}{_yet(_beyond_guessing(areas))}",
+        held=tuple(one.plain() for one in (*shares, *(areas if most == 0 else ()))),
+    )
+
+
+def _against(most: float, shares: Sequence[_Told], areas: Sequence[_Told]) -> str:
+    """Say why a release does not pass; nothing where it does."""
     over = [one for one in shares if one.found.noticed and (one.found.low or 0.0) > most]
     if over:
         found = [f"{one.called} is {one.shown}" for one in _first(over, by="low")]
         each = "each " * (len(found) > 1)
-        return _closed(f"{'; '.join(found)}, {each}shown to be above {percent(most)}.")
-    areas = [one for one in told if one.found["name"].endswith(".auc") and not one.play.yes]
-    areas = [one for one in areas if shown_beyond(one.found)]
-    if areas and most == 0:
-        return _closed(f"{_recognised(areas[0])}.")
+        return f"{'; '.join(found)}, {each}shown to be above {percent(most)}."
+    if most == 0 and (known := _beyond_guessing(areas)):
+        return f"{_recognised(known[0])}."
     seen = [one.found.detectable for one in shares if one.patients]
     if not any(least is not None and least <= USELESS for least in seen):
-        return _closed("this audit can say nothing about leaks, see the report.")
-    return Gate(passed=True, text=f"the gate is open: {_may_be(shares, most)}{_yet(areas)}")
+        return "this audit can say nothing about leaks, see the report."
+    return ""
+
+
+def _beyond_guessing(areas: Sequence[_Told]) -> list[_Told]:
+    return [one for one in areas if shown_beyond(one.found)]
 
 
 @dataclass(frozen=True)
@@ -71,6 +103,11 @@ class _Told:
 
     play: Play
     found: Number
+
+    @property
+    def area(self) -> bool:
+        """Whether it is an AUC."""
+        return bool(self.found["name"].endswith(".auc"))
 
     @property
     def patients(self) -> bool:
@@ -88,15 +125,25 @@ class _Told:
     @property
     def shown(self) -> str:
         """The number, its limits and its unit."""
-        area = self.found["name"].endswith(".auc")
         value, low, high = together(
             self.found.value,
             self.found.low,
             self.found.high,
-            share=not area,
-            chance=GUESSING if area else 0.0,
+            share=not self.area,
+            chance=GUESSING if self.area else 0.0,
         )
-        return f"{value} ({low} to {high})" + ("" if area else f" of {self.play.said.unit}")
+        return f"{value} ({low} to {high})" + ("" if self.area else f" of {self.play.said.unit}")
+
+    def plain(self) -> dict[str, Any]:
+        """Return it as JSON knows it."""
+        return {
+            "name": self.found["name"],
+            "secret": self.play.secret,
+            "value": self.found.value,
+            "low": self.found.low,
+            "high": self.found.high,
+            "unit": "AUC" if self.area else self.play.said.unit,
+        }
 
 
 def _play(found: Number) -> Play:
@@ -146,7 +193,3 @@ def _recognised(one: _Told) -> str:
         "training patients are told from others better than by guessing: "
         f"{one.called} is {one.shown}"
     )
-
-
-def _closed(why: str) -> Gate:
-    return Gate(passed=False, text=f"the gate is closed: {why}")
