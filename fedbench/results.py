@@ -130,6 +130,9 @@ KINDS: Mapping[str, type] = {
     "p_value": float,
     "p_adjusted": float,
     "p_turned_adjusted": float,
+    "covered": int,
+    "of": int,
+    "over": str,
     "equivalence": str,
     "detectable": float,
     "verdict": str,
@@ -140,9 +143,9 @@ KINDS: Mapping[str, type] = {
 
 ROW = tuple(KINDS)
 
-LATER = ("p_turned_adjusted", "least", "most")
+LATER = ("covered", "of", "over", "p_turned_adjusted", "least", "most")
 """Columns that rows of earlier versions do not have, the latest first; they are read as empty."""
-LACKING = ((), LATER[:1], LATER)
+LACKING = ((), LATER[:3], LATER[:4], LATER)
 """Which of them rows of this version and of earlier ones do without."""
 TEXT = [name for name, kind in KINDS.items() if kind is str]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -38,6 +37,9 @@ _SHOWN = 0.05  # p, after Holm
 """The p-value, corrected for all audits of a run, below which a promise is contradicted."""
 
 SILENT = ("communication", "compute")
+
+SAID = ("verdict", "covered", "of", "over")
+"""What a row says of its own number."""
 
 
 @dataclass(frozen=True)
@@ -250,10 +252,11 @@ def _means(group: Sequence[Row], target: str, sizes: Mapping[str, int]) -> list[
     if target == "specialist":
         numbers = _steadied(numbers, group)
     hospitals = [row["site"] or row["model"] for row in group]
-    notes = (_without(hospitals, sizes), _over_fewest(group))
-    note = "; ".join(text for text in notes if text)
+    fewest = _fewest(group)
+    notes = (_without(hospitals, sizes), fewest.get("over", ""))
+    told = fewest | {"over": "; ".join(text for text in notes if text)}
     weights = np.array([sizes[name] for name in hospitals], dtype=float)
-    base = _blank(group[0]) | {"site": "", "model": "", "target": target, "verdict": note}
+    base = _blank(group[0]) | {"site": "", "model": "", "target": target} | told
     return [
         _within_scale(
             base
@@ -280,15 +283,15 @@ def _without(sites: Sequence[str], sizes: Mapping[str, int]) -> str:
     return f"over {len(sites)} of {len(sizes)} hospitals, without {', '.join(lacking)}"
 
 
-def _over_fewest(group: Sequence[Row]) -> str:
+def _fewest(group: Sequence[Row]) -> Row:
     """Say over how many columns the numbers of a mean are, where one had to leave some out."""
-    told = (re.fullmatch(r"over (\d+) of (\d+ \w+)", row.get("verdict") or "") for row in group)
-    known = [found for found in told if found]
+    known = [row for row in group if row.get("covered") is not None]
     if not known:
-        return ""
-    fewest = min(known, key=lambda found: int(found[1]))
-    alike = len({row.get("verdict") for row in group}) == 1
-    return f"over {'' if alike else 'at least '}{fewest[1]} of {fewest[2]}"
+        return {}
+    fewest = min(known, key=lambda row: int(row["covered"]))
+    alike = len({row.get("over") for row in group}) == 1
+    words = fewest["over"] if alike else fewest["over"].replace("over ", "over at least ", 1)
+    return {"covered": fewest["covered"], "of": fewest["of"], "over": words}
 
 
 def _steadied(numbers: Sequence[Number], rows: Sequence[Row]) -> list[Number]:
@@ -378,7 +381,7 @@ def _gains(by_regime: Mapping[str, Sequence[Row]], sizes: Mapping[str, int]) -> 
                 ("patient-weighted", weights),
             ):
                 mean = Number.mean(list(gains.values()), share, apart=True)
-                about = {"site": "", "group": words, "level": kind, "verdict": note}
+                about = {"site": "", "group": words, "level": kind, "over": note}
                 found.append(base | about | mean.columns())
     return found
 
@@ -570,10 +573,8 @@ def _control(row: Row) -> bool:
 
 
 def _emptied(row: Row, reason: str) -> Row:
-    emptied = dict.fromkeys(
-        ("value", "low", "high", "replicates", "p_value", "p_turned", "detectable", "verdict")
-    )
-    return row | emptied | {"status": "refused", "reason": reason}
+    gone = ("value", "low", "high", "replicates", "p_value", "p_turned", "detectable", *SAID)
+    return row | dict.fromkeys(gone) | {"status": "refused", "reason": reason}
 
 
 def _blank(row: Row) -> Row:
@@ -582,7 +583,7 @@ def _blank(row: Row) -> Row:
     keep = {
         k: v
         for k, v in row.items()
-        if k not in (*gone, "verdict", "n_members", "n_nonmembers", "twins_removed", "epsilon_site")
+        if k not in (*gone, *SAID, "n_members", "n_nonmembers", "twins_removed", "epsilon_site")
     }
     return keep | {"status": "done", "reason": "", "weak": ""}
 

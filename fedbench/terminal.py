@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -47,8 +46,6 @@ __all__ = [
 
 WIDE = 100
 NARROW = 22
-OVER = re.compile(r"(in some seeds )?over (at least )?\d+ of \d+ \w+")
-"""What a note says of a mean that had to leave something out."""
 SITES = 20
 """Hospitals in a table that is read in passing."""
 
@@ -431,8 +428,7 @@ def _head(column: Mapping[str, Any], width: int = NARROW) -> str:
 def _cell(found: Mapping[str, Any]) -> str:
     spread = f" ({found['range']})" if found["range"] else ""
     silent = ", says nothing" if "nothing can be said" in found["note"] else ""
-    over = OVER.search(found["note"]) if found["status"] == "done" else None
-    few = f", {over[0]}" if over else ""
+    few = f", {over}" if (over := found.get("over")) else ""
     return f"{found['shown']}{spread}{few}{silent}"
 
 

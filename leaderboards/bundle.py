@@ -234,7 +234,7 @@ def _rows(table: pa.Table) -> pd.DataFrame:
     except pa.ArrowException as error:
         raise RunError(f"results.parquet cannot be read: {error}.") from None
     rows: pd.DataFrame = table.to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get)
-    if rows["seed"].isna().any() or rows[TEXT].isna().any(axis=None):
+    if rows["seed"].isna().any() or rows[rows.columns.intersection(TEXT)].isna().any(axis=None):
         raise RunError("results.parquet has rows without a seed, or texts that are not there.")
     return rows.reindex(columns=list(ROW))
 

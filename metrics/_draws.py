@@ -146,8 +146,10 @@ def steadied(mean: Measure, rows: Floats, limits: Floats) -> Measure:
 
 def over(mean: Measure, kept: int, of: int, noun: str = "column") -> Measure:
     """Let a number say over how many columns it is, where it had to leave some out."""
-    words = {} if kept == of else {"verdict": f"over {kept} of {plural(of, noun)}"}
-    return replace(mean, facts={**mean.facts, **words})
+    if kept == of:
+        return mean
+    told = {"covered": kept, "of": of, "over": f"over {kept} of {plural(of, noun)}"}
+    return replace(mean, facts={**mean.facts, **told})
 
 
 def measured(  # noqa: PLR0913  (a number and all that goes with it)

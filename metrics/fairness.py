@@ -191,9 +191,9 @@ def _parity(served: _Served, evidence: Evidence, key: Key) -> Measure | Refusal:
     spread = apart[apart[:, 0].argmax()] - apart[apart[:, 0].argmin()]
     found = measured(spread, len(served.asked), part="parity", key=key, most=2.0)
     ours, real = (float(np.ptp(side[:, 0])) for side in (mine, theirs))
-    told = over(found, len(mine), len(served.groups), "group").facts.get("verdict", "")
-    words = [str(told), f"a gap of {ours:.3f}, of a model of real records {real:.3f}"]
-    return replace(found, facts={"verdict": "; ".join(filter(None, words))})
+    words = f"a gap of {ours:.3f}, of a model of real records {real:.3f}"
+    found = replace(found, facts={**found.facts, "verdict": words})
+    return over(found, len(mine), len(served.groups), "group")
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from fedbench.games.blind import STRICT
 from fedbench.games.controls import CAUGHT, FOLLOWED, IGNORED, QUIET, TURNED
 from fedbench.nouns import plural
-from fedbench.report.numbers import Number
+from fedbench.report.numbers import SOME, Number
 from fedbench.report.plays import Play
 from fedbench.report.shares import BEYOND
 from fedbench.report.words import POWER, interval, seeds, shown, signed, told
@@ -196,7 +196,7 @@ def _held(world: World, generator: str, play: Play) -> _Held | None:
     found = next((n for n in rows if n.value is not None), None)
     if found is None or found.value is None:
         return None
-    texts = [text.removeprefix("in some seeds ") for text in found.verdicts]
+    texts = [text.removeprefix(SOME) for text in found.verdicts]
     why = tuple(text for text in texts if not text.startswith((CAUGHT, QUIET)))
     return _Held(round(found.value * found.seeds), found.seeds, why)
 
@@ -215,7 +215,7 @@ def _rehearsed(world: World, play: Play) -> list[Check]:
         mine = next((n for n in rows.where(group=control) if n.value is not None), None)
         if mine is None or mine.value is None:
             continue
-        texts = [text.removeprefix("in some seeds ") for text in mine.verdicts]
+        texts = [text.removeprefix(SOME) for text in mine.verdicts]
         why = tuple(text for text in texts if not text.startswith((FOLLOWED, IGNORED)))
         held = _Held(round(mine.value * mine.seeds), mine.seeds, why)
         text = f"{what}: {_reasons(why) if why else texts[0] + '.'}"

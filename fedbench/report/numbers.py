@@ -15,6 +15,7 @@ from scipy import special
 __all__ = [
     "ABOUT",
     "RULE",
+    "SOME",
     "Number",
     "Numbers",
     "across_seeds",
@@ -34,6 +35,9 @@ ABOUT: tuple[str, ...] = tuple(_WORDS.split())
 
 LEVEL = 0.05
 
+SOME = "in some seeds "
+"""How begins what not all seeds say."""
+
 RULE = (
     "Each number is the mean over seeds. Its interval adds, in squares, the mean half-width "
     "within a seed, which is not divided by the number of seeds because all seeds share the same "
@@ -52,7 +56,8 @@ class Number:
     .05, ``None`` where nothing was tested, and ``turned`` those that are as sure to lie on the
     other side of chance; ``p_min`` is the smallest raw p. ``n`` is the
     smallest over seeds and ``detectable`` the largest, so that no seed promised more. ``least``
-    and ``most`` are the ends of its scale, ``None`` where it has none.
+    and ``most`` are the ends of its scale, ``None`` where it has none. ``over`` says over how many
+    columns, groups or hospitals a mean is, where it had to leave some out.
     """
 
     about: Mapping[str, Any]
@@ -78,6 +83,7 @@ class Number:
     noticed: int | None = None
     turned: int | None = None
     verdicts: tuple[str, ...] = ()
+    over: tuple[str, ...] = ()
     reasons: tuple[str, ...] = ()
 
     def __getitem__(self, column: str) -> Any:
@@ -186,7 +192,8 @@ def _summary(key: tuple[Any, ...], rows: Sequence[Mapping[str, Any]]) -> Number:
         **_counts(done),
         **_means(done),
         **_tests(done),
-        verdicts=_verdicts(done),
+        verdicts=_said(done, "verdict"),
+        over=_said(done, "over"),
         reasons=_texts(rows, "reason"),
     )
 
@@ -252,12 +259,12 @@ def _texts(rows: Sequence[Mapping[str, Any]], name: str) -> tuple[str, ...]:
     return tuple(sorted({str(row[name]) for row in rows if row.get(name)}))
 
 
-def _verdicts(rows: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+def _said(rows: Sequence[Mapping[str, Any]], name: str) -> tuple[str, ...]:
     """Return what rows say of themselves, and whether only some seeds say it."""
-    texts = _texts(rows, "verdict")
-    if len(texts) == 1 and all(row.get("verdict") for row in rows):
+    texts = _texts(rows, name)
+    if len(texts) == 1 and all(row.get(name) for row in rows):
         return texts
-    return tuple(f"in some seeds {text}" for text in texts)
+    return tuple(f"{SOME}{text}" for text in texts)
 
 
 def python(value: Any) -> Any:

@@ -18,6 +18,7 @@ from fedbench.report.words import (
     NONE,
     REGIMES,
     beside,
+    coverage,
     floor_of,
     human_bytes,
     joined,
@@ -71,6 +72,7 @@ def cell(found: Number | None) -> Json:
         "value": found.value,
         "low": found.low,
         "high": found.high,
+        **({"over": coverage(found)} if found.over else {}),
     }
 
 

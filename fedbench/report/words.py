@@ -10,7 +10,7 @@ from typing import Any
 from fedbench.direction import GUESSED
 from fedbench.games.telling import TOLD, told_as
 from fedbench.report.measures import EFFECTS, MEASURES
-from fedbench.report.numbers import Number
+from fedbench.report.numbers import SOME, Number
 from fedbench.report.plays import game_of
 from fedbench.report.reasons import plain
 from fedbench.report.shares import BEYOND
@@ -21,6 +21,7 @@ __all__ = [
     "REGIMES",
     "beside",
     "change",
+    "coverage",
     "detectable_change",
     "floor_of",
     "human_bytes",
@@ -78,9 +79,6 @@ _WORDS = """
 """
 _OPENERS = frozenset(_WORDS.split())
 """Words that are written small inside a sentence; a hospital's name is not."""
-
-_OVER = re.compile(r"\b(over (?:at least )?\d+ of \d+ \w+(?:, (without [^;]*))?)")
-"""What a mean says of itself that had to leave something out."""
 
 _MOST_DIGITS = 9
 """Less is how sums round."""
@@ -213,21 +211,23 @@ def _chance(found: Number) -> float:
 
 def left_out(found: Number) -> str:
     """Say over how many columns, groups or hospitals a mean is; nothing where it has them all."""
-    lacking = {text: said for text in found.verdicts if (said := _OVER.findall(text))}
-    if len(lacking) == 1:
-        ((text, said),) = lacking.items()
-        some = "in some seeds " if text.startswith("in some seeds ") else ""
-        return some + "; ".join(whole for whole, _ in said)
-    return ", ".join(
-        f"in {'others' if i else 'some seeds'} {'; '.join(who or whole for whole, who in said)}"
-        for i, said in enumerate(lacking.values())
-    )
+    if len(found.over) < 2:
+        return "".join(found.over)
+    clauses = [text.removeprefix(SOME).split("; ") for text in found.over]
+    # Who is lacking says it all.
+    briefly = ["; ".join(c.partition(", ")[2] or c for c in each) for each in clauses]
+    return ", ".join(f"{'in others ' if i else SOME}{text}" for i, text in enumerate(briefly))
+
+
+def coverage(found: Number) -> str:
+    """Return how that begins, without who is lacking: as much as a narrow table has room for."""
+    return next((text.partition(";")[0].partition(",")[0] for text in found.over), "")
 
 
 def beside(found: Number) -> str:
     """Say the plain gaps that a number compares, where it is that of one seed."""
     texts = found.verdicts if found.asked == 1 else ()
-    return next((m[0] for text in texts if (m := re.search(r"a gap of [^;]*", text))), "")
+    return next((text for text in texts if text.startswith("a gap of ")), "")
 
 
 def change(found: Number) -> str:

@@ -715,7 +715,7 @@ def test_a_mean_that_leaves_hospitals_out_says_so_in_tables_too(make: Make) -> N
     study = own_patients(everything(seeds=2))
     for row in study.rows:
         if row["target"] in ("gain", "specialist") and row["seed"] == 1 and row.get("level"):
-            row["verdict"] = "over 3 of 4 hospitals, without West"
+            row["over"] = "over 3 of 4 hospitals, without West"
     run = make(study)
     note = "in some seeds over 3 of 4 hospitals, without West"
     world = report.build(run)["worlds"][0]
@@ -731,7 +731,7 @@ def test_a_mean_over_some_columns_says_so_in_report_and_terminal(make: Make) -> 
     study = everything(seeds=2)
     for row in study.rows:
         if row["name"] == "associations" and not row.get("site"):
-            row["verdict"] = f"over {5 + row['seed']} of 7 columns"
+            row["over"] = f"over {5 + row['seed']} of 7 columns"
     run = make(study)
     note = "in some seeds over 5 of 7 columns, in others over 6 of 7 columns"
     report.write(run)
@@ -752,7 +752,7 @@ def test_hospitals_left_out_by_turns_are_said_briefly(make: Make) -> None:
     study = everything(seeds=2)
     for row in study.rows:
         if row["target"] == "gain":
-            row["verdict"] = f"over 3 of 4 hospitals, without {SITES[row['seed']]}"
+            row["over"] = f"over 3 of 4 hospitals, without {SITES[row['seed']]}"
     assert "in some seeds without East, in others without North" in said(make(study), "gain")
 
 

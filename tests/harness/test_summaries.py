@@ -393,18 +393,19 @@ def test_a_mean_says_which_hospitals_it_had_to_leave_out() -> None:
         at("big", 0.7, regime="local", model="big"),
     ]
     gain = find(derived(rows, SIZES), target="gain", site="", level="unweighted")
-    assert gain["verdict"] == "over 1 of 2 hospitals, without small"
+    assert gain["over"] == "over 1 of 2 hospitals, without small"
 
 
 def test_a_mean_over_hospitals_says_over_how_many_columns_their_numbers_are() -> None:
-    rows = [at("big", 0.8) | {"verdict": "over 6 of 7 columns"}, at("small", 0.8)]
+    some = {"covered": 6, "of": 7, "over": "over 6 of 7 columns"}
+    rows = [at("big", 0.8) | some, at("small", 0.8)]
     mean = find(derived(rows, SIZES), target="specialist", site="", level="unweighted")
-    assert mean["verdict"] == "over at least 6 of 7 columns"
-    rows[1]["verdict"] = rows[0]["verdict"]
+    assert {name: mean[name] for name in some} == some | {"over": "over at least 6 of 7 columns"}
+    rows[1] |= some
     mean = find(derived(rows, SIZES), target="specialist", site="", level="unweighted")
-    assert mean["verdict"] == "over 6 of 7 columns"
+    assert {name: mean[name] for name in some} == some
     mean = find(derived(rows[:1], SIZES), target="specialist", site="", level="unweighted")
-    assert mean["verdict"] == "over 1 of 2 hospitals, without small; over 6 of 7 columns"
+    assert mean["over"] == "over 1 of 2 hospitals, without small; over 6 of 7 columns"
 
 
 def test_a_hospital_with_few_events_does_not_feign_certainty() -> None:

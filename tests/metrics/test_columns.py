@@ -131,7 +131,7 @@ def test_a_column_is_about_those_who_have_a_value(
     measures, reasons = asked(9)
     assert reasons == {f"9 {side} patients have a value; this needs at least 10"}
     assert {part for part, name in measures if name in ("copper", "stage")} == {"jensen_shannon"}
-    assert measures["ks", ""].facts == {"verdict": "over 10 of 11 columns"}
+    assert measures["ks", ""].facts == {"covered": 10, "of": 11, "over": "over 10 of 11 columns"}
     measures, reasons = asked(10)
     assert not reasons
     assert not measures["ks", ""].facts

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -187,9 +186,9 @@ def test_a_mean_over_some_predictors_says_so(
     test, fake = draw(500, 0), draw(500, 1)
     ours = found(judge(changed(test, copper=100.0), fake, test))
     task = next(iter(test.schema.tasks))
-    kept, whole = re.findall(r"\d+", ours["overlap", task].facts["verdict"])
-    assert int(kept) < int(whole)
-    assert re.fullmatch(rf"over \d+ of {whole} predictors", ours["signs", task].facts["verdict"])
+    overlap, signs = (ours[part, task].facts for part in ("overlap", "signs"))
+    assert overlap["covered"] < overlap["of"] == signs["of"]
+    assert signs["over"] == f"over {signs['covered']} of {signs['of']} predictors"
 
 
 def test_too_few_events_are_refused(draw: Draw, judge: Judge) -> None:

@@ -197,7 +197,9 @@ def test_the_mean_says_over_how_many_columns_it_is(
     without = changed(fake, copper=np.nan)
     width = len(test.schema.features)
     assert found(judge(test, without))[""].facts == {
-        "verdict": f"over {width - 1} of {width} columns"
+        "covered": width - 1,
+        "of": width,
+        "over": f"over {width - 1} of {width} columns",
     }
     assert different(judge(test, without)).facts == found(judge(test, without))[""].facts
 

@@ -227,9 +227,10 @@ def test_a_group_of_few_cases_has_no_part_in_gaps_which_say_so(
 
     nineteen, twenty = stages(19), stages(20)
     for part in ("score_gap", "odds"):
-        assert nineteen[part].facts == {"verdict": "over 2 of 4 groups"}
-        assert twenty[part].facts == {"verdict": "over 3 of 4 groups"}
-    assert nineteen["parity"].facts["verdict"].startswith("over 3 of 4 groups; a gap of ")
+        assert nineteen[part].facts == {"covered": 2, "of": 4, "over": "over 2 of 4 groups"}
+        assert twenty[part].facts == {"covered": 3, "of": 4, "over": "over 3 of 4 groups"}
+    assert nineteen["parity"].facts["over"] == "over 3 of 4 groups"
+    assert nineteen["parity"].facts["verdict"].startswith("a gap of ")
 
 
 def test_intervals_of_twenty_cases_cover() -> None:

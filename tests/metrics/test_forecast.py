@@ -113,7 +113,11 @@ def test_a_mean_over_some_laboratories_says_so(judge: Judge) -> None:
     test, fake = followed(300, 0), followed(300, 1)
     assert not found(judge(test, fake))[""].facts
     never = Cohort.of_tables(SCHEMA, test.static, test.visits.assign(weight=np.nan))
-    assert found(judge(never, fake))[""].facts == {"verdict": "over 1 of 2 columns"}
+    assert found(judge(never, fake))[""].facts == {
+        "covered": 1,
+        "of": 2,
+        "over": "over 1 of 2 columns",
+    }
 
 
 def test_what_cannot_be_asked_has_a_reason(judge: Judge) -> None:

@@ -78,7 +78,11 @@ def test_what_cannot_be_asked_has_a_reason(draw: Draw, judge: Judge) -> None:
     assert isinstance(answer, Refusal)
     assert answer.reason == "0 real test patients could have broken it; this needs at least 10"
     both = ruled(women, MEN, ELDERLY)
-    assert found(judge(both, both))[""].facts == {"verdict": "over 1 of 2 rules"}
+    assert found(judge(both, both))[""].facts == {
+        "covered": 1,
+        "of": 2,
+        "over": "over 1 of 2 rules",
+    }
 
 
 @pytest.mark.parametrize("side", ["real test", "synthetic"])
