@@ -538,6 +538,11 @@ class Cohort:
         return summary.patient_table(self)
 
     @cached_property
+    def looks(self) -> NDArray[np.uint64]:
+        """A number for every patient that is the same for those who look alike in ``table``."""
+        return looks_of(self.table)
+
+    @cached_property
     def sequences(self) -> Sequences:
         """Visits and codes as arrays, see ``fedbench.sequences``."""
         from fedbench import sequences  # noqa: PLC0415

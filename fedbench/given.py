@@ -400,7 +400,7 @@ def _apart(
                 f"{files[other]} by {column!r}, there in row {rows}. Each may be in one only; "
                 f"leave them out of {files[other]}{asked if real[other].single else ''}."
             )
-        looks = [looks_of(parts[name].table) for name in (one, other)]
+        looks = [parts[name].looks for name in (one, other)]
         if np.isin(looks[0], looks[1]).all() or np.isin(looks[1], looks[0]).all():
             raise DataError(
                 f"All records of {files[one]} or of {files[other]} are in the other, word for "
@@ -415,10 +415,10 @@ def _not_of_others(parts: Mapping[str, Cohort], files: Mapping[str, str], releas
     released are dealt to both like the others.
     """
     rest = "control" if "control" in parts else "test"
-    train, control = (looks_of(parts[name].table) for name in ("train", rest))
+    train, control = (parts[name].looks for name in ("train", rest))
     looks, times = np.unique(np.concatenate([train, control]), return_counts=True)
     of_others = np.isin(looks[times == 1], control)
-    copied = np.isin(looks[times == 1], looks_of(release.table))
+    copied = np.isin(looks[times == 1], release.looks)
     theirs, mine = int((copied & of_others).sum()), int((copied & ~of_others).sum())
     if not theirs:
         return

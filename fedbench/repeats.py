@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.special import gammaln
 from scipy.stats import binom, norm
 
-from fedbench.data import Cohort, looks_of
+from fedbench.data import Cohort
 
 __all__ = ["copies", "overlap", "repeats", "repetitive"]
 
@@ -36,7 +36,7 @@ Looks = NDArray[np.uint64]
 
 def repeats(parts: Mapping[str, Cohort], files: Mapping[str, str]) -> Iterator[str]:
     """Say where patients seem to be in two tables, or twice among those who were trained on."""
-    looks = {name: looks_of(cohort.table) for name, cohort in parts.items()}
+    looks = {name: cohort.looks for name, cohort in parts.items()}
     train, told = looks["train"], False
     for name in [name for name in looks if name != "train"]:
         both, found = _Both.of(train, looks[name]), _found(looks[name], train)
@@ -69,7 +69,7 @@ def repetitive(train: Cohort, release: Cohort) -> Iterator[str]:
     Counted are different records among equally many, drawn at random from the larger table. Where
     fewer than half of the real ones are, there are few records to be had, and nothing is said.
     """
-    real, fake = (_times(looks_of(cohort.table)) for cohort in (train, release))
+    real, fake = (_times(cohort.looks) for cohort in (train, release))
     rows = int(fake.sum())
     equal = min(int(real.sum()), rows)
     usual, found = (_different(times, equal) for times in (real, fake))
@@ -110,7 +110,7 @@ def overlap(parts: Mapping[str, Cohort], files: Mapping[str, str]) -> str:
     What is given away of them looks like what is true of anybody.
     """
     rest = _rest(parts)
-    train, others = (looks_of(parts[name].table) for name in ("train", rest))
+    train, others = (parts[name].looks for name in ("train", rest))
     if not _Both.of(train, others).are_shared():
         return ""
     return (
@@ -123,8 +123,8 @@ def overlap(parts: Mapping[str, Cohort], files: Mapping[str, str]) -> str:
 def copies(parts: Mapping[str, Cohort], release: Cohort) -> str:
     """Count the released records that are real ones, where hardly any two real ones are alike."""
     rest = _rest(parts)
-    train, others = (looks_of(parts[name].table) for name in ("train", rest))
-    released = looks_of(release.table)
+    train, others = (parts[name].looks for name in ("train", rest))
+    released = release.looks
     mine, theirs = _found(released, train), _found(released, others)
     if not mine or not _are_rare(others):
         return ""

@@ -16,7 +16,7 @@ import pandas as pd
 from fedbench.cells import written
 from fedbench.collect import rows_of, table_of
 from fedbench.config import Suite
-from fedbench.data import Cohort, DataStore, looks_of
+from fedbench.data import Cohort, DataStore
 from fedbench.errors import RunError
 from fedbench.kinds import DATASETS, cohort_of
 from fedbench.leaderboards.archive import MANIFEST
@@ -128,9 +128,9 @@ def _records(place: Place, cell: CellDir, real: Cohort) -> Iterator[tuple[str, b
 
 def _check_copies(place: Place, cell: CellDir, real: Cohort) -> None:
     """No real record is passed on, whoever wrote it."""
-    known = looks_of(real.table)
+    known = real.looks
     models = written(cell.path / "synthetic", real.schema).values()
-    copies = sum(int(np.isin(looks_of(cohort.table), known).sum()) for cohort in models)
+    copies = sum(int(np.isin(cohort.looks, known).sum()) for cohort in models)
     if copies:
         those = plural(copies, "synthetic record is that", "synthetic records are those")
         raise RunError(

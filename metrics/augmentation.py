@@ -11,7 +11,6 @@ import pandas as pd
 from annotated_types import Ge, Gt
 from numpy.typing import NDArray
 
-from fedbench.data import looks_of
 from fedbench.metric import Anchors, Evidence, Family, Measure, Metric, Refusal, View
 from fedbench.metrics._answers import (
     Question,
@@ -111,7 +110,7 @@ class Augmentation(Metric):
 def _looks(view: View, known: Problem) -> NDArray[np.uint64]:
     """Return what the records of these patients look like, by number."""
     rows = pd.Index(view.cohort.patients).get_indexer(pd.Index(known.patients))
-    return view.shared("augmentation: looks", lambda: looks_of(view.table))[rows]
+    return view.cohort.looks[rows]
 
 
 def _others(made: NDArray[np.uint64], own: NDArray[np.uint64]) -> NDArray[np.int64]:

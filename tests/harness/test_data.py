@@ -23,6 +23,7 @@ from fedbench.data import (
     Schema,
     Task,
     Window,
+    looks_of,
     read_cohort,
     write_cohort,
 )
@@ -133,6 +134,13 @@ def test_parts_and_unions_inherit_the_patient_table() -> None:
     for mine, theirs in zip(inherited, fresh, strict=True):
         assert "table" in mine.__dict__
         pd.testing.assert_frame_equal(mine.table, theirs.table)
+
+
+def test_looks_are_those_of_the_patient_table_and_hashed_once() -> None:
+    cohort = cohort_of("opt", {}, DataStore())
+    once = cohort.looks
+    np.testing.assert_array_equal(once, looks_of(cohort.table))
+    assert cohort.looks is once
 
 
 FOLLOWED = Schema(
