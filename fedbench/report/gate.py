@@ -12,7 +12,7 @@ from fedbench.games.telling import TOLD
 from fedbench.report.controls import shown_beyond, unproven
 from fedbench.report.numbers import Number, Numbers
 from fedbench.report.plays import Play, game_of
-from fedbench.report.shares import BEYOND, share_of
+from fedbench.report.shares import BEYOND, UNLIMITED, of_any_kind, share_of
 from fedbench.report.words import measure, percent, together
 
 __all__ = ["Gate", "gate"]
@@ -179,6 +179,8 @@ def _may_be(shares: Sequence[_Told], most: float) -> str:
     wide = [one for one in widest if (one.found.high or 0.0) > most]
     said = "; ".join(f"{one.called}, {one.shown}" for one in wide or widest)
     above = f"a leak above {percent(most)}"
+    if not any(of_any_kind(one.play, one.found) for one in shares):
+        said = f"{said}; {UNLIMITED}"
     if wide:
         return f"{above} was not shown, and not ruled out either: {said}."
     return f"every attack that counts rules out {above}; the highest it may be: {said}."

@@ -22,7 +22,7 @@ from fedbench.report.notes import ATTRIBUTES, GLOSSARY, how
 from fedbench.report.numbers import Number
 from fedbench.report.plays import Play
 from fedbench.report.sentences import Sentence
-from fedbench.report.shares import of_patients, share_of
+from fedbench.report.shares import UNLIMITED, of_any_kind, of_patients, share_of
 from fedbench.report.words import interval, joined, number, percent, told
 from fedbench.report.world import World
 
@@ -187,15 +187,11 @@ def _shown(world: World, found: Heard) -> list[str]:
 def _quiet(world: World, useful: Heard, heard: Heard) -> str:
     texts = _found_none(world, useful)
     shares = [share for play, n in useful if (share := share_of(play, n)) is not None]
-    leaks = [n for pair in useful if (n := of_patients(*pair)) and n.high is not None]
+    leaks = [(p, s) for p, n in useful if (s := of_patients(p, n)) and s.high is not None]
     copies = [s for n in shares if (s := noticeable(n)) is not None]
     areas = [s for _, n in useful if n["name"].endswith(".auc") and (s := noticeable(n))]
     if leaks:
-        most = max(0.0, *(n.high or 0.0 for n in leaks))
-        texts.append(
-            f"Up to {percent(most)} of the training patients may still be given away: a leak so "
-            "large would fit what was found."
-        )
+        texts.append(_may_be(leaks))
     if copies:
         texts.append(
             f"Word-for-word copies of {percent(min(copies))} of the training records are noticed "
@@ -215,6 +211,24 @@ def _quiet(world: World, useful: Heard, heard: Heard) -> str:
             "turn it round."
         )
     return " ".join([*texts, "Other attacks may see more."])
+
+
+def _may_be(leaks: Heard) -> str:
+    """Say how many may still be given away; what is known of some kinds of leaks is said so."""
+    if any(of_any_kind(*pair) for pair in leaks):
+        most = max(0.0, *(n.high or 0.0 for _, n in leaks))
+        return (
+            f"Up to {percent(most)} of the training patients may still be given away: a leak so "
+            "large would fit what was found."
+        )
+    limits: dict[str, float] = {}
+    for play, n in leaks:
+        what = play.yes or "be guessed or linked better than others"
+        limits[what] = max(limits.get(what, 0.0), n.high or 0.0)
+    first, *more = [(percent(most), what) for what, most in limits.items()]
+    told = [f"Up to {first[0]} of the training patients may still {first[1]}"]
+    told += [f"up to {most} may {what}" for most, what in more]
+    return f"{joined(told)}; {UNLIMITED}."
 
 
 def _found_none(world: World, useful: Heard) -> list[str]:

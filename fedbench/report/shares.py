@@ -8,10 +8,16 @@ from fedbench.games.telling import told_as
 from fedbench.report.numbers import Number
 from fedbench.report.plays import Play
 
-__all__ = ["BEYOND", "of_patients", "share_of"]
+__all__ = ["BEYOND", "UNLIMITED", "of_any_kind", "of_patients", "share_of"]
 
 BEYOND = "beyond"
 """The part that a share of whom an attack says yes is told as, beyond that of others."""
+
+UNLIMITED = (
+    "no limit is known of leaks of any other kind, as no attack that ranks patients tells which "
+    "share of them it finds"
+)
+"""What is said beside limits that are all of one kind of leak."""
 
 
 def share_of(play: Play, found: Number) -> Number | None:
@@ -42,6 +48,14 @@ def of_patients(play: Play, found: Number) -> Number | None:
     """
     told = found if found["name"].endswith(".advantage") else share_of(play, found)
     return told if play.said.unit == told_as("membership").unit else None
+
+
+def of_any_kind(play: Play, found: Number) -> bool:
+    """Whether a number is the share whom an attack finds that ranks patients, however leaked.
+
+    One that answers yes or no knows one kind of leak alone, such as copies word for word.
+    """
+    return not play.yes and share_of(play, found) is not None
 
 
 def _beyond(area: float | None) -> float | None:

@@ -464,6 +464,19 @@ def test_a_small_release_is_told_by_what_speaks_of_it(audit: Audit) -> None:
     assert "Nothing can be said about the AUC of the attack dcr, because a leak is" in quiet.told
 
 
+def test_a_limit_of_copies_is_not_told_as_one_of_all_leaks(audit: Audit) -> None:
+    tables = {"train": made(90, 0), "control": made(90, 1, start=1000)}  # too few for shares
+    found = audit("--json", "--fail-over", "0.5", **tables, synthetic=made(90, 2))
+    assert (found.status, found.facts["verdict"]) == (0, QUIET)
+    assert found.row("dcr.leak@10%")["status"] == "refused"
+    because = found.facts["because"]
+    assert "training patients may still be given away" not in because
+    assert re.search(r"Up to [\d.]+ % of the training patients may still stand in the", because)
+    assert re.search(r"and up to [\d.]+ % may be guessed or linked better than others", because)
+    assert "no limit is known of leaks of any other kind" in because
+    assert "no limit is known of leaks of any other kind" in found.facts["gate"]["reason"]
+
+
 def test_a_small_release_that_finds_patients_gives_them_away(audit: Audit) -> None:
     drawn = np.random.default_rng(0).normal(size=(2000, 6))
     columns = pd.DataFrame(drawn, columns=list("abcdef"))
