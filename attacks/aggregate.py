@@ -16,4 +16,4 @@ class Aggregate(Likelihood):
     """The same for the sum over hospitals, which is all that secure aggregation shows."""
 
     knows: ClassVar[frozenset[Knowledge]] = frozenset({Knowledge.AGGREGATE, Knowledge.REFERENCE})
-    version: ClassVar[int] = 6
+    version: ClassVar[int] = 7

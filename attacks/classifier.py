@@ -36,7 +36,7 @@ class Classifier(Attack):
 
     game: ClassVar[Game] = "membership"
     knows: ClassVar[frozenset[Knowledge]] = frozenset({Knowledge.SYNTHETIC, Knowledge.REFERENCE})
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
 
     trees: Annotated[int, Ge(1)] = 100
 

@@ -23,7 +23,7 @@ class Cosine(Tracing):
     """
 
     knows: ClassVar[frozenset[Knowledge]] = frozenset({Knowledge.UPDATES, Knowledge.REFERENCE})
-    version: ClassVar[int] = 5
+    version: ClassVar[int] = 6
 
     def scores(self, traces: Traces, usual: Cohort, targets: Cohort, patients: float) -> Floats:
         found, length = [], max(float(np.linalg.norm(traces.seen)), 1e-30)

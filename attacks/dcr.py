@@ -24,7 +24,7 @@ class Dcr(Attack):
 
     game: ClassVar[Game] = "membership"
     knows: ClassVar[frozenset[Knowledge]] = frozenset({Knowledge.SYNTHETIC})
-    version: ClassVar[int] = 6
+    version: ClassVar[int] = 7
 
     def guess(self, sight: Sight, challenge: PublicChallenge, rng: Rng) -> Guess:
         distances = to_release(sight, challenge)

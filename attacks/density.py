@@ -32,7 +32,7 @@ class Density(Attack):
 
     game: ClassVar[Game] = "membership"
     knows: ClassVar[frozenset[Knowledge]] = frozenset({Knowledge.SYNTHETIC, Knowledge.REFERENCE})
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
 
     bandwidth: Annotated[float, Interval(gt=0, le=1)] = 0.02
 

@@ -16,4 +16,4 @@ class Gradient(Likelihood):
     """How much likelier a hospital's updates are with the patient in them: the server's view."""
 
     knows: ClassVar[frozenset[Knowledge]] = frozenset({Knowledge.UPDATES, Knowledge.REFERENCE})
-    version: ClassVar[int] = 6
+    version: ClassVar[int] = 7

@@ -23,7 +23,7 @@ class Loss(Tracing):
     """
 
     knows: ClassVar[frozenset[Knowledge]] = frozenset({Knowledge.UPDATES, Knowledge.REFERENCE})
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
 
     def scores(self, traces: Traces, usual: Cohort, targets: Cohort, patients: float) -> Floats:
         return np.concatenate([-traces.losses(block) for block in traces.blocks(targets)])

@@ -16,4 +16,4 @@ class Peer(Likelihood):
     """The same for what another hospital knows: what it was told, without its own part."""
 
     knows: ClassVar[frozenset[Knowledge]] = frozenset({Knowledge.PEER, Knowledge.REFERENCE})
-    version: ClassVar[int] = 6
+    version: ClassVar[int] = 7

@@ -32,7 +32,7 @@ class Ratio(Attack):
 
     game: ClassVar[Game] = "membership"
     knows: ClassVar[frozenset[Knowledge]] = frozenset({Knowledge.SYNTHETIC, Knowledge.REFERENCE})
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
 
     k: Annotated[int, Ge(1), Le(MOST)] = 5
     floor: Annotated[float, Interval(gt=0, le=1)] = 0.001

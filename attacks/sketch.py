@@ -27,7 +27,7 @@ class Sketch(Likelihood):
     """
 
     knows: ClassVar[frozenset[Knowledge]] = frozenset({Knowledge.UPDATES, Knowledge.REFERENCE})
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
 
     rounds: Annotated[int, Ge(1)] = 1
 

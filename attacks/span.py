@@ -36,7 +36,7 @@ class Span(Reading):
 
     game: ClassVar[Game] = "membership"
     knows: ClassVar[frozenset[Knowledge]] = frozenset({Knowledge.UPDATES})
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
 
     def guess(self, sight: Sight, challenge: PublicChallenge, rng: Rng) -> Guess:
         from fedbench.attacks._layers import encoded  # noqa: PLC0415  (torch is slow to import)

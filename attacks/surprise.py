@@ -49,7 +49,7 @@ class Surprise(Attack):
 
     game: ClassVar[Game] = "membership"
     knows: ClassVar[frozenset[Knowledge]] = frozenset({Knowledge.SYNTHETIC, Knowledge.REFERENCE})
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
 
     trees: Annotated[int, Ge(1)] = 10
     columns: Annotated[int, Ge(1)] = 20

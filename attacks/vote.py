@@ -28,7 +28,7 @@ class Vote(Attack):
 
     game: ClassVar[Game] = "membership"
     knows: ClassVar[frozenset[Knowledge]] = frozenset({Knowledge.SYNTHETIC, Knowledge.REFERENCE})
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
 
     k: Annotated[int, Ge(1), Le(MOST)] = 20
 

@@ -470,13 +470,13 @@ def tpr_at_fpr(
     """Share of members found where at most `alpha` of the non-members are accused.
 
     The sites share floor(alpha * n0) false positives, n0 over all sites, in proportion to their
-    non-members. Each accuses a record if no more than its part of non-members, the record itself
-    counted as one of them, are placed at or below it. So a member needs to pass the last
-    non-member that may be accused, and without a leak TPR and FPR agree at every site size.
-    (The usual "strictly beyond the first that may not" finds (k + 1) / (n0 + 1) of harmless
-    members: 2 % instead of 1 % in sites of 100.) Nothing is interpolated: `fpr` is the realized
-    one, at the members' mix of sites. The leak share (TPR - FPR) / (1 - FPR) is the share of
-    members given away if the others look like non-members.
+    non-members. Each accuses who is placed no further than its last non-member that may be
+    accused, and all who are tied with that one or none of them, as these non-members are too many
+    or not. So a member needs to reach the last non-member that may be accused, and without a leak
+    TPR and FPR agree at every site size. (The usual "strictly beyond the first that may not" finds
+    (k + 1) / (n0 + 1) of harmless members: 2 % instead of 1 % in sites of 100.) Nothing is
+    interpolated: `fpr` is the realized one, at the members' mix of sites. The leak share
+    (TPR - FPR) / (1 - FPR) is the share of members given away if the others look like non-members.
 
     The bootstrap draws members and non-members within sites and finds the thresholds anew.
     No interval is narrower than Clopper-Pearson's for the members at the thresholds found: at
@@ -504,7 +504,7 @@ def tpr_at_fpr(
     kept = [per_site[at] for at in order]
     n1, n0 = sum(np.size(ones) for ones, _ in kept), sum(np.size(zeros) for _, zeros in kept)
     sites = _thresholds(kept, alpha)
-    hits = sum(int((site.beyond < site.allowed).sum()) for site in sites)
+    hits = sum(site.hits for site in sites)
     fpr, steady = (
         sum(getattr(site, rate) * site.beyond.size for site in sites) / n1
         for rate in ("fpr", "steady")
@@ -550,11 +550,16 @@ class Accused:
             fixed = (np.broadcast_to(s, (b, s.size)) for s in (self.members, self.nonmembers))
             return next(fixed), next(fixed)
         order = np.argsort(placed[1], kind="stable")
-        ones, zeros = (np.searchsorted(placed[1][order], side, "right") for side in placed)
+        ranked = placed[1][order]
         passed = np.zeros((len(weights), len(order) + 1), np.int32)
         np.cumsum(weights[:, order], axis=1, out=passed[:, 1:])
         allowed = np.rint(self.allowed / len(order) * passed[:, -1:])
-        return passed[:, ones] < allowed, passed[:, zeros] <= allowed
+        before, upto = (np.searchsorted(ranked, placed[0], side) for side in ("left", "right"))
+        zeros = np.searchsorted(ranked, placed[1], "right")
+        return (
+            (passed[:, before] < allowed) & (passed[:, upto] <= allowed),
+            passed[:, zeros] <= allowed,
+        )
 
 
 def accused(per_site: Sequence[Placed], alpha: float) -> list[Accused | None]:
@@ -566,9 +571,12 @@ def accused(per_site: Sequence[Placed], alpha: float) -> list[Accused | None]:
     order, _ = _kept(per_site, alpha)
     found: list[Accused | None] = [None] * len(per_site)
     for at, site in zip(order, _thresholds([per_site[i] for i in order], alpha), strict=True):
-        ranked, k = np.sort(per_site[at][1]), site.allowed
-        ones, zeros = (np.searchsorted(ranked, side, "right") for side in per_site[at])
-        found[at] = Accused(ones < k, zeros <= k, k)
+        (ones, zeros), k = per_site[at], site.allowed
+        ranked = np.sort(zeros)
+        before, upto = (np.searchsorted(ranked, ones, side) for side in ("left", "right"))
+        found[at] = Accused(
+            (before < k) & (upto <= k), np.searchsorted(ranked, zeros, "right") <= k, k
+        )
     return found
 
 
@@ -612,7 +620,21 @@ class _Thresholds:
     steady: float  # without non-members tied at the threshold who may be too many
     order: Ints  # non-members by placement
     members: Ints  # members by placement
-    beyond: Ints  # how many non-members are placed at or below each of these members
+    before: Ints  # how many non-members are placed below each of these members
+    beyond: Ints  # and how many at or below
+
+    @property
+    def hits(self) -> int:
+        """How many members are accused: all who come before those who are not."""
+        return int(((self.before < self.allowed) & (self.beyond <= self.allowed)).sum())
+
+    @property
+    def passed(self) -> int:
+        """The non-member whom members may not pass: none of those accused comes at or after it.
+
+        That is the last who may be accused, and the next where a member is tied with that one.
+        """
+        return self.allowed + bool(self.hits and self.beyond[self.hits - 1] == self.allowed)
 
     @property
     def tied(self) -> bool:
@@ -626,14 +648,14 @@ class _Thresholds:
         ones, zeros = np.asarray(members, float), np.asarray(nonmembers, float)
         order = np.argsort(zeros, kind="stable")
         ranked = zeros[order]
-        beyond = np.searchsorted(ranked, ones, "right")
         accused = int((np.searchsorted(ranked, ranked, "right") <= allowed).sum())
         before = int(np.searchsorted(ranked, ranked[accused - 1])) if accused else 0
         stays = accused - before == 1 or accused + 2 * math.sqrt(accused) <= allowed
         steady = accused if stays else before
-        by_placement = np.argsort(beyond, kind="stable")
+        by_placement = np.argsort(ones, kind="stable")
+        sides = (np.searchsorted(ranked, ones[by_placement], side) for side in ("left", "right"))
         rates = accused / zeros.size, steady / zeros.size
-        return cls(allowed, *rates, order, by_placement, beyond[by_placement])
+        return cls(allowed, *rates, order, by_placement, *sides)
 
     def replicates(self, rng: np.random.Generator, b: int) -> Floats:
         """Weight of the members found, and of all members, shape (2, b)."""
@@ -643,8 +665,14 @@ class _Thresholds:
         for rows in _blocks(b, ones.shape[1] + zeros.shape[1]):
             passed = zeros[rows][:, self.order].cumsum(axis=1, dtype=np.int32)
             allowed = np.rint(self.allowed / self.order.size * passed[:, -1])
-            last = (passed < allowed[:, None]).sum(axis=1)
-            found = np.searchsorted(self.beyond, np.where(allowed > 0, last, -1), "right")
+            below, upto = (
+                (passed < allowed[:, None]).sum(axis=1),
+                (passed <= allowed[:, None]).sum(axis=1),
+            )
+            found = np.minimum(
+                np.searchsorted(self.before, np.where(allowed > 0, below, -1), "right"),
+                np.searchsorted(self.beyond, upto, "right"),
+            )
             mass = ones[rows][:, self.members].cumsum(axis=1, dtype=np.int32)
             hits = np.take_along_axis(mass, np.maximum(found - 1, 0)[:, None], axis=1)[:, 0]
             rates[:, rows] = np.where(found > 0, hits, 0), mass[:, -1]
@@ -721,7 +749,7 @@ def _by_chance(sites: Sequence[_Thresholds], hits: int) -> float:
     chances = np.ones(1)
     for site in sites:
         if site.allowed:
-            found = harmless(site.members.size, site.order.size, site.allowed)
+            found = harmless(site.members.size, site.order.size, site.passed)
             chances = np.convolve(chances, found)
     return min(1.0, float(chances[hits:].sum()))
 

@@ -61,8 +61,7 @@ def exposure(
     if not sites:
         return pd.DataFrame(columns=list(COLUMNS))
     ranked = [Ranked(site, guess.scores[site.rows]) for site in sites]
-    place = np.concatenate([stats.placements(*each.labelled) for each in ranked])
-    curve = list(_roc(place, np.concatenate([site.truth for site in sites])))
+    curve = list(_roc(ranked))
     if not (few := _few(ranked, yes=yes)):
         return pd.DataFrame(curve, columns=list(COLUMNS))
     table = challenge.public.targets.iloc[few.rows]
@@ -150,15 +149,29 @@ def _by_site(ranked: Sequence[Ranked], *, yes: bool = False) -> Iterator[Row]:
             return
 
 
-def _roc(place: Floats, truth: Bools) -> Iterator[Row]:
-    ones, zeros = np.sort(place[truth]), np.sort(place[~truth])
-    limits = np.unique(zeros)
-    # Nobody else is accused before the next limit: all members before it are found.
-    fpr = np.r_[0, np.searchsorted(zeros, limits, "right")] / len(zeros)
-    tpr = np.r_[np.searchsorted(ones, limits, "left"), len(ones)] / len(ones)
+def _roc(ranked: Sequence[Ranked]) -> Iterator[Row]:
+    """Return how many members are found while so many others are accused, whom ties let be."""
+    ones, zeros = (np.sort(np.concatenate(side)) for side in zip(*map(_costs, ranked), strict=True))
+    limits = np.unique(np.r_[0, zeros])
+    fpr, tpr = (np.searchsorted(side, limits, "right") / len(side) for side in (zeros, ones))
     grid = np.r_[0, np.geomspace(1 / len(zeros), 1, _POINTS)]
-    for at in np.unique(np.minimum(np.searchsorted(fpr, grid), len(fpr) - 1)):
+    last = np.searchsorted(fpr, np.array(_ALPHAS) + _LEAST, "right") - 1
+    for at in np.unique(np.r_[np.minimum(np.searchsorted(fpr, grid), len(fpr) - 1), last]):
         yield _row("roc", "", float(fpr[at]), float(tpr[at]), n=len(ones), others=len(zeros))
+
+
+def _costs(ranked: Ranked) -> tuple[Floats, Floats]:
+    """Return which share of a site's others is accused where each member is, and each other.
+
+    By the rule of the leak share a member must reach the last other who may be accused: the next
+    one, unless that one is tied with too many to be accused at all.
+    """
+    ones, zeros = ranked.placed
+    place = np.sort(zeros)
+    ends = np.r_[np.searchsorted(place, place, "right"), len(place)]
+    before, upto = (np.searchsorted(place, ones, side) for side in ("left", "right"))
+    alone = (before == upto) & (ends[upto] == upto + 1)
+    return (upto + alone) / len(place), ends[np.searchsorted(place, zeros)] / len(place)
 
 
 def _accused(few: _Few) -> Iterator[Row]:

@@ -165,6 +165,33 @@ def test_groups_are_told_of_who_gets_a_yes_where_the_leak_share_is(
     assert told["rarity"]["value"].mean() == pytest.approx(leak, abs=0.02)
 
 
+@pytest.mark.parametrize("digits", [0, 1, 2, 9])
+def test_the_curve_the_groups_and_the_share_at_few_false_alarms_agree(digits: int) -> None:
+    rng, truth = np.random.default_rng(digits), np.arange(2000) < 1000
+    names = np.arange(len(truth)).astype(str).astype(object)
+    table = pd.DataFrame({"a": rng.normal(size=len(truth))})
+    public = PublicChallenge("membership", table, np.full(len(truth), "h", dtype=object))
+    dealt = games.Challenge(public, truth, names, names, 0)
+    scores = np.round(rng.normal(size=len(truth)) + truth, digits)
+    scores = np.minimum(scores, scores[~truth].max())
+    # Exactly as many others as may be accused look like some members, and better than anybody.
+    scores[np.flatnonzero(~truth)[:10]] = scores[np.flatnonzero(truth)[:300]] = 9
+    place = stats.placements(scores, truth)
+    share = stats.tpr_at_fpr([(place[truth], place[~truth])], 0.01, rng)
+    assert (share.tpr.value, share.fpr) == (0.3, 0.01)
+    found = games.exposure(NOBODY, dealt, Guess(scores))
+    told = dict(iter(found.groupby("kind")))
+    curve = told["roc"].set_index("at")["value"]
+    assert curve.loc[0.01] == share.tpr.value
+    assert curve.is_monotonic_increasing
+    assert told["members"]["value"].item() == share.tpr.value
+    for kind in ("site", "rarity"):
+        values = told[kind]["value"].to_numpy()
+        assert np.average(values, weights=told[kind]["n"]) == pytest.approx(
+            share.leak.value, abs=0.02
+        )
+
+
 def test_groups_add_up_to_the_leak_share(people: Cohort, challenge: games.Challenge) -> None:
     rng, truth = np.random.default_rng(5), challenge.truth
     scores = np.round(rng.normal(size=len(truth)) + truth, 1)
