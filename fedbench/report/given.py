@@ -187,7 +187,7 @@ def _shown(world: World, found: Heard) -> list[str]:
 def _quiet(world: World, useful: Heard, heard: Heard) -> str:
     texts = _found_none(world, useful)
     shares = [share for play, n in useful if (share := share_of(play, n)) is not None]
-    leaks = [(p, s) for p, n in useful if (s := of_patients(p, n)) and s.high is not None]
+    leaks = [(play, n) for pair in useful for play, n in _of_patients(*pair)]
     copies = [s for n in shares if (s := noticeable(n)) is not None]
     areas = [s for _, n in useful if n["name"].endswith(".auc") and (s := noticeable(n))]
     if leaks:
@@ -211,6 +211,11 @@ def _quiet(world: World, useful: Heard, heard: Heard) -> str:
             "turn it round."
         )
     return " ".join([*texts, "Other attacks may see more."])
+
+
+def _of_patients(play: Play, found: Number) -> Heard:
+    share = of_patients(play, found)
+    return [] if share is None or share.high is None else [(play, share)]
 
 
 def _may_be(leaks: Heard) -> str:
