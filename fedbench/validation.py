@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from fedbench.coding import as_listed
 from fedbench.data import OTHER, Cohort, Column, Schema
 from fedbench.errors import DataError
-from fedbench.nouns import plural
+from fedbench.nouns import few, plural
 
 __all__ = ["checked"]
 
@@ -28,10 +28,11 @@ def checked(
     Columns that the schema does not name are left out, so that they cannot leak.
 
     Raises:
-        DataError: the first thing that does not fit, with table, row, column and value.
+        DataError: the first thing that does not fit, with table, row, column and value; who a
+            patient is stands in none, as messages end up in logs.
     """
     people = _static(schema, static)
-    everyone = pd.Index(people["patient"])
+    everyone = pd.Index(_text(static["patient"]))  # in the order of their rows
     return Cohort(
         schema,
         people,
@@ -105,12 +106,13 @@ def _outcome(schema: Schema, table: pd.DataFrame | None, everyone: pd.Index) -> 
     _refuse("outcome", table, "event", ~event.isin([0, 1]), "expected 0 or 1")
     found["event"] = event.astype(np.int64)
     ends = _once("outcome", table, found)
-    if len(without := everyone.difference(pd.Index(ends["patient"]))):
+    if len(without := np.flatnonzero(~everyone.isin(ends["patient"]))):
         those = plural(
             len(without), "patient of the static table has", "patients of the static table have"
         )
+        rows = few([f"{row + 1:,}" for row in without])
         raise DataError(
-            f"outcome: {those} no row, the first is {without[0]!r}; expected one row per patient. "
+            f"outcome: {those} no row, there in row {rows}; expected one row per patient. "
             "Who had no event has event 0 and, as time, the last day on which that is known; leave "
             "out whom nobody followed."
         )
@@ -177,7 +179,8 @@ def _names(name: str, table: pd.DataFrame, column: str) -> pd.Series:
 def _known(name: str, table: pd.DataFrame, everyone: pd.Index) -> pd.Series:
     patients = _names(name, table, "patient")
     strange = ~patients.isin(everyone)
-    _refuse(name, table, "patient", strange, "expected a patient of the static table")
+    expected = "expected a patient of the static table"
+    _refuse(name, table, "patient", strange, expected, found="somebody else")
     return patients
 
 
@@ -215,8 +218,12 @@ def _given(
 
 
 def _once(name: str, table: pd.DataFrame, found: Mapping[str, pd.Series]) -> pd.DataFrame:
-    again = found["patient"].duplicated()
-    _refuse(name, table, "patient", again, "expected every patient once")
+    who = found["patient"]
+    again = who.duplicated()
+    if again.any():
+        first = int(np.flatnonzero(who == who[again].iloc[0])[0])
+        there = f"there again, as in row {first + 1}"
+        _refuse(name, table, "patient", again, "expected every patient once", found=there)
     return _sorted(found, ["patient"])
 
 
@@ -224,13 +231,26 @@ def _sorted(found: Mapping[str, pd.Series], by: list[str]) -> pd.DataFrame:
     return pd.DataFrame(dict(found)).sort_values(by, kind="stable", ignore_index=True)
 
 
-def _refuse(name: str, table: pd.DataFrame, column: str, wrong: pd.Series, expected: str) -> None:
+def _refuse(  # noqa: PLR0913  (what a message says)
+    name: str,
+    table: pd.DataFrame,
+    column: str,
+    wrong: pd.Series,
+    expected: str,
+    *,
+    found: str = "",
+) -> None:
+    """Say where a column is wrong: what stands there, or what is ``found`` in words.
+
+    Raises:
+        DataError: it is, somewhere.
+    """
     rows: NDArray[np.intp] = np.flatnonzero(wrong.to_numpy(dtype=bool))
     if not len(rows):
         return
     value = table[column].iloc[rows[0]]
     more = f" {plural(len(rows) - 1, 'more row')} like this." if len(rows) > 1 else ""
-    found = "empty" if pd.isna(value) else f"{_plain(value)!r}"
+    found = found or ("empty" if pd.isna(value) else f"{_plain(value)!r}")
     raise DataError(f"{name} row {rows[0] + 1}: {column!r} is {found}; {expected}.{more}")
 
 

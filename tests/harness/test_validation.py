@@ -128,7 +128,7 @@ BROKEN = {
     ),
     "a stranger": (
         _set("visits", 1, "patient", "nobody"),
-        "visits row 2: 'patient' is 'nobody'; expected a patient of the static table.",
+        "visits row 2: 'patient' is somebody else; expected a patient of the static table.",
     ),
     "an undated visit": (
         _set("visits", 1, "day", None),
@@ -161,11 +161,14 @@ BROKEN = {
     ),
     "no outcome": (
         lambda tables: replace(tables, outcome=tables.outcome[:-1]),
-        "1 patient of the static table has no row",
+        "outcome: 1 patient of the static table has no row, there in row 4; expected one row per",
     ),
     "twice": (
         lambda tables: replace(tables, static=pd.concat([tables.static, tables.static])),
-        "static row 21: 'patient' is .*; expected every patient once. 19 more rows like this.",
+        (
+            "static row 21: 'patient' is there again, as in row 1; expected every patient once. "
+            "19 more rows like this."
+        ),
     ),
 }
 
@@ -175,6 +178,18 @@ def test_what_does_not_fit_is_named(hospital_tables: Any, name: str) -> None:
     spoil, message = BROKEN[name]
     with pytest.raises(DataError, match=message):
         spoil(hospital_tables(20, 3)).cohort()
+
+
+@pytest.mark.parametrize("table", ["static", "visits", "codes", "outcome"])
+def test_no_message_says_who_a_patient_is(hospital_tables: Any, table: str) -> None:
+    tables, name = hospital_tables(20, 3), "Jane Doe"
+    stranger = _set(table, 0, "patient", name)(tables)
+    twice = replace(stranger, **{table: pd.concat([getattr(stranger, table)] * 2)})
+    for each in (stranger, twice):
+        with pytest.raises(DataError, match=r"row \d+") as said:
+            each.cohort()
+        assert name not in str(said.value)
+        assert not any(f"{who!r}" in str(said.value) for who in tables.static["patient"])
 
 
 def test_a_code_that_is_not_listed_is_refused_where_there_is_no_other(
