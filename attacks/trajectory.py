@@ -54,7 +54,7 @@ class Trajectory(Attack):
 
     game: ClassVar[Game] = "membership"
     knows: ClassVar[frozenset[Knowledge]] = frozenset({Knowledge.SYNTHETIC})
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     yes: ClassVar[str] = (
         "have visits, codes or other facts that stand together in one released record, half as "
         "many again as anybody else asked about shares with them"

@@ -100,7 +100,21 @@ def play_membership(
         find = _of_yes(rows[0].measure) if attack.yes else _of_scores(rng)
         rows += [Scored("", row) for row in _low_fpr(usable, alpha, counts, find)]
     room = _room(attack, sight, challenge)
-    return guess, [replace(row, measure=_within(row.measure, room)) for row in rows]
+    spared = _spared(usable) if attack.yes else {}
+    return guess, [
+        replace(row, measure=_within(row.measure, room, spared.get(row.site, 1.0))) for row in rows
+    ]
+
+
+def _spared(ranked: Sequence[Ranked]) -> dict[str, float]:
+    """Return the share of others who get no yes, of everybody and of each site.
+
+    Copies among so many training patients alone get a yes that they would not have got anyhow.
+    """
+    wrong = {each.site.name: float(each.answers[1].mean()) for each in ranked}
+    members = [each.site.n[0] for each in ranked]
+    everybody = {"": float(np.average([*wrong.values()], weights=members))} if ranked else {}
+    return {site: 1 - share for site, share in {**wrong, **everybody}.items()}
 
 
 def _room(attack: Attack, sight: Sight, challenge: Challenge) -> float:
@@ -116,17 +130,18 @@ def _room(attack: Attack, sight: Sight, challenge: Challenge) -> float:
     )
 
 
-def _within(row: Measure | Refusal, room: float) -> Measure | Refusal:
+def _within(row: Measure | Refusal, room: float, spared: float) -> Measure | Refusal:
     """Say of a row that it says nothing, where the release has no room for what it would notice.
 
     What is noticed is a share of the training patients whose records were copied, and that takes
     as many different records. A release of one record, or of one again and again, can give away
-    one patient only.
+    one patient only. Copies that would get a yes anyhow add nothing to an AUC, so that it takes
+    one over ``spared``, the share of others who get none, as many.
     """
     share = math.nan if isinstance(row, Refusal) else row.facts.get("detectable", math.nan)
     if isinstance(row, Refusal) or math.isnan(share):
         return row
-    share = 2 * (share - 0.5) if row.part == "auc" else share
+    share = 2 * (share - 0.5) / spared if row.part == "auc" else share
     copied = math.ceil(share * row.facts["n_members"])
     if copied <= room:
         return row

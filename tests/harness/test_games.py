@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
@@ -595,6 +596,28 @@ class Told(Attack):
 
     def guess(self, sight: Sight, challenge: PublicChallenge, rng: Rng) -> Guess:
         return Guess(challenge.targets["lab0"].to_numpy(dtype=np.float64))
+
+
+class Answering(Told):
+    """Reads a yes or no from a column."""
+
+    knows: ClassVar[frozenset[Knowledge]] = frozenset({Knowledge.SYNTHETIC})
+    yes: ClassVar[str] = "are said to have been trained on"
+
+
+def test_as_many_copies_as_it_says_are_noticed_where_many_get_a_yes_anyhow() -> None:
+    rng, n1, n0, wrong = np.random.default_rng(0), 300, 400, 0.4
+    members, others, released = cut(people(701, rng), n1, n0, 1)
+    for cohort in (members, others):  # as many of either, by luck alone
+        cohort.static["lab0"] = (np.arange(len(cohort)) < wrong * len(cohort)).astype(float)
+    rows = rows_of(released, {"a": members}, {"a": others}, attack=Answering())
+    for site in ("", "a"):
+        said = row(rows, "auc", site).facts["verdict"]
+        copied = int(re.findall(r"noticed from ([\d,]+) copied training records", said)[0])
+        hits = copied + rng.binomial(n1 - copied, wrong, 1000)
+        false = rng.binomial(n0, wrong, 1000)
+        seen = hits / n1 - false / n0 > stats.newcombe_down(hits, n1, false, n0)
+        assert 0.77 <= seen.mean() <= 0.9, copied
 
 
 def matched_sets(rng: Rng, sets: int = 300) -> Cohort:
