@@ -24,6 +24,12 @@ MOST_SHARED = 0.01
 """Of the numbers of a column that gives every patient one, this share may be somebody else's too:
 measurements in whole numbers repeat themselves more often."""
 
+TITLES = (
+    "mr", "mrs", "ms", "miss", "mx", "dr", "prof", "sir", "herr", "frau", "mme", "mlle", "sr",
+    "sra", "srta", "jr", "md", "phd", "ii", "iii",
+)  # fmt: skip
+"""Words before or after a name that are none."""
+
 Kind = Literal["identifier", "text", "number"]
 
 
@@ -32,8 +38,9 @@ class Naming:
     """How many released records have in one column what one real patient alone has.
 
     ``train`` counts records with what a training patient has, ``others`` those with what any other
-    real patient has. ``shown`` says whether that is more than luck, ``hinted`` whether it may be
-    luck and is still worth a word.
+    real patient has. ``luck`` is the chance of no fewer of the former among so many, as ``share``
+    of the real patients were trained on. ``shown`` says whether that is more than luck, ``hinted``
+    whether it may be luck and is still worth a word.
     """
 
     column: str
@@ -41,6 +48,8 @@ class Naming:
     records: int
     train: int
     others: int
+    share: float
+    luck: float
     shown: bool
     hinted: bool
 
@@ -58,10 +67,15 @@ class Naming:
             if self.kind == "number"
             else "No attack looks at it; leave the column out of what is released."
         )
-        luck = "" if self.shown else " So few may be luck, and close no gate."
+        luck = (
+            " So few may be luck, and make no verdict and close no gate: as "
+            f"{100 * self.share:.0f} % of the real patients were trained on, chance alone names no "
+            f"fewer of them, among so many named, {100 * self.luck:.2g} % of the time; a verdict "
+            f"takes less than {100 * LUCK:g} %."
+        )
         return (
             f"{self.train:,} of {self.records:,} released records {what}: whoever knows it knows "
-            f"whose they were made from. {advice}{luck}"
+            f"whose they were made from. {advice}{'' if self.shown else luck}"
         )
 
 
@@ -129,6 +143,8 @@ def _naming(name: str, released: pd.Series, real: Mapping[str, pd.Series], kind:
         records=len(here),
         train=len(mine),
         others=len(theirs),
+        share=share,
+        luck=luck,
         shown=luck < LUCK and not (kind == "number" and dense),
         hinted=not dense
         and (
@@ -152,15 +168,22 @@ def _is_dense(named: int, released: int, train: pd.Series) -> bool:
 def _plain(values: pd.Series) -> pd.Series:
     """Return text that is the same however it was written.
 
-    Letters are small; of words without a digit ("Doe, Jane") the order does not count, and of
-    others ("P-001") what stands between. What has no letter is left alone: 1.5 is not 15.
+    Letters are small; of words without a digit ("Doe, Jane") the order does not count, nor do
+    titles and initials ("Mr. Jane J. Doe") where two words are left, and of others ("P-001") what
+    stands between. What has no letter is left alone: 1.5 is not 15.
     """
     texts = as_levels(values)
     lettered = texts[texts.str.contains(r"[^\W\d_]", na=False)].astype(str).str.casefold()
     words = lettered.str.findall(r"[^\W_]+")
     digits = lettered.str.contains(r"\d")
-    changed = words.str.join("").where(digits, words.map(sorted).str.join(" "))
+    changed = words.str.join("").where(digits, words.map(_name))
     return texts.where(~texts.index.isin(changed.index), changed.reindex(texts.index))
+
+
+def _name(words: list[str]) -> str:
+    """Return the words of a name in one order, without titles and initials if two are left."""
+    kept = [word for word in words if len(word) > 1 and word not in TITLES]
+    return " ".join(sorted(kept if len(kept) > 1 else words))
 
 
 def _luck(train: int, others: int, share: float) -> float:

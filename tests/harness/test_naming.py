@@ -113,6 +113,44 @@ def test_text_that_is_written_otherwise_names_the_same(written: str, again: str)
     assert not found(train, control, new, compared=False)
 
 
+def keyed(number: int) -> str:
+    """A number in letters."""
+    return "".join("abcdefghij"[int(digit)] for digit in str(number))
+
+
+@pytest.mark.parametrize(
+    "again", ["Mr. Jo {}", "Dr {}, Jo", "Jo J. {}", "Prof. Dr. Jo M {}", "jo {}"]
+)
+def test_a_title_or_an_initial_makes_no_other_name(again: str) -> None:
+    every = [keyed(n) for n in range(1001, 1001 + TRAIN + CONTROL + 60)]
+    names = [f"Jo {key}" for key in every]
+    new = [again.format(key) for key in every[-60:]]
+    released = [again.format(key) for key in every[:20]] + new
+    (leak,) = found(names[:TRAIN], names[TRAIN : TRAIN + CONTROL], released, compared=False)
+    assert (leak.train, leak.others, leak.shown) == (20, 0, True)
+    assert not found(names[:TRAIN], names[TRAIN : TRAIN + CONTROL], new, compared=False)
+
+
+def test_two_letters_alone_are_a_name() -> None:
+    train, control = ["A. B.", "C. D."] * 2 + ["E. F."], ["G. H."] * 5
+    (hint,) = found(train, control, ["e f", "x y"], compared=False)
+    assert hint.train == 1
+
+
+def test_a_hint_says_what_was_counted_and_why_it_makes_no_verdict() -> None:
+    names = [f"Jo {keyed(n)}" for n in range(1001, 1001 + TRAIN + CONTROL + 60)]
+    (hint,) = found(
+        names[:TRAIN], names[TRAIN : TRAIN + CONTROL], names[:2] + names[-60:], compared=False
+    )
+    assert not hint.shown
+    assert "2 of 62 released records have in 'key' what one training patient alone has" in str(hint)
+    assert (
+        "So few may be luck, and make no verdict and close no gate: as 40 % of the real patients "
+        "were trained on, chance alone names no fewer of them, among so many named, 16 % of the "
+        "time; a verdict takes less than 0.1 %."
+    ) in str(hint)
+
+
 def test_dates_are_not_taken_apart() -> None:
     train = [f"2020-01-{day:02d}" for day in range(1, 29)]
     control = [f"2021-02-{day:02d}" for day in range(1, 29)]
