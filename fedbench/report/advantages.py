@@ -6,7 +6,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from fedbench.games.telling import TOLD, Telling
-from fedbench.report.controls import Check, doubted, heard_of, noticeable, noticed, passed
+from fedbench.report.controls import (
+    Check,
+    doubted,
+    heard_of,
+    may_be_chance,
+    noticeable,
+    noticed,
+    passed,
+)
 from fedbench.report.numbers import Number
 from fedbench.report.plays import Play
 from fedbench.report.words import interval, joined, mixed, nothing, number, seeds
@@ -88,7 +96,8 @@ def _details(said: Telling, found: Sequence[Gain], played: Sequence[Check]) -> I
     heard = [(one, one.found) for one in found if one.heard is not None and one.found is not None]
     for one, n in heard:
         if noticed(n):
-            yield f"{said.found.format(one.called)}: advantage {interval(n)}, {seeds(n)}."
+            chance = f" That is {why}." if (why := may_be_chance(n)) else ""
+            yield f"{said.found.format(one.called)}: advantage {interval(n)}, {seeds(n)}.{chance}"
     if quiet := [(one, n) for one, n in heard if not noticed(n)]:
         yield _quiet(said, quiet)
     for one in found:

@@ -24,6 +24,7 @@ __all__ = [
     "doubted",
     "heard_of",
     "listed",
+    "may_be_chance",
     "noticeable",
     "noticed",
     "passed",
@@ -367,6 +368,16 @@ NOTHING = "nothing can be said"
 def shown_beyond(found: Number) -> bool:
     """Whether a number is beyond chance: by its interval, and after Holm's correction."""
     return bool(found.noticed) and noticed(found)
+
+
+def may_be_chance(found: Number) -> str:
+    """Say of a number whose interval lies above chance that it is not beyond it; nothing if it is.
+
+    So it is where it would be a leak if it alone had been asked for.
+    """
+    if not noticed(found) or found.noticed != 0:
+        return ""
+    return "not beyond chance after Holm's correction for all that was asked"
 
 
 def unproven(found: Number) -> bool:

@@ -12,6 +12,7 @@ from fedbench.report.controls import (
     backwards,
     doubted,
     heard_of,
+    may_be_chance,
     noticeable,
     noticed,
     unsaid,
@@ -138,7 +139,7 @@ def _membership(world: World, label: str, one: _Member) -> str:
     if one.play.yes:
         return _answered(one.play, found)
     area = f"Attack {one.attack}: AUC {interval(found)}, where 0.5 is guessing, {seeds(found)}."
-    quiet = f"{_would(found)}{mixed(found)}" if one.finding == "quiet" else ""
+    quiet = f"{_would(found)}{mixed(found)}" if one.finding == "quiet" else _yet(found)
     return " ".join([f"{area}{quiet}", *_leak(world, label, one.attack)])
 
 
@@ -146,11 +147,15 @@ def _answered(play: Play, found: Number) -> str:
     """Tell an attack that answers yes or no by the share of whom it says yes."""
     told = f"Attack {play.attack}: {beyond(play, found)}, {seeds(found)}."
     if noticed(found):
-        return told
+        return f"{told}{_yet(found)}"
     share = share_of(play, found)
     seen = None if share is None else noticeable(share)
     would = "" if seen is None else f" {percent(seen)} are noticed four times out of five."
     return f"{told}{would}{mixed(found)}"
+
+
+def _yet(found: Number) -> str:
+    return f" That is {chance}." if (chance := may_be_chance(found)) else ""
 
 
 def asked(found: Number) -> str:
@@ -186,7 +191,9 @@ def _leak(world: World, label: str, attack: str) -> list[str]:
 
 def _share(at: str, found: Number) -> str:
     among = f"With {at} % of other patients wrongly accused (false alarms)"
-    if found.low is not None and found.low > 0:
+    if chance := may_be_chance(found):
+        return f"{among} it finds {interval(found)} of {asked(found)}, which is {chance}."
+    if noticed(found):
         return f"{among} it finds {interval(found)} of {asked(found)} beyond luck."
     seen = noticeable(found)
     would = (

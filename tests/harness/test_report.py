@@ -509,6 +509,28 @@ def test_a_leak_is_said(make: Make) -> None:
     assert "Attack dcr: AUC 0.585" in text
 
 
+def test_what_may_be_chance_among_all_that_was_asked_is_not_told_as_found(make: Make) -> None:
+    study = everything(seeds=1)
+    loud = {"dcr.auc": 0.6, "dcr.leak@1%": 0.03, "attribute.advantage": 0.1}
+    for row in study.rows:
+        if row["label"] == "copula" and row["name"] in loud:
+            value = loud[row["name"]]
+            row |= {"value": value, "low": value - 0.01, "high": value + 0.01}
+            row |= {"p_value": 0.02, "p_adjusted": 0.14}
+    told = said(make(study), "leak").split("\n")
+    (found,) = [text for text in told if text.startswith("Attack dcr: AUC 0.600")]
+    gained = [text for text in told if "could be inferred better" in text]
+    chance = "not beyond chance after Holm's correction for all that was asked."
+    assert f"1 seed. That is {chance}" in found
+    assert (
+        f"it finds 3.0 % (95 % interval 2.0 % to 4.0 %) of the training patients, which is {chance}"
+        in found
+    )
+    assert "beyond luck" not in found
+    assert len(gained) == 2
+    assert all(text.endswith(f"1 seed. That is {chance}") for text in gained)
+
+
 def test_nothing_is_ever_called_private(make: Make) -> None:
     run = make(everything())
     report.write(run)
