@@ -19,7 +19,6 @@ import pandas as pd
 
 from fedbench import games, report
 from fedbench.attacking import Arena, Release, Siege, judged
-from fedbench.cells import measures
 from fedbench.collect import collect
 from fedbench.config import SETS
 from fedbench.data import Cohort
@@ -28,6 +27,7 @@ from fedbench.floors import FLOOR, Redraws, drawn
 from fedbench.given import REPLICATES, SEED, SYNTHETIC, Case
 from fedbench.kinds import ATTACKS, METRICS
 from fedbench.metric import Metric, Refusal
+from fedbench.questions import measures
 from fedbench.results import CellDir, RunDir, digest, portable, write_json, write_parquet
 from fedbench.schemas import schema_file
 from fedbench.scoring import Answer, Aside, answers

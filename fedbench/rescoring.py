@@ -9,12 +9,13 @@ from typing import Any
 import pandas as pd
 
 from fedbench import report
-from fedbench.cells import Cell, Job, Note, Work, jobs_of, label_of, load
+from fedbench.cells import Cell
 from fedbench.collect import collect
 from fedbench.config import Suite, suite_of
 from fedbench.data import DataStore
 from fedbench.environment import versions
 from fedbench.errors import RunError
+from fedbench.jobs import Job, Note, Work, jobs_of, label_of, load
 from fedbench.kinds import ATTACKS, METRICS
 from fedbench.results import RunDir, read_json, unheard_of, write_json
 from fedbench.runner import suite_of_run
@@ -88,20 +89,22 @@ def rescore(  # noqa: PLR0913  (each is a choice of the user's)
     cells = [
         cell
         for job in jobs_of(suite)
-        for cell in Work(job, suite, run, store, lambda _: None).stored(trained[job.label])
+        for cell in _stored(Work(job, suite, run, store, lambda _: None), trained)
     ]
     asked = [cell for cell in cells if _has_records(cell)]
-    due = sum(len(cell.unanswered()) for cell in asked)
+    due = sum(len(cell.questions.unanswered()) for cell in asked)
     anew = not (due or metrics or attacks)
     if anew or due:
         _perform(suite, Task(suite, run, store, _Again(anew, trained)), jobs, observe)
     (run.path / "suite.toml").write_text(suite.to_toml(), encoding="utf-8")
     _note_versions(run)
     observe(Event("stage", note="collecting results"))
-    collect(run, [cell.here for cell in cells], {c.train_id: c.score_ids() for c in cells})
+    collect(
+        run, [cell.here for cell in cells], {c.train_id: c.questions.score_ids() for c in cells}
+    )
     observe(Event("stage", note="writing the report"))
     report.write(run)
-    count = sum(len(cell.score_ids()) for cell in asked) if anew else due
+    count = sum(len(cell.questions.score_ids()) for cell in asked) if anew else due
     return _compared(before, run.results(), anew=anew, asked=count)
 
 
@@ -155,6 +158,12 @@ def _trained(run: RunDir, suite: Suite, rows: pd.DataFrame) -> Trained:
     return trained
 
 
+def _stored(work: Work, trained: Trained) -> list[Cell]:
+    """Return the cells of a job as they were trained."""
+    known = trained[work.job.label]
+    return [Cell.stored(work, *cell, known[cell]) for cell in work.job.cells(work.suite)]
+
+
 def _has_records(cell: Cell) -> bool:
     """Say whether a cell is done, and so has records that can be scored.
 
@@ -183,7 +192,7 @@ class _Again:
 
     def __call__(self, job: Job, suite: Suite, run: RunDir, store: DataStore, note: Note) -> str:
         note("dealing patients")
-        for cell in Work(job, suite, run, store, note).stored(self.trained[job.label]):
+        for cell in _stored(Work(job, suite, run, store, note), self.trained):
             cell.rescore(anew=self.anew)
         return "done"
 

@@ -14,7 +14,7 @@ from fedbench.results import CONTRADICTED, RunDir, write_json
 from fedbench.workers import Event, Observer, Task, heeding_ctrl_c, work
 
 if TYPE_CHECKING:
-    from fedbench.cells import Job
+    from fedbench.jobs import Job
 
 __all__ = ["Event", "Plan", "failures", "plan", "run"]
 
@@ -47,7 +47,8 @@ def plan(suite: Suite, store: DataStore, begun: RunDir | None = None) -> Plan:
     Raises:
         FedbenchError: the suite or the data do not fit.
     """
-    from fedbench.cells import cells_of, jobs_of, label_of, load  # noqa: PLC0415
+    from fedbench.cells import cells_of  # noqa: PLC0415
+    from fedbench.jobs import jobs_of, label_of, load  # noqa: PLC0415
     from fedbench.kinds import DATASETS  # noqa: PLC0415
     from fedbench.report.differences import differences  # noqa: PLC0415
     from fedbench.world import World  # noqa: PLC0415
@@ -195,8 +196,8 @@ def _failure(row: Mapping[Hashable, Any]) -> str:
 
 
 def _environment(suite: Suite, store: DataStore) -> dict[str, Any]:
-    from fedbench.cells import load  # noqa: PLC0415
     from fedbench.environment import describe  # noqa: PLC0415
+    from fedbench.jobs import load  # noqa: PLC0415
 
     data = {choice.called: load(choice, store).fingerprint for choice in suite.datasets}
     return {**describe(), "threads": suite.threads, "device": suite.device, "data": data}
@@ -207,12 +208,15 @@ def _collect(suite: Suite, run: RunDir, store: DataStore) -> None:
     from fedbench.collect import collect  # noqa: PLC0415
 
     cells = cells_of(suite, run, store)
-    collect(run, [cell.here for cell in cells], {c.train_id: c.score_ids() for c in cells})
+    collect(
+        run, [cell.here for cell in cells], {c.train_id: c.questions.score_ids() for c in cells}
+    )
 
 
 def _perform(suite: Suite, run: RunDir, store: DataStore, jobs: int, observe: Observer) -> None:
     """Do all jobs in worker processes that stay warm."""
-    from fedbench.cells import cells_of, jobs_of  # noqa: PLC0415
+    from fedbench.cells import cells_of  # noqa: PLC0415
+    from fedbench.jobs import jobs_of  # noqa: PLC0415
 
     todo = jobs_of(suite)
     with heeding_ctrl_c() as heed:

@@ -24,7 +24,7 @@ from fedbench.errors import FedbenchError, RunError
 from fedbench.results import RunDir
 
 if TYPE_CHECKING:
-    from fedbench.cells import Job
+    from fedbench.jobs import Job
 
 __all__ = ["Event", "Observer", "Task", "heeding_ctrl_c", "work"]
 
@@ -155,8 +155,8 @@ class _Worker:
 
     @classmethod
     def start(cls, task: Task) -> Self:
-        from fedbench.cells import FINGERPRINTS  # noqa: PLC0415
         from fedbench.environment import SOURCES  # noqa: PLC0415
+        from fedbench.jobs import FINGERPRINTS  # noqa: PLC0415
 
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
@@ -219,8 +219,8 @@ def _serve(
     """Do jobs until nobody asks any more."""
     import torch  # noqa: PLC0415
 
-    from fedbench.cells import FINGERPRINTS  # noqa: PLC0415
     from fedbench.environment import SOURCES  # noqa: PLC0415
+    from fedbench.jobs import FINGERPRINTS  # noqa: PLC0415
 
     SOURCES.update(sources)
     FINGERPRINTS.update(fingerprints)

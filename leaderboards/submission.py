@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from fedbench.cells import written
 from fedbench.collect import rows_of, table_of
 from fedbench.config import Suite
 from fedbench.data import Cohort, DataStore
@@ -23,6 +22,7 @@ from fedbench.leaderboards.archive import MANIFEST
 from fedbench.leaderboards.board import Board
 from fedbench.leaderboards.bundle import FORMAT, Place, filed, here
 from fedbench.nouns import plural
+from fedbench.releases import written
 from fedbench.results import CellDir, RunDir, read_json, read_parquet, unheard_of
 from fedbench.runner import suite_of_run
 

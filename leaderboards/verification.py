@@ -13,12 +13,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from fedbench.cells import Cell, cells_of, jobs_of, load, perform
+from fedbench.cells import Cell, cells_of, perform
 from fedbench.collect import rows_of, table_of
 from fedbench.config import GeneratorChoice, Suite
 from fedbench.data import DataStore
 from fedbench.environment import versions
 from fedbench.errors import RunError
+from fedbench.jobs import jobs_of, load
 from fedbench.leaderboards.archive import table_in
 from fedbench.leaderboards.board import Board
 from fedbench.leaderboards.bundle import Bundle, Place
@@ -168,7 +169,9 @@ class _Replay:
     def rows(self) -> list[Row]:
         """Return all rows, with the submitter's names for what was trained."""
         cells = [*self.cells.values(), *self.controls]
-        rows = rows_of([c.here for c in cells], {c.train_id: c.score_ids() for c in cells})
+        rows = rows_of(
+            [c.here for c in cells], {c.train_id: c.questions.score_ids() for c in cells}
+        )
         theirs = self.bundle.rows.drop_duplicates("train_id").set_index("train_id")
         named: dict[str, Row] = {
             cell.train_id: {"train_id": (train_id := self.bundle.cells[place].train_id)}

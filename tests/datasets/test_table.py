@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fedbench import cells, cli
+from fedbench import cli, jobs
+from fedbench.cells import cells_of
 from fedbench.config import read_suite
 from fedbench.data import TABLES, Cohort, DataStore, write_cohort
 from fedbench.errors import DataError, SpecError
@@ -389,10 +390,10 @@ def test_tables_without_labels_are_one_too_many(folder: Path) -> None:
 
 def test_records_and_schema_decide_train_ids(folder: Path, frame: pd.DataFrame) -> None:
     def ids() -> list[str]:
-        cells._COHORTS.clear()  # noqa: SLF001  (as in a new process)
-        cells.FINGERPRINTS.clear()
+        jobs._COHORTS.clear()  # noqa: SLF001  (as in a new process)
+        jobs.FINGERPRINTS.clear()
         suite, run = read_suite(str(folder / "suite.toml")), RunDir(folder)
-        return [cell.train_id for cell in cells.cells_of(suite, run, DataStore())]
+        return [cell.train_id for cell in cells_of(suite, run, DataStore())]
 
     Path("suite.toml").write_text(SUITE)
     for name in ("mine.csv", "other.csv"):

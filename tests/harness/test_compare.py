@@ -19,7 +19,7 @@ import pytest
 from numpy.typing import NDArray
 
 from fedbench import cli
-from fedbench.cells import Job, perform
+from fedbench.cells import perform
 from fedbench.compare import (
     PRIMARY,
     TOLERANCE,
@@ -37,6 +37,7 @@ from fedbench.config import Suite, read_suite
 from fedbench.data import DataStore
 from fedbench.errors import RunError, SpecError
 from fedbench.federation.study import Choice
+from fedbench.jobs import Job
 from fedbench.report import comparison
 from fedbench.results import ASKED, RunDir, write_parquet
 from fedbench.runner import run

@@ -10,11 +10,12 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from fedbench.cells import Work, jobs_of
+from fedbench.cells import Cell
 from fedbench.config import Suite, suite_of
 from fedbench.data import DataStore
 from fedbench.errors import SpecError
 from fedbench.federation.study import Choice
+from fedbench.jobs import Work, jobs_of
 from fedbench.results import CONTRADICTED, RunDir, read_json
 from fedbench.runner import failures, run
 
@@ -103,7 +104,7 @@ def test_audits_change_nothing_in_other_cells() -> None:
         {
             cell.train_id
             for job in jobs_of(suite)
-            for cell in (Work(job, suite, RunDir(Path()), DataStore(), print).cell(*each)
+            for cell in (Cell.of(Work(job, suite, RunDir(Path()), DataStore(), print), *each)
                          for each in job.cells(suite))
         }
         for suite in (with_audits, without)
