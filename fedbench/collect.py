@@ -21,7 +21,8 @@ from fedbench.results import (
     sorted_rows,
     write_parquet,
 )
-from fedbench.summaries import derived, finished
+from fedbench.summaries import derived
+from fedbench.verdicts import finished
 
 __all__ = ["collect", "rows_of", "table_of"]
 

@@ -19,7 +19,7 @@ from fedbench.given import Asked, Case, prepare
 from fedbench.kinds import METRICS
 from fedbench.metric import Measure
 from fedbench.scoring import Answer, Aside, answers
-from fedbench.summaries import finished
+from fedbench.verdicts import finished
 from fedbench.world import World
 
 

@@ -9,8 +9,10 @@ import pytest
 
 from fedbench.games import TURNED
 from fedbench.metric import Anchors
+from fedbench.replicates import Number
 from fedbench.stats import poisson_weights, recentre, weighted_concordance
-from fedbench.summaries import Number, derived, finished
+from fedbench.summaries import derived
+from fedbench.verdicts import finished
 
 Row = dict[str, Any]
 
