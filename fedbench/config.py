@@ -52,11 +52,13 @@ FAST = ("dcr", "attribute")
 AUDITED = (
     "verbatim",
     "trajectory",
+    "fragment",
     "ratio",
     "density",
     "classifier",
     "surprise",
     "lookalike",
+    "completion",
     "conditional",
     "linkage",
     "singling",

@@ -63,7 +63,7 @@ AUDIT = Examination("audit", (), SETS["attacks"]["audit"])
 EVALUATION = Examination(
     "evaluate",
     tuple(n for n in SETS["metrics"]["full"] if METRICS.find(n).family != "communication"),
-    (*SETS["attacks"]["fast"], "verbatim", "trajectory"),
+    (*SETS["attacks"]["fast"], "verbatim", "trajectory", "fragment"),
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +12,7 @@ import pandas as pd
 from fedbench.data import Cohort, cohort_from_table
 from fedbench.seeds import Rng
 
-__all__ = ["copied", "jittered", "leaky", "mixed", "shuffled", "thinned"]
+__all__ = ["copied", "jittered", "leaky", "mixed", "partial", "shuffled", "thinned"]
 
 
 def copied(members: Cohort, rng: Rng) -> Cohort:
@@ -38,6 +39,27 @@ def leaky(members: Cohort, independent: Cohort, share: float, rng: Rng) -> Cohor
     given = members.take(rng.permutation(members.patients)[:copies])
     others = independent.take(rng.permutation(independent.patients)[: n - copies])
     return copied(Cohort.union([given, others]), rng)
+
+
+def partial(
+    members: Cohort, independent: Cohort, rng: Rng, *, columns: Sequence[str], share: float = 1.0
+) -> Cohort:
+    """Return records of others, of which some have a few columns of a member each.
+
+    Args:
+        members: the training patients.
+        independent: whose the other columns are; as many as members.
+        rng: chooses who is copied.
+        columns: what is copied, together.
+        share: of the members who are, rounded to whole patients.
+    """
+    some = rng.permutation(len(members))[: round(share * len(members))]
+    table = independent.table.copy()
+    for name in columns:
+        values = table[name].copy()
+        values.iloc[: len(some)] = members.table[name].iloc[some].to_numpy()
+        table[name] = values
+    return _written(independent, table)
 
 
 def thinned(

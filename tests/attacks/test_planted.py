@@ -31,7 +31,7 @@ DISTANCE = ("dcr", "ratio")
 COPIES = ("dcr", "verbatim", "trajectory")
 FORESTS = ("classifier", "surprise")
 NEAR = (*DISTANCE, "density", *FORESTS)  # see records that were changed, too
-MEMBERSHIP = ("verbatim", "trajectory", *NEAR)
+MEMBERSHIP = ("verbatim", "trajectory", "fragment", *NEAR)
 
 
 @dataclass
@@ -177,7 +177,12 @@ def test_half_a_copy_is_half_a_leak_to_the_forests_too(stage: Field) -> None:
         assert 0.4 < stage.rows(attack, "leaky 0.5")["leak@1%"].value < 0.6
 
 
-@pytest.mark.parametrize("attack", DISTANCE)
+def test_records_with_other_cells_are_recognised_by_what_is_left(stage: Field) -> None:
+    fragment, *others = (stage.rows(name, "jittered")["auc"].value for name in ("fragment", *NEAR))
+    assert fragment > max(others) + 0.1
+
+
+@pytest.mark.parametrize("attack", [*DISTANCE, "fragment"])
 def test_columns_without_their_patients_give_nobody_away(stage: Field, attack: str) -> None:
     found = stage.rows(attack, "shuffled")
     assert found["auc"].value < 0.55
@@ -200,7 +205,7 @@ def small_stages() -> list[Field]:
     return [Field(50, 100, seed) for seed in range(200 if FULL else 40)]
 
 
-QUICK = (*DISTANCE, "verbatim", "trajectory", "density", "linkage", "singling")
+QUICK = (*DISTANCE, "verbatim", "trajectory", "fragment", "density", "linkage", "singling")
 
 
 @pytest.mark.parametrize("attack", [*QUICK, *(["surprise"] if FULL else [])])

@@ -420,6 +420,35 @@ def test_visits_that_were_copied_among_others_are_told_of_a_folder(
     assert "Only the attack trajectory sees every visit and code" in quiet.err
 
 
+def clinic(n: int, seed: int, prefix: str) -> pd.DataFrame:
+    """Facts that many share, laboratory values that nobody does, and a secret."""
+    rng = np.random.default_rng(seed)
+    table = pd.DataFrame(rng.normal(size=(n, 10)), columns=[f"lab{i}" for i in range(10)])
+    table["age"] = np.round(60 + 12 * rng.normal(size=n))
+    table["bmi"] = np.round(27 + 4 * rng.normal(size=n), 1)
+    table["hb"] = np.round(13 + 1.5 * rng.normal(size=n), 1)
+    table["hiv"] = np.where(rng.random(n) < 0.3, "yes", "no")
+    return table.set_axis([f"{prefix}{i}" for i in range(n)])
+
+
+def test_three_columns_of_everybody_are_a_leak_and_so_is_the_secret_beside_them(
+    audit: Audit,
+) -> None:
+    """All else is invented, so that no record is close to anybody's."""
+    train, control = clinic(400, 0, "t"), clinic(1_200, 1, "c")
+    mixed = clinic(400, 2, "s")
+    known = ["age", "bmi", "hb", "hiv"]
+    mixed[known] = train[known].sample(frac=1, random_state=0).to_numpy()
+    tables = {"train": train, "control": control, "synthetic": mixed}
+    found = audit("--json", "--fail-over", "0.05", "--sensitive", "hiv", **tables)
+    assert (found.status, found.facts["verdict"]) == (1, GIVEN_AWAY)
+    assert found.row("fragment.leak@1%")["low"] > 0.8
+    assert found.row("completion.advantage", about="hiv")["low"] > 0.2
+    assert found.row("dcr.leak@1%")["low"] <= 0
+    honest = audit("--json", **{**tables, "synthetic": clinic(400, 3, "s")})
+    assert (honest.status, honest.facts["verdict"]) == (0, QUIET)
+
+
 def test_a_handful_of_copies_closes_the_gate(audit: Audit) -> None:
     train = made(150, 0)
     tables = small(train=train, control=made(300, 1, start=500))
