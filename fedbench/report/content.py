@@ -11,19 +11,24 @@ from typing import Any
 import pandas as pd
 
 from fedbench.errors import RunError
-from fedbench.report import facts, given, scored, silent, tables
+from fedbench.report import facts, given, scored, silent
 from fedbench.report.again import again
+from fedbench.report.answers import behind, overview
 from fedbench.report.audits import audits, planted
 from fedbench.report.compute import compute
 from fedbench.report.controls import checks, listed
+from fedbench.report.everything import everything
 from fedbench.report.exposure import exposed
 from fedbench.report.frontier import frontier
 from fedbench.report.gate import gate
+from fedbench.report.hospitals import hospitals
 from fedbench.report.notes import GLOSSARY, caveats, introduction, reading
 from fedbench.report.numbers import Numbers, finite
+from fedbench.report.primary import baseline, primary
 from fedbench.report.privacy import privacy
 from fedbench.report.sentences import about, headline
 from fedbench.report.stopping import stopping
+from fedbench.report.tradeoff import tradeoff
 from fedbench.report.words import measure
 from fedbench.report.world import World, worlds
 from fedbench.results import RunDir
@@ -150,19 +155,19 @@ def _world(run: RunDir, world: World, suite: Json, table: pd.DataFrame) -> Json:
         },
         "regimes": world.regimes,
         "headline": [s.plain() for s in sentences],
-        "overview": [] if run.given else tables.overview(world, played),
-        "behind": tables.behind(world),
+        "overview": [] if run.given else overview(world, played),
+        "behind": behind(world),
         "controls": [check.plain() for check in played],
         "checked": [*listed(played), *(audited["controls"] if audited else [])],
-        "main": tables.main(world),
-        "baseline": tables.baseline(world),
-        "tradeoff": tables.tradeoff(world),
-        "hospitals": tables.hospitals(world),
+        "main": primary(world),
+        "baseline": baseline(world),
+        "tradeoff": tradeoff(world),
+        "hospitals": hospitals(world),
         "privacy": privacy(run, world),
         "audits": audited,
         "stopping": stopping(run, world) if world.stops else None,
         "compute": None if run.given else compute(run, world),
         "exposed": exposed(run, world, played),
-        "everything": tables.everything(world),
+        "everything": everything(world),
         "numbers": [number.plain() for number in world.numbers],
     }

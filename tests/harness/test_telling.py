@@ -12,7 +12,8 @@ import pytest
 from fedbench import attacking, games
 from fedbench.kinds import ATTACKS
 from fedbench.metric import Refusal
-from fedbench.report import given, leaks, tables
+from fedbench.report import given, leaks
+from fedbench.report.answers import overview
 from fedbench.report.controls import Check, checks, listed
 from fedbench.report.numbers import Numbers
 from fedbench.report.words import measure, nothing
@@ -66,7 +67,7 @@ def test_every_game_has_its_sentence_and_its_controls(attack: str, value: float,
     verdict = given.verdict(found, played)
     assert verdict.title == (given.GIVEN_AWAY if value else given.QUIET)
     assert attack in verdict.text
-    answers = tables.overview(found, played)[0]
+    answers = overview(found, played)[0]
     assert [a["verdict"] for a in answers["others"]] == [
         "noticed" if value else "not detectable by this attack"
     ]
