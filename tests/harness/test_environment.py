@@ -16,6 +16,7 @@ DECIDE_NOTHING = {
     "attack",
     "codec",
     "config",
+    "data",
     "direction",
     "errors",
     "federation",

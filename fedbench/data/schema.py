@@ -1,36 +1,22 @@
-"""Health records, and what is publicly known about them."""
+"""What is publicly known about records before any of them is seen."""
 
 from __future__ import annotations
 
-import hashlib
-import os
-from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fedbench.errors import DataError
-from fedbench.plugin import Plugin
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from fedbench.sequences import Sequences
 
 __all__ = [
     "MISSING",
     "OTHER",
-    "Cohort",
+    "SHORT",
     "Column",
-    "DataStore",
-    "Dataset",
-    "Download",
     "Feature",
     "Outcome",
     "Part",
@@ -40,11 +26,6 @@ __all__ = [
     "Task",
     "Vocabulary",
     "Window",
-    "by_content",
-    "cohort_from_table",
-    "looks_of",
-    "read_cohort",
-    "write_cohort",
 ]
 
 OTHER = "(other)"
@@ -52,8 +33,6 @@ OTHER = "(other)"
 
 MISSING = "(missing)"
 """How a missing category is shown; in tables it is an empty field."""
-
-TABLES = ("static", "visits", "codes", "outcome")
 
 SHORT = 7
 """Days; in shorter windows visits are dated by parts of a day."""
@@ -413,275 +392,3 @@ class Feature:
         if self.part is Part.VISITS and self.window and self.source != "day":
             return f"day@{self.window.name}"
         return None
-
-
-@dataclass(frozen=True)
-class Cohort:
-    """Patients with their schema.
-
-    Tables (every one has a ``patient`` column of text):
-
-    * ``static``: one row per patient.
-    * ``visits``: one row per visit, with its ``day``; empty fields are not measured.
-    * ``codes``: one row per diagnosis: ``day``, ``system``, ``code``.
-    * ``outcome``: one row per patient: ``time`` in days, ``event`` 0 or 1.
-
-    ``notes`` says, a sentence each, whom and what the reader of the records left out.
-
-    Build with ``Cohort.of_tables``, which validates.
-    """
-
-    schema: Schema
-    static: pd.DataFrame
-    visits: pd.DataFrame
-    codes: pd.DataFrame
-    outcome: pd.DataFrame
-    notes: tuple[str, ...] = field(default=(), kw_only=True)
-
-    @classmethod
-    def of_tables(
-        cls,
-        schema: Schema,
-        static: pd.DataFrame,
-        visits: pd.DataFrame | None = None,
-        codes: pd.DataFrame | None = None,
-        outcome: pd.DataFrame | None = None,
-    ) -> Cohort:
-        """Check every table against the schema and put it in a stable order.
-
-        Raises:
-            DataError: names the table, row, column and value that do not fit.
-        """
-        from fedbench import validation  # noqa: PLC0415  (validation needs the types above)
-
-        return validation.checked(schema, static, visits, codes, outcome)
-
-    def __len__(self) -> int:
-        return len(self.static)
-
-    @property
-    def patients(self) -> NDArray[np.object_]:
-        """Every patient once, sorted."""
-        return self.static["patient"].to_numpy(dtype=object)
-
-    @property
-    def sites(self) -> NDArray[np.object_] | None:
-        """The hospital of every patient, where the data say so."""
-        site = self.schema.site
-        if site is None:
-            return None
-        names = self.static[site]
-        if self.schema.static[site].kind != "category":
-            names = names.map("{:.15g}".format, na_action="ignore")  # 7, not 7.0
-        return names.astype(object).to_numpy()
-
-    @property
-    def clusters(self) -> NDArray[np.object_]:
-        """What must not be torn apart, for every patient; by default the patient alone."""
-        cluster = self.schema.cluster
-        return self.patients if cluster is None else self.static[cluster].to_numpy(dtype=object)
-
-    @property
-    def event(self) -> NDArray[np.bool_]:
-        """Whether the event was seen, for every patient; empty without an outcome."""
-        return np.asarray(self.outcome["event"].to_numpy() == 1)
-
-    @cached_property
-    def keys(self) -> NDArray[np.uint64]:
-        """A number for every patient that is the same wherever the patient is."""
-        import pandas as pd  # noqa: PLC0415
-
-        return pd.util.hash_array(self.patients, categorize=False)
-
-    def take(self, patients: NDArray[np.object_]) -> Cohort:
-        """Return these patients only, with their rows of the patient table if it was made."""
-        import pandas as pd  # noqa: PLC0415
-
-        wanted = pd.Index(patients)
-
-        def mine(table: pd.DataFrame) -> pd.DataFrame:
-            return table[table["patient"].isin(wanted)].reset_index(drop=True)
-
-        found = Cohort(self.schema, *(mine(getattr(self, name)) for name in TABLES))
-        if "table" in self.__dict__:
-            found.__dict__["table"] = self.table[self.table.index.isin(wanted)]
-        return found
-
-    @staticmethod
-    def union(cohorts: Sequence[Cohort]) -> Cohort:
-        """Return everyone in these cohorts, which share a schema and no patient."""
-        import pandas as pd  # noqa: PLC0415
-
-        def together(name: str) -> pd.DataFrame:
-            tables = [getattr(cohort, name) for cohort in cohorts]
-            full = [table for table in tables if len(table)] or tables[:1]
-            by = ["patient", "day"] if "day" in full[0] else ["patient"]
-            stacked: pd.DataFrame = pd.concat(full, ignore_index=True)
-            return stacked.sort_values(by, kind="stable", ignore_index=True)
-
-        found = Cohort(cohorts[0].schema, *(together(name) for name in TABLES))
-        if all("table" in cohort.__dict__ for cohort in cohorts):
-            table = pd.concat([cohort.table for cohort in cohorts])
-            found.__dict__["table"] = table.loc[pd.Index(found.patients, name="patient")]
-        return found
-
-    @cached_property
-    def table(self) -> pd.DataFrame:
-        """The patient table: one row per patient, one column per ``schema.features``.
-
-        Visits become, per window, the day of the last visit and the last value measured;
-        codes become whether they were ever recorded in the window. Numbers are ``float64``
-        with NaN for missing, categories are pandas categoricals with the schema's levels.
-        """
-        from fedbench import summary  # noqa: PLC0415
-
-        return summary.patient_table(self)
-
-    @cached_property
-    def looks(self) -> NDArray[np.uint64]:
-        """A number for every patient that is the same for those who look alike in ``table``."""
-        return looks_of(self.table)
-
-    @cached_property
-    def sequences(self) -> Sequences:
-        """Visits and codes as arrays, see ``fedbench.sequences``."""
-        from fedbench import sequences  # noqa: PLC0415
-
-        return sequences.Sequences.of(self)
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """A digest of all records, so that two runs can prove they saw the same data."""
-        digest = hashlib.sha256()
-        for name in TABLES:
-            table = getattr(self, name)
-            digest.update(f"{name}:{','.join(table.columns)}:{len(table)};".encode())
-            digest.update(looks_of(table).tobytes())
-        return digest.hexdigest()[:16]
-
-
-def cohort_from_table(schema: Schema, table: pd.DataFrame) -> Cohort:
-    """Write a patient table back as a cohort: one visit per window that has a day."""
-    from fedbench import summary  # noqa: PLC0415
-
-    return summary.cohort_from_table(schema, table)
-
-
-def looks_of(table: pd.DataFrame) -> NDArray[np.uint64]:
-    """Return a number for each row ``(n,)`` that is the same for rows that are alike."""
-    import pandas as pd  # noqa: PLC0415
-
-    return np.asarray(pd.util.hash_pandas_object(table, index=False), dtype=np.uint64)
-
-
-def by_content(table: pd.DataFrame) -> pd.DataFrame:
-    """Return rows by patient and day, those of one day in an order that their content makes."""
-    keys = [table["patient"].to_numpy(dtype=str)]
-    if "day" in table:
-        keys = [looks_of(table.drop(columns="patient")), table["day"].to_numpy(), *keys]
-    order = np.lexsort(keys)
-    return table.iloc[order].reset_index(drop=True)
-
-
-def write_cohort(cohort: Cohort, folder: Path, **extra: NDArray[np.object_]) -> None:
-    """Write the tables of a cohort as parquet; ``extra`` columns go to the static table."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in TABLES:
-        table = getattr(cohort, name)
-        if name == "static" or len(table):
-            table = table.assign(**extra) if name == "static" else table
-            table.to_parquet(folder / f"{name}.parquet", index=False)
-
-
-def read_cohort(schema: Schema, folder: Path) -> Cohort:
-    """Read and check a cohort written by ``write_cohort``.
-
-    Raises:
-        DataError: a table is missing or does not fit the schema.
-    """
-    import pandas as pd  # noqa: PLC0415
-
-    if not (folder / "static.parquet").is_file():
-        raise DataError(f"There is no static.parquet in {folder}; a cohort folder needs one.")
-    tables = {
-        name: pd.read_parquet(folder / f"{name}.parquet")
-        for name in TABLES
-        if (folder / f"{name}.parquet").is_file()
-    }
-    return Cohort.of_tables(schema, **tables)
-
-
-@dataclass(frozen=True)
-class DataStore:
-    """Where data folders are: given by hand, else by the variable FEDBENCH_DATA."""
-
-    root: Path | None = None
-
-    @classmethod
-    def default(cls) -> DataStore:
-        """Return the store that the environment names."""
-        root = os.environ.get("FEDBENCH_DATA")
-        return cls(Path(root) if root else None)
-
-    def folder(self, name: str) -> Path:
-        """Return the folder of a dataset, inside the root unless it is an absolute path.
-
-        A packed folder or database is one file.
-
-        Raises:
-            DataError: it is not there.
-        """
-        if Path(name).is_absolute() and Path(name).exists():
-            return Path(name)
-        if self.root is None:
-            raise DataError(
-                f"The dataset needs the folder {name!r}, and no data folder is set. "
-                "Set FEDBENCH_DATA or give --data-dir."
-            )
-        if not (folder := self.root / name).exists():
-            raise DataError(
-                f"There is no folder {name!r} in {self.root}. `fedbench data describe NAME` "
-                "says where a dataset is from, `fedbench data get NAME` how to get it."
-            )
-        return folder
-
-
-@dataclass(frozen=True, kw_only=True)
-class Download:
-    """A file that the publisher offers to everyone: where it is, where it goes, what it must be."""
-
-    url: str
-    path: str
-    sha256: str
-
-
-class Dataset(Plugin):
-    """A source of records, with what a user must know before using them.
-
-    ``home`` is the page where the records and their terms are, ``downloads`` the files there that
-    nobody has to ask for. ``made`` says how to make the tables of what the publisher offers, where
-    they are not the publisher's own.
-    """
-
-    title: ClassVar[str]
-    licence: ClassVar[str]
-    citation: ClassVar[str]
-    home: ClassVar[str] = ""
-    made: ClassVar[str] = ""
-    downloads: ClassVar[tuple[Download, ...]] = ()
-    embedded: ClassVar[bool] = False
-    redistributable: ClassVar[bool] = True
-    """Whether records derived from the data may be published."""
-
-    @property
-    @abstractmethod
-    def schema(self) -> Schema:
-        """The public description, known before any record is read."""
-
-    @abstractmethod
-    def load(self, store: DataStore) -> Cohort:
-        """Return the whole cohort.
-
-        Raises:
-            DataError: the files are not there or do not fit.
-        """
