@@ -11,13 +11,14 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import expit
 
+from fedbench.concordance import weighted_concordance
 from fedbench.data import Cohort, Task
 from fedbench.metric import FEWEST, Evidence, Key, Measure, Refusal, View
 from fedbench.metrics._draws import Floats, draws, measured
 from fedbench.metrics._limits import Skewed, explained, shared_by, unit
 from fedbench.metrics._models import Model, Unfit, learn
 from fedbench.nouns import plural
-from fedbench.stats import auc_limits, weighted_auc, weighted_concordance
+from fedbench.stats import auc_limits, weighted_auc
 from fedbench.task import Problem
 
 __all__ = [

@@ -12,6 +12,7 @@ from annotated_types import Ge, Gt
 from numpy.typing import NDArray
 from scipy.special import expit
 
+from fedbench.concordance import weighted_concordance
 from fedbench.metric import Anchors, Evidence, Family, Key, Measure, Metric, Refusal, View
 from fedbench.metrics._answers import Question, asked_weights, weakness
 from fedbench.metrics._draws import Floats, draws, expanded, measured, over
@@ -19,7 +20,7 @@ from fedbench.metrics._groups import Attribute, attributes
 from fedbench.metrics._models import Model, Unfit
 from fedbench.metrics._ruler import Ruler
 from fedbench.seeds import Rng
-from fedbench.stats import weighted_auc, weighted_concordance
+from fedbench.stats import weighted_auc
 from fedbench.task import Problem, problem
 
 __all__ = ["Fairness"]

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lifelines.utils import concordance_index
 from scipy import stats as scipy_stats
 from sklearn.metrics import roc_auc_score
 
@@ -455,44 +454,6 @@ def test_the_p_value_over_strata_is_that_of_fisher_and_of_all_ways_to_deal() -> 
 def test_a_permutation_p_value_is_never_zero() -> None:
     assert stats.permutation_p(5.0, np.arange(5)) == pytest.approx(1 / 6)
     assert stats.permutation_p(4.0, np.arange(5)) == pytest.approx(2 / 6)
-
-
-@FEW
-@given(st.integers(0, 10**6), st.integers(2, 60))
-def test_concordance_equals_lifelines_on_repeated_patients(seed: int, n: int) -> None:
-    rng = np.random.default_rng(seed)
-    time, event = rng.integers(1, 9, n), rng.random(n) < 0.6
-    risk = rng.integers(0, 6, n).astype(float)
-    weights = np.vstack([np.ones(n, np.uint8), stats.poisson_weights(rng, n, 4)])
-    for rows in (weights, weights.astype(float)):
-        found = stats.weighted_concordance(time, event, risk, rows)
-        for c, row in zip(found, weights, strict=True):
-            again = [np.repeat(each, row) for each in (time, event, risk)]
-            try:
-                expected = concordance_index(again[0], -again[2], again[1])
-            except (ZeroDivisionError, ValueError):
-                expected = math.nan
-            assert c == pytest.approx(expected, abs=1e-12, nan_ok=True)
-
-
-def test_rows_of_weights_are_counted_as_if_each_were_alone() -> None:
-    rng = np.random.default_rng(5)
-    follow_up = rng.integers(1, 30, 130), rng.random(130) < 0.5, rng.normal(size=130)
-    weights = stats.poisson_weights(rng, 130, 50)
-    alone = [stats.weighted_concordance(*follow_up, row[None])[0] for row in weights]
-    np.testing.assert_array_equal(stats.weighted_concordance(*follow_up, weights), alone)
-
-
-def test_concordance_of_many_equals_lifelines() -> None:
-    rng = np.random.default_rng(0)
-    time, event = rng.integers(1, 900, 3_000), rng.random(3_000) < 0.3
-    risk = np.round(rng.normal(size=3_000) - time / 400, 2)
-    (found,) = stats.weighted_concordance(time, event, risk, np.ones((1, 3_000)))
-    assert found == pytest.approx(concordance_index(time, -risk, event), abs=1e-12)
-
-
-def test_concordance_without_events_is_nan() -> None:
-    assert np.isnan(stats.weighted_concordance([1, 2], [0, 0], [1, 2], np.ones((3, 2)))).all()
 
 
 @pytest.mark.parametrize("truth", [np.zeros(5), np.array([0, 5, 5, 5, 5]), np.arange(5) / 2])

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fedbench.concordance import weighted_concordance
 from fedbench.games import TURNED
 from fedbench.metric import Anchors
 from fedbench.replicates import Number
-from fedbench.stats import poisson_weights, recentre, weighted_concordance
+from fedbench.stats import poisson_weights, recentre
 from fedbench.summaries import derived
 from fedbench.verdicts import finished
 

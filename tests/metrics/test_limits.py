@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 
+from fedbench.concordance import weighted_concordance
 from fedbench.metric import Measure
 from fedbench.metrics._answers import weighted_precision, weighted_r2
 from fedbench.metrics._draws import Floats, measured
 from fedbench.metrics._limits import Skewed, explained, shared_by, unit
 from fedbench.seeds import Rng
-from fedbench.stats import poisson_weights, weighted_concordance
+from fedbench.stats import poisson_weights
 
 DRAWS = 500
 
