@@ -32,6 +32,8 @@ __all__ = [
 
 TABLES = ("static", "visits", "codes", "outcome")
 
+_ODD = np.uint64(0x9E3779B97F4A7C15)  # the golden ratio's digits: sums seldom meet
+
 
 @dataclass(frozen=True)
 class Cohort:
@@ -159,6 +161,19 @@ class Cohort:
     def looks(self) -> NDArray[np.uint64]:
         """A number for every patient that is the same for those who look alike in ``table``."""
         return looks_of(self.table)
+
+    @cached_property
+    def whole_looks(self) -> NDArray[np.uint64]:
+        """The same for those who are alike in every visit and code, too, in whatever order."""
+        import pandas as pd  # noqa: PLC0415
+
+        found, names = self.looks, pd.Index(self.patients)
+        for table in (self.visits, self.codes):
+            place = names.get_indexer(pd.Index(table["patient"]))
+            rows = np.zeros(len(self), np.uint64)
+            np.add.at(rows, place, looks_of(table.drop(columns="patient")))
+            found = found * _ODD + rows
+        return found
 
     @cached_property
     def sequences(self) -> Sequences:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -32,7 +32,8 @@ def blind_baseline(
 
     A model is trained on the *truth* of some clusters and judges the others. If it succeeds,
     the two classes differ for reasons that no generator is to blame for, and every attack
-    would look successful (Das, Zhang and Tramèr 2024, https://arxiv.org/abs/2406.16201).
+    would look successful (Das, Zhang and Tramèr 2024, https://arxiv.org/abs/2406.16201). Beside the
+    patient table it sees how long records are, as attacks do that look at every visit and code.
     Limits are at the level ``STRICT``; ask ``distrust`` what they mean. There is no p-value: the
     scores of patients who taught each other's judges are not independent, and p below 0.05 was
     seen three times as often as it should be.
@@ -43,7 +44,7 @@ def blind_baseline(
     for held in range(folds):
         if len(np.unique(challenge.truth[(fold >= 0) & (fold != held)])) < 2:
             return Refusal(reason="Too few patients to train a blind baseline.", part="blind")
-    records = _with_site(schema, challenge)
+    records = np.column_stack([_with_site(schema, challenge), *_lengths(schema, challenge)])
     scores = np.zeros(len(challenge.truth))
     for held in range(folds):
         learn, judge = (fold >= 0) & (fold != held), fold == held
@@ -89,6 +90,20 @@ def _with_site(schema: Schema, challenge: Challenge) -> Floats:
     known = [f for f in schema.features if f.name in challenge.public.targets]
     number = np.unique(challenge.sites.astype(str), return_inverse=True)[1]
     return np.column_stack([plain_columns(challenge.public.targets, known), number])
+
+
+def _lengths(schema: Schema, challenge: Challenge) -> Iterator[Floats]:
+    """Yield how many visits and codes patients have, on how many days, and from when to when."""
+    parts = {"visits": bool(schema.visits), "codes": bool(schema.vocabularies)}
+    for name in (name for name, there in parts.items() if there):
+        table, n = getattr(challenge.public.records, name), len(challenge.truth)
+        # Targets are called by their row numbers.
+        who, day = table["patient"].astype(np.int64).to_numpy(), table["day"].to_numpy(np.float64)
+        days = np.unique(np.column_stack([who, day]), axis=0)[:, 0].astype(np.int64)
+        ends = np.full((2, n), np.nan)
+        np.fmin.at(ends[0], who, day)
+        np.fmax.at(ends[1], who, day)
+        yield from (np.bincount(who, minlength=n), np.bincount(days, minlength=n), *ends)
 
 
 def _tell_apart(records: Floats, truth: Bools, rng: Rng, asked: Floats) -> Floats:

@@ -126,7 +126,7 @@ def _room(attack: Attack, sight: Sight, challenge: Challenge) -> float:
         "different records of the release",
         challenge.public,
         {Knowledge.SYNTHETIC},
-        lambda seen: float(len(seen.synthetic.table.drop_duplicates())),
+        lambda seen: float(len(np.unique(seen.synthetic.whole_looks))),
     )
 
 

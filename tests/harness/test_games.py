@@ -19,6 +19,7 @@ from fedbench.attacks.dcr import Dcr
 from fedbench.attacks.verbatim import Verbatim
 from fedbench.data import Cohort, Column, DataStore, Schema, Vocabulary, Window
 from fedbench.datasets.nafld import Nafld
+from fedbench.datasets.simulated import Simulated
 from fedbench.errors import ContractError
 from fedbench.games import (
     QUIET,
@@ -549,6 +550,42 @@ def test_members_unlike_the_others_make_every_claim_worthless() -> None:
     _, rows = play_membership(DCR, sight, challenge, seeds, blind)
     assert {r.measure.part for r in rows} >= {"auc", "leak@0.1%"}
     assert all(isinstance(r.measure, Refusal) for r in rows)
+
+
+@pytest.fixture(scope="module")
+def followed() -> Cohort:
+    """Patients with visits and codes."""
+    return Simulated(patients=600, hospitals=1, seed=3).load(DataStore(None))
+
+
+@pytest.mark.parametrize("table", ["visits", "codes"])
+def test_records_of_another_length_make_every_claim_worthless(followed: Cohort, table: str) -> None:
+    """Though the patient table, with the last value and which codes there are, is the same."""
+    members, others = cut(followed, 250, 350)
+    longer = replace(others, **{table: pd.concat([getattr(others, table)] * 2, ignore_index=True)})
+    pd.testing.assert_frame_equal(longer.table, others.table)
+    for control, fair in ((others, True), (longer, False)):
+        rng = np.random.default_rng(0)
+        challenge = membership_challenge(followed.schema, {"a": members}, {"a": control}, rng)
+        blind = blind_baseline(followed.schema, challenge, Seeds(0))
+        assert (distrust(blind) == "") is fair
+
+
+def test_patients_with_other_visits_are_different_records(followed: Cohort) -> None:
+    one = followed.take(followed.patients[:1])
+    several = [
+        renamed(
+            replace(one, visits=pd.concat([one.visits] * (i + 1), ignore_index=True)),
+            np.array([f"r{i}"], dtype=object),
+        )
+        for i in range(4)
+    ]
+    released = Cohort.union([*several, renamed(one, np.array(["r9"], dtype=object))])
+    assert len(np.unique(released.looks)) == 1
+    assert len(np.unique(released.whole_looks)) == 4
+    members, others = cut(followed, 250, 350)
+    verdict = row(rows_of(released, {"a": members}, {"a": others}), "auc").facts["verdict"]
+    assert verdict.endswith("the release has 4 different records")
 
 
 @pytest.mark.slow
