@@ -16,10 +16,13 @@ from fedbench.games.scoring import softened, stretch, stretched
 from fedbench.metric import Measure
 from fedbench.stats import Interval
 
-__all__ = ["Stratum", "advantage", "share", "stretch_of", "unheard"]
+__all__ = ["ALONE", "Stratum", "advantage", "share", "stretch_of", "unheard"]
 
 _USELESS = 0.1
 """Where less than this would have gone unnoticed, an attack that found nothing said nothing."""
+
+ALONE = "at a level of .05, before Holm's correction"
+"""How it is reckoned what an area or an advantage must be to be noticed."""
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -155,4 +158,4 @@ def unheard(detectable: float) -> str:
     """Say what an advantage that is not shown means."""
     if not detectable <= _USELESS:
         return f"nothing can be said: only {100 * detectable:.0f} points would have been noticed"
-    return f"not detectable; {100 * detectable:.1f} points would have been"
+    return f"not detectable; {100 * detectable:.1f} points would have been, {ALONE}"

@@ -15,10 +15,13 @@ from fedbench.games.scoring import Ranked, Site, auc_of, counts_of, sites_of
 from fedbench.metric import Measure, Refusal
 from fedbench.seeds import Rng, Seeds
 
-__all__ = ["STRICT", "blind_baseline", "distrust"]
+__all__ = ["DIFFER", "STRICT", "blind_baseline", "distrust"]
 
 STRICT = 0.001
 """The level at which a control or a baseline silences what it controls."""
+
+DIFFER = "patients who were trained on and others differ"
+"""How the verdict of a baseline begins that tells them apart."""
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -60,8 +63,11 @@ def blind_baseline(
 
 def _words(row: Measure) -> str:
     if row.low > 0.5:
-        return "members differ from the others even without the release"
-    return "no difference between members and others that an attack could mistake for a leak"
+        return f"{DIFFER} even without the release"
+    return (
+        "no difference between patients who were trained on and others that an attack could "
+        "mistake for a leak"
+    )
 
 
 def distrust(blind: Measure | Refusal) -> str:
@@ -69,9 +75,10 @@ def distrust(blind: Measure | Refusal) -> str:
     if isinstance(blind, Refusal) or not blind.low > 0.5:
         return ""
     return (
-        f"Members and others differ even for a model that never saw the release (AUC "
+        f"{DIFFER[0].upper()}{DIFFER[1:]} even for a model that never saw the release (AUC "
         f"{blind.value:.3f}, {blind.low:.3f} to {blind.high:.3f} at level {STRICT:g}), so no "
-        "success could be put down to the release. Draw the control from the same patients."
+        "success could be put down to the release. Draw the control from the same population, "
+        "before training."
     )
 
 

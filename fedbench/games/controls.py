@@ -28,7 +28,7 @@ REACHED = 0.9
 
 CAUGHT = "the verbatim copy was caught"
 QUIET = "nothing was claimed about an independent release"
-TURNED = "members score lower than others under an independent release"
+TURNED = "patients who were trained on score lower than others under an independent release"
 FOLLOWED = "those on whom an exact step was taken were recognised"
 IGNORED = "nothing was claimed about those of whom nothing crossed"
 """How the verdict on a control begins where it held, or was turned round; anything else says why

@@ -321,7 +321,7 @@ def _ranks_apart(feature: Feature, values: Floats, accused: Bools) -> Iterator[_
     yield _Apart(
         (middle - 0.5) / np.sqrt((n1 + n0 + 1) / (12 * n1 * n0)),
         feature.name,
-        f"is {way} than another member's in {_percent(often)} of pairs",
+        f"is {way} than another training patient's in {_percent(often)} of pairs",
         often >= 0.5 + _MORE,
     )
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fedbench import stats
 from fedbench.attack import Attack, Guess, Knowledge, Sight
-from fedbench.games.advantage import Stratum, advantage, stretch_of
+from fedbench.games.advantage import ALONE, Stratum, advantage, stretch_of
 from fedbench.games.blind import distrust
 from fedbench.games.dealing import Challenge
 from fedbench.games.scoring import (
@@ -260,15 +260,16 @@ def _auc_words(found: Measure) -> str:
     detectable = found.facts["detectable"]
     if found.low > 0.5:
         return (
-            f"members are recognised: AUC {found.value:.3f} ({found.low:.3f} to {found.high:.3f})"
+            f"patients who were trained on are recognised: AUC {found.value:.3f} "
+            f"({found.low:.3f} to {found.high:.3f})"
         )
     if found.high < 0.5:
-        return "members are recognised the wrong way round: they score lower than others"
+        return "the wrong way round: patients who were trained on score lower than others"
     if math.isnan(detectable):
         return "nothing can be said: no AUC below 1 would have been noticed"
     if detectable > _USELESS_AUC:
         return f"nothing can be said: only an AUC above {detectable:.2f} would have been noticed"
-    return f"not detectable; an AUC of {detectable:.3f} would have been"
+    return f"not detectable; an AUC of {detectable:.3f} would have been, {ALONE}"
 
 
 def _worst(alone: Sequence[Scored]) -> Measure | Refusal:
@@ -413,8 +414,9 @@ def _excess(
 def _leak_words(leak: Interval, detectable: float, alpha: float) -> str:
     if leak.low > 0:
         return (
-            f"members are recognised: {leak.value:.1%} of records are given away "
-            f"({leak.low:.1%} to {leak.high:.1%}) while {_percent(alpha)} of others are accused"
+            f"patients who were trained on are recognised: {leak.value:.1%} of records are given "
+            f"away ({leak.low:.1%} to {leak.high:.1%}) while {_percent(alpha)} of others are "
+            "accused"
         )
     if math.isnan(detectable) or detectable > _USELESS_LEAK:
         seen = "no leak" if math.isnan(detectable) else f"only a leak above {detectable:.0%}"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from fedbench.games.telling import TOLD, Telling
 from fedbench.report.controls import (
+    ALONE,
     Check,
     doubted,
     heard_of,
@@ -112,7 +113,9 @@ def _quiet(said: Telling, found: Sequence[tuple[Gain, Number]]) -> str:
     of = " the largest" if len(found) > 1 else " the"
     alone = [f" {one.called}:{mixed(n)}" for one, n in found if n.noticed]
     would = (
-        "" if most is None else f" One of {number(most)} or more is noticed four times out of five."
+        ""
+        if most is None
+        else f" One of {number(most)} or more is noticed four times out of five, {ALONE}."
     )
     return (
         f"{said.unfound.format(names)}:{of} advantage is {interval(largest)}.{would}"

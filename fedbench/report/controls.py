@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-from fedbench.games.blind import STRICT
+from fedbench.games.blind import DIFFER, STRICT
 from fedbench.games.controls import CAUGHT, FOLLOWED, IGNORED, QUIET, TURNED
 from fedbench.nouns import plural
 from fedbench.report.numbers import SOME, Number
@@ -16,6 +16,7 @@ from fedbench.report.words import POWER, interval, seeds, shown, signed, told
 from fedbench.report.world import World
 
 __all__ = [
+    "ALONE",
     "NOTHING",
     "Check",
     "backwards",
@@ -293,7 +294,7 @@ def _blind(world: World, attack: str) -> Check | None:
     there = next((n for n in found if n.done), None)
     if there is None:
         return None
-    sees = any("members differ" in verdict for verdict in there.verdicts) or (
+    sees = any(DIFFER in verdict for verdict in there.verdicts) or (
         there.low is not None and there.low > 0.5
     )
     said = (
@@ -360,6 +361,9 @@ def doubted(play: Play, found: Number, played: Sequence[Check]) -> list[str]:
         return ["the attack caught a copy of the training records in some seeds only"]
     return [why] if (why := unsaid(found)) else []
 
+
+ALONE = "before Holm's correction"
+"""How it is reckoned what would have been noticed."""
 
 NOTHING = "nothing can be said"
 """How the verdict on a row begins that proves nothing where it is not beyond chance."""

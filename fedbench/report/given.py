@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 
 from fedbench.report.controls import (
+    ALONE,
     NOTHING,
     Check,
     backwards,
@@ -198,7 +199,9 @@ def _quiet(world: World, useful: Heard, heard: Heard) -> str:
             "four times out of five."
         )
     elif areas:
-        texts.append(f"An AUC of {number(min(areas))} or more is noticed four times out of five.")
+        texts.append(
+            f"An AUC of {number(min(areas))} or more is noticed four times out of five, {ALONE}."
+        )
     if alone := sum(noticed(n) for _, n in heard):
         texts.append(
             f"Caution: {alone} of {len(heard)} numbers would look like a leak if it were the only "

@@ -8,6 +8,7 @@ from typing import Literal
 
 from fedbench.report.advantages import details, gains, verdicts
 from fedbench.report.controls import (
+    ALONE,
     Check,
     backwards,
     doubted,
@@ -216,7 +217,7 @@ def _would(found: Number) -> str:
     return (
         ""
         if seen is None
-        else f" An AUC of {number(seen)} or more is noticed four times out of five."
+        else f" An AUC of {number(seen)} or more is noticed four times out of five, {ALONE}."
     )
 
 

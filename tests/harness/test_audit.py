@@ -315,7 +315,7 @@ def test_other_patients_are_no_control(audit: Audit) -> None:
     other = made(150, 1, start=1000).assign(a=lambda t: t["a"] + 2)
     found = audit("--json", "--fail-over", "0.05", "--sensitive", "c", **small(control=other))
     assert (found.status, found.facts["verdict"]) == (1, SILENT)
-    assert "Draw the control from the same patients" in found.facts["because"]
+    assert "Draw the control from the same population, before training" in found.facts["because"]
     assert found.row("attribute.advantage", about="c")["status"] == "refused"
     assert "the gate is closed: this audit can say nothing" in found.err
 

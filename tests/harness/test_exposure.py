@@ -107,7 +107,7 @@ def test_what_sets_them_apart_is_said_of_many_only(
     noise = np.random.default_rng(3).random(len(truth))
     found = told(people, challenge, noise + 2 * given)["found"]
     age = next(row for row in found if row["group"] == "age")
-    assert re.search(r"higher than another member's in \d\d+ % of pairs", age["text"])
+    assert re.search(r"higher than another training patient's in \d\d+ % of pairs", age["text"])
     few = truth & (np.cumsum(truth) <= 5)
     assert "found" not in told(people, challenge, np.where(few, 2.0, 0.5))
 
