@@ -480,7 +480,9 @@ def tpr_at_fpr(
 
     The bootstrap draws members and non-members within sites and finds the thresholds anew.
     No interval is narrower than Clopper-Pearson's for the members at the thresholds found: at
-    TPR 0 or 1, and with few found, replicates hardly move. The p-value is exact: how likely so
+    TPR 0 or 1, and with few found, replicates hardly move. That of the leak is not narrower than at
+    fixed thresholds either, where FPR is as unsure as few non-members make it: tied scores leave
+    replicates no threshold to move to. The p-value is exact: how likely so
     many members are found if they are like the others, whatever the sizes of the sites (too
     large where scores are tied).
 
@@ -511,7 +513,8 @@ def tpr_at_fpr(
     )
     found, drawn = np.sum([site.replicates(rng, b) for site in sites], axis=0)
     tpr = _hull(percentile(hits / n1, _ratio(found, drawn)), clopper_pearson(hits, n1))
-    leak = Interval(*((rate - fpr) / (1 - fpr) for rate in (tpr.value, tpr.low, tpr.high)))
+    ends = ((rate - fpr) / (1 - fpr) for rate in (tpr.value, tpr.low, tpr.high))
+    leak = _no_closer(Interval(*ends), _fixed(sites, hits))
     return LowFpr(
         tpr=tpr,
         fpr=fpr,
@@ -742,6 +745,34 @@ def _hull(interval: Interval, floor: Interval) -> Interval:
     low = float(np.clip(np.minimum(interval.low, floor.low), 0, 1))
     high = float(np.clip(np.maximum(interval.high, floor.high), 0, 1))
     return Interval(interval.value, low, high)
+
+
+def _fixed(sites: Sequence[_Thresholds], hits: int) -> Interval:
+    """Leak share of who is accused by fixed thresholds, with limits by its first derivatives.
+
+    With p and q the rates of members and others L = (p - q) / (1 - q) moves by 1 / (1 - q) with p
+    and by (1 - L) / (1 - q) with q. Arms are Wilson's, as Newcombe's of a difference; those of
+    sites are put together by MOVER at the members' mix.
+    """
+    n1 = sum(site.members.size for site in sites)
+    p = _wilson(hits, n1, 0.95)
+    each = [_wilson(site.fpr * site.order.size, site.order.size, 0.95) for site in sites]
+    weight = np.array([site.members.size for site in sites]) / n1
+    q, down, up = (
+        weight @ [one.value for one in each],
+        np.linalg.norm(weight * [one.value - one.low for one in each]),
+        np.linalg.norm(weight * [one.high - one.value for one in each]),
+    )
+    leak = (p.value - q) / (1 - q)
+    low = leak - math.hypot(p.value - p.low, (1 - leak) * up) / (1 - q)
+    high = leak + math.hypot(p.high - p.value, (1 - leak) * down) / (1 - q)
+    return Interval(float(leak), max(-1.0, float(low)), min(1.0, float(high)))
+
+
+def _no_closer(found: Interval, floor: Interval) -> Interval:
+    """Widen an interval to the limits of another (NaN stays NaN)."""
+    low = float(np.minimum(found.low, floor.low))
+    return Interval(found.value, low, float(np.maximum(found.high, floor.high)))
 
 
 def _by_chance(sites: Sequence[_Thresholds], hits: int) -> float:

@@ -196,6 +196,18 @@ def test_tied_scores_that_tell_nothing_are_seldom_a_leak(levels: int) -> None:
     assert np.mean(np.array(low) > 0) <= 0.045
 
 
+@pytest.mark.parametrize("leak", [0.0, 0.1, 0.6])
+@pytest.mark.parametrize("wrong", [0.02, 0.05])
+def test_the_leak_share_covers_where_scores_are_tied(leak: float, wrong: float) -> None:
+    """Who looks like a released record scores 1: members who leaked, and a few of anybody."""
+    rng, truth, found = np.random.default_rng(13), np.arange(600) < 300, []
+    for _ in range(1000):
+        rate = np.where(truth, leak + (1 - leak) * wrong, wrong)
+        scores = (rng.random(600) < rate).astype(float)
+        found.append(stats.tpr_at_fpr([placed((scores, truth))], 0.1, rng, 20).leak)
+    assert coverage(leak, found) >= 0.94
+
+
 def test_a_perfect_auc_has_the_limit_of_clopper_pearson() -> None:
     found = stats.auc_interval(np.arange(200.0), np.arange(200) >= 80)
     assert (found.value, found.high) == (1, 1)
