@@ -36,12 +36,14 @@ class Cells:
     """Where every value lies: at a level or in a range of its column, in which others are too.
 
     Attributes:
+        names: of the columns.
         column: of each row of cells, shape ``(rows,)``; numbers have fine and coarse ranges.
         mine: a number for each target's cell, ``(rows, n)``.
         theirs: the same for released records, ``(rows, m)``.
         usual: log of how much more often released records lie there than targets, ``(rows, n)``.
     """
 
+    names: tuple[str, ...]
     column: Ints
     mine: Hashes
     theirs: Hashes
@@ -58,11 +60,20 @@ class Cells:
         ]
         salt = rng.integers(2**64, size=(len(rows), len(targets) + 2), dtype=np.uint64)
         return cls(
+            tuple(feature.name for feature in known),
             np.array([column for column, _, _ in rows], dtype=np.int64),
             _stacked([s[row] for s, (_, row, _) in zip(salt, rows, strict=True)], len(mine)),
             _stacked([s[row] for s, (_, _, row) in zip(salt, rows, strict=True)], len(theirs)),
             _stacked([_usual(row, other) for _, row, other in rows], len(mine)),
         )
+
+    def by(self, found: Sequence[Fragment]) -> str:
+        """Return the columns of the fragment that tells most, in the order of the schema."""
+        if not found:
+            return ""
+        best = max(found, key=lambda each: each.evidence)
+        names = [f"“{self.names[at]}”" for at in np.unique(self.column[list(best.cells)])]
+        return f"{', '.join(names[:-1])} and {names[-1]} together"
 
     def together(self, rows: Sequence[int]) -> tuple[Hashes, Hashes]:
         """Return one number for all these cells of each target, and of each released record."""

@@ -45,11 +45,12 @@ class Completion(Attack):
         usual = (said.sum(axis=0) + 1) / (len(said) + said.shape[1])
         found = np.tile(usual, (len(challenge.targets), 1))
         cells = Cells.of(sight.schema, challenge.targets, released, rng)
-        for each in fragments(cells, rng):
+        telling = fragments(cells, rng)
+        for each in telling:
             mine, theirs = cells.together(each.cells)
             whole, place = np.unique(theirs, return_inverse=True)
             counts = np.zeros((len(whole), said.shape[1]))
             np.add.at(counts, place, said)
             beside = counts[np.searchsorted(whole, mine[each.targets])]
             found[each.targets] += each.weight[:, None] * beside / beside.sum(axis=1, keepdims=True)
-        return Guess(found / found.sum(axis=1, keepdims=True))
+        return Guess(found / found.sum(axis=1, keepdims=True), cells.by(telling))

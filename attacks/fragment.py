@@ -33,6 +33,7 @@ class Fragment(Attack):
     def guess(self, sight: Sight, challenge: PublicChallenge, rng: Rng) -> Guess:
         cells = Cells.of(sight.schema, challenge.targets, sight.synthetic.table, rng)
         found = np.zeros(len(challenge.targets))
-        for each in fragments(cells, rng):
+        telling = fragments(cells, rng)
+        for each in telling:
             found[each.targets] += each.weight
-        return Guess(found)
+        return Guess(found, cells.by(telling))

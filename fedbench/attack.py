@@ -212,10 +212,12 @@ class Guess:
     ``scores``: membership: one number per target, higher means surer that it is a member;
     attribute: one probability per target and level of the secret, shape ``(n, levels)``; source:
     a number per target and hospital, the highest is the answer; property: the share of each
-    property (in the order of ``targets``) at each hospital.
+    property (in the order of ``targets``) at each hospital. ``by`` is what it went by, for a
+    report to say where it gives somebody away: names of columns, and nobody's values.
     """
 
     scores: NDArray[np.float64]
+    by: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -133,6 +133,7 @@ KINDS: Mapping[str, type] = {
     "covered": int,
     "of": int,
     "over": str,
+    "by": str,
     "equivalence": str,
     "detectable": float,
     "verdict": str,
@@ -143,9 +144,9 @@ KINDS: Mapping[str, type] = {
 
 ROW = tuple(KINDS)
 
-LATER = ("covered", "of", "over", "p_turned_adjusted", "least", "most")
+LATER = ("by", "covered", "of", "over", "p_turned_adjusted", "least", "most")
 """Columns that rows of earlier versions do not have, the latest first; they are read as empty."""
-LACKING = ((), LATER[:3], LATER[:4], LATER)
+LACKING = ((), LATER[:4], LATER[:5], LATER)
 """Which of them rows of this version and of earlier ones do without."""
 TEXT = [name for name, kind in KINDS.items() if kind is str]
 

@@ -18,7 +18,7 @@ WHERE = ("dataset", "scenario", "seed")
 SILENT = ("communication", "compute")
 """Families whose numbers are counted: nothing follows from them, and no scale has them."""
 
-SAID = ("verdict", "covered", "of", "over")
+SAID = ("verdict", "by", "covered", "of", "over")
 """What a row says of its own number."""
 
 

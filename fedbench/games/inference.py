@@ -95,7 +95,8 @@ def play_attribute(
     strata = list(_strata(guess, challenge, sites))
     if reason := _too_few(counts, strata):
         return guess, [Scored("", Refusal(reason=reason, part="advantage", key=key, facts=counts))]
-    rows = _explained([advantage(strata, counts), *_accuracies(guess, challenge, other)])
+    said = {**counts, "by": guess.by}
+    rows = _explained([advantage(strata, said), *_accuracies(guess, challenge, other)])
     found = [*rows, _secret_auc(guess, challenge, sites)]
     if isinstance(attack, Wired) and other is not None:
         found.append(_gain(guess, other, challenge))

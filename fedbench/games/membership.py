@@ -90,15 +90,16 @@ def play_membership(
     counts = counts_of([each.site for each in usable], challenge)
     area = _area_of_yes if attack.yes else auc_of
     lacking = _too_few_left(challenge, len(ranked))
+    facts = {**counts, "by": guess.by}
     rows = [
-        Scored("", _everybody(usable, counts, area) if usable else replace(lacking, facts=counts))
+        Scored("", _everybody(usable, facts, area) if usable else replace(lacking, facts=counts))
     ]
     alone = [Scored(each.site.name, _alone(each, area)) for each in ranked]
     rows += [*alone, Scored(WORST, _worst(alone))]
     for alpha in ALPHAS:
         rng = bootstrap.child("tpr", alpha).rng()
         find = _of_yes(rows[0].measure) if attack.yes else _of_scores(rng)
-        rows += [Scored("", row) for row in _low_fpr(usable, alpha, counts, find)]
+        rows += [Scored("", row) for row in _low_fpr(usable, alpha, facts, find)]
     room = _room(attack, sight, challenge)
     spared = _spared(usable) if attack.yes else {}
     return guess, [

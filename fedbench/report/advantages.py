@@ -18,7 +18,7 @@ from fedbench.report.controls import (
 )
 from fedbench.report.numbers import Number
 from fedbench.report.plays import Play
-from fedbench.report.words import interval, joined, mixed, nothing, number, seeds
+from fedbench.report.words import interval, joined, mixed, nothing, number, seeds, went_by
 from fedbench.report.world import World
 
 __all__ = ["Gain", "details", "gains", "verdicts"]
@@ -98,7 +98,8 @@ def _details(said: Telling, found: Sequence[Gain], played: Sequence[Check]) -> I
     for one, n in heard:
         if noticed(n):
             chance = f" That is {why}." if (why := may_be_chance(n)) else ""
-            yield f"{said.found.format(one.called)}: advantage {interval(n)}, {seeds(n)}.{chance}"
+            gained = f"{said.found.format(one.called)}: advantage {interval(n)}, {seeds(n)}."
+            yield f"{gained}{chance}{went_by(n.by)}"
     if quiet := [(one, n) for one, n in heard if not noticed(n)]:
         yield _quiet(said, quiet)
     for one in found:

@@ -24,7 +24,7 @@ from fedbench.report.numbers import Number
 from fedbench.report.plays import Play
 from fedbench.report.sentences import Sentence
 from fedbench.report.shares import UNLIMITED, of_any_kind, of_patients, share_of
-from fedbench.report.words import interval, joined, number, percent, told
+from fedbench.report.words import interval, joined, number, percent, told, went_by
 from fedbench.report.world import World
 
 __all__ = ["READING_IT", "TERMS", "introduction", "verdict", "warnings"]
@@ -168,14 +168,14 @@ def _shown(world: World, found: Heard) -> list[str]:
         attack, _, alarms = most["name"].partition(".leak@")
         texts.append(
             f"The attack {attack} finds {interval(most)} of {asked(most)} beyond luck, "
-            f"while wrongly accusing {alarms.replace('%', ' %')} of the others."
+            f"while wrongly accusing {alarms.replace('%', ' %')} of the others.{went_by(most.by)}"
         )
     elif areas:
         most = max(areas, key=lambda n: n.low or 0.0)
         attack = most["name"].removesuffix(".auc")
         texts.append(
             f"The attack {attack} tells training patients from others: AUC {interval(most)}, "
-            "where 0.5 is guessing."
+            f"where 0.5 is guessing.{went_by(most.by)}"
         )
     texts += [
         f"{play.said.verdict.format(world.called(play))}: advantage {interval(n)}."

@@ -29,6 +29,7 @@ from fedbench.report.words import (
     number,
     percent,
     seeds,
+    went_by,
 )
 from fedbench.report.world import World
 
@@ -141,7 +142,8 @@ def _membership(world: World, label: str, one: _Member) -> str:
         return _answered(one.play, found)
     area = f"Attack {one.attack}: AUC {interval(found)}, where 0.5 is guessing, {seeds(found)}."
     quiet = f"{_would(found)}{mixed(found)}" if one.finding == "quiet" else _yet(found)
-    return " ".join([f"{area}{quiet}", *_leak(world, label, one.attack)])
+    texts = [f"{area}{quiet}", *_leak(world, label, one.attack)]
+    return f"{' '.join(texts)}{went_by(found.by)}" if noticed(found) else " ".join(texts)
 
 
 def _answered(play: Play, found: Number) -> str:

@@ -57,7 +57,8 @@ class Number:
     other side of chance; ``p_min`` is the smallest raw p. ``n`` is the
     smallest over seeds and ``detectable`` the largest, so that no seed promised more. ``least``
     and ``most`` are the ends of its scale, ``None`` where it has none. ``over`` says over how many
-    columns, groups or hospitals a mean is, where it had to leave some out.
+    columns, groups or hospitals a mean is, where it had to leave some out, ``by`` what an attack
+    went by.
     """
 
     about: Mapping[str, Any]
@@ -84,6 +85,7 @@ class Number:
     turned: int | None = None
     verdicts: tuple[str, ...] = ()
     over: tuple[str, ...] = ()
+    by: tuple[str, ...] = ()
     reasons: tuple[str, ...] = ()
 
     def __getitem__(self, column: str) -> Any:
@@ -194,6 +196,7 @@ def _summary(key: tuple[Any, ...], rows: Sequence[Mapping[str, Any]]) -> Number:
         **_tests(done),
         verdicts=_said(done, "verdict"),
         over=_said(done, "over"),
+        by=_texts(done, "by"),
         reasons=_texts(rows, "reason"),
     )
 

@@ -42,6 +42,7 @@ __all__ = [
     "together",
     "told",
     "unit_of",
+    "went_by",
 ]
 
 NONE = "\N{EN DASH}"
@@ -291,6 +292,11 @@ def joined(parts: Sequence[Any]) -> str:
     """Return ``a, b and c``."""
     texts = [str(part) for part in parts]
     return " and ".join([", ".join(texts[:-1]), texts[-1]] if len(texts) > 1 else texts)
+
+
+def went_by(what: Sequence[str]) -> str:
+    """Say what an attack went by that found something, after that; nothing if it does not tell."""
+    return f" It goes above all by {', or by '.join(what)}." if what else ""
 
 
 def nothing(noun: str, reasons: Sequence[str]) -> str:

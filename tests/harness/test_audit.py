@@ -445,6 +445,9 @@ def test_three_columns_of_everybody_are_a_leak_and_so_is_the_secret_beside_them(
     assert found.row("fragment.leak@1%")["low"] > 0.8
     assert found.row("completion.advantage", about="hiv")["low"] > 0.2
     assert found.row("dcr.leak@1%")["low"] <= 0
+    told = found.row("fragment.auc")["by"]
+    assert told in ("“age”, “bmi” and “hb” together", "“age”, “bmi”, “hb” and “hiv” together")
+    assert f"It goes above all by {told}." in found.told
     honest = audit("--json", **{**tables, "synthetic": clinic(400, 3, "s")})
     assert (honest.status, honest.facts["verdict"]) == (0, QUIET)
 
