@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fedbench.seeds import Rng
 from fedbench.sequences import Sequences
 
-__all__ = ["Grid", "Marks", "Rows", "marks_of", "visits_of"]
+__all__ = ["Grid", "Marks", "Records", "Rows", "marks_of", "visits_of"]
 
 _RANGES = 20  # of equally many values: numbers in one of them are alike under small noise
 _REACH = 3  # days after one that are looked at together with it
 _MOMENT = 1e-4  # of a day, in which times are the same
+
+# What is marked, so that code 17 is not day 17.
+_FACT, _NEAR_FACT, _VALUE, _NEAR_VALUE, _CODE, _DAY, _APART, _BESIDE, _ROW, _NEXT = range(10)
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -28,6 +32,14 @@ class Rows:
 
     owner: Ints
     values: Floats
+
+    def dealt(self, rng: Rng) -> Rows:
+        """Return the same values, each of them in any row that has a value in its column."""
+        values = self.values.copy()
+        for column in values.T:
+            known = np.flatnonzero(~np.isnan(column))
+            column[known] = rng.permutation(column[known])
+        return Rows(self.owner, values)
 
 
 def visits_of(sequences: Sequences) -> Rows:
@@ -64,6 +76,31 @@ class Grid:
 
 
 @dataclass(frozen=True)
+class Records:
+    """What is known of patients: facts known once, a row each, and visits, codes and days."""
+
+    facts: Rows
+    visits: Rows
+    sequences: Sequences
+
+    def __len__(self) -> int:
+        return len(self.sequences)
+
+    def dealt(self, rng: Rng) -> Records:
+        """Return as many records, as long, whose single values, codes and days are dealt anew.
+
+        What stands together in one of them does so by luck.
+        """
+        old = self.sequences
+        step = np.repeat(np.arange(len(old.day)), np.diff(old.code_starts))
+        day, codes = rng.permutation(old.day), rng.permutation(old.codes)
+        day, codes = day[np.lexsort((day, old.owner))], codes[np.lexsort((codes, step))]
+        return Records(
+            self.facts.dealt(rng), self.visits.dealt(rng), replace(old, day=day, codes=codes)
+        )
+
+
+@dataclass(frozen=True)
 class Marks:
     """Who bears which mark: the patient ``owner[i]`` bears ``mark[i]``, perhaps several times."""
 
@@ -71,17 +108,22 @@ class Marks:
     mark: Hashes
 
 
-def marks_of(facts: Rows, visits: Rows, sequences: Sequences, grids: tuple[Grid, Grid]) -> Marks:
+def marks_of(records: Records, grids: tuple[Grid, Grid]) -> Marks:
     """Return all marks of these patients.
 
     Of every row: each value; each two that stand beside each other in the schema; all of them;
     and all of them with those of the patient's next row. All but the first also with numbers that
     are only nearly the same. Likewise of the codes of a day. And of days: each of them; and how
     far three lie apart that follow each other closely, as all may have been shifted.
+
+    Args:
+        records: whose marks.
+        grids: between which edges numbers are nearly the same, of facts and of visits.
     """
-    pieces: list[Marks] = [*_of_codes(sequences), *_of_days(sequences)]
-    for what, (rows, grid) in enumerate(zip((facts, visits), grids, strict=True)):
-        exact, near = _cells(rows, 2 * what), _cells(grid.placed(rows), 2 * what + 1)
+    pieces: list[Marks] = [*_of_codes(records.sequences), *_of_days(records.sequences)]
+    tables = (records.facts, _FACT, _NEAR_FACT), (records.visits, _VALUE, _NEAR_VALUE)
+    for (rows, same, alike), grid in zip(tables, grids, strict=True):
+        exact, near = _cells(rows, same), _cells(grid.placed(rows), alike)
         pieces += [Marks(rows.owner[exact[0]], exact[1])]
         pieces += [*_together(rows.owner, *exact), *_together(rows.owner, *near)]
     owner, mark = zip(*((piece.owner, piece.mark) for piece in pieces), strict=True)
@@ -93,13 +135,13 @@ def _cells(rows: Rows, kind: int) -> tuple[Ints, Hashes]:
     there = ~np.isnan(rows.values)
     row, column = np.nonzero(there)
     value = (rows.values[there] + 0.0).view(np.uint64)  # no -0.0
-    return row, _mixed(value, column.astype(np.uint64), np.full(len(row), kind, np.uint64))
+    return row, _mixed(kind, value, column.astype(np.uint64))
 
 
 def _of_codes(sequences: Sequences) -> Iterator[Marks]:
     step = np.repeat(np.arange(len(sequences.day)), np.diff(sequences.code_starts))
     new = _changes(step, sequences.codes)
-    code = _mixed(sequences.codes[new].astype(np.uint64))
+    code = _mixed(_CODE, sequences.codes[new].astype(np.uint64))
     yield Marks(sequences.owner[step[new]], code)
     yield from _together(sequences.owner, step[new], code)
 
@@ -107,27 +149,27 @@ def _of_codes(sequences: Sequences) -> Iterator[Marks]:
 def _together(owner: Ints, row: Ints, cell: Hashes) -> Iterator[Marks]:
     """Mark cells beside each other, all of a row, and all of a row with all of the next."""
     beside = row[1:] == row[:-1]
-    yield Marks(owner[row[1:][beside]], _mixed(cell[:-1][beside], cell[1:][beside]))
+    yield Marks(owner[row[1:][beside]], _mixed(_BESIDE, cell[:-1][beside], cell[1:][beside]))
     first = np.flatnonzero(_changes(row))
     if not len(first):
         return
-    size, whole = np.diff(first, append=len(row)), np.add.reduceat(_mixed(cell), first)
+    size, whole = np.diff(first, append=len(row)), np.add.reduceat(_mixed(_ROW, cell), first)
     whose = owner[row[first]]
     yield Marks(whose[size > 2], whole[size > 2])
     follows = whose[1:] == whose[:-1]
-    yield Marks(whose[1:][follows], _mixed(whole[:-1][follows], whole[1:][follows]))
+    yield Marks(whose[1:][follows], _mixed(_NEXT, whole[:-1][follows], whole[1:][follows]))
 
 
 def _of_days(sequences: Sequences) -> Iterator[Marks]:
     when = np.round(sequences.day / _MOMENT).astype(np.int64)
     new = _changes(sequences.owner, when)
     owner, when = sequences.owner[new], when[new]
-    yield Marks(owner, _mixed(when.view(np.uint64)))
+    yield Marks(owner, _mixed(_DAY, when.view(np.uint64)))
     for near, far in combinations(range(1, _REACH + 1), 2):
         n = max(len(when) - far, 0)
         same = owner[:n] == owner[far:]
         apart = [(when[k : n + k] - when[:n])[same].view(np.uint64) for k in (near, far)]
-        yield Marks(owner[:n][same], _mixed(*apart))
+        yield Marks(owner[:n][same], _mixed(_APART, *apart))
 
 
 def _changes(*columns: NDArray[np.int64] | Hashes) -> NDArray[np.bool_]:
@@ -137,10 +179,13 @@ def _changes(*columns: NDArray[np.int64] | Hashes) -> NDArray[np.bool_]:
     return found
 
 
-def _mixed(*parts: Hashes) -> Hashes:
-    """Return one number for numbers in a row (as splitmix64 does, Steele et al. 2014)."""
+def _mixed(kind: int, *parts: Hashes) -> Hashes:
+    """Return one number for numbers in a row (as splitmix64 does, Steele et al. 2014).
+
+    The same numbers give another one for another kind of mark.
+    """
     found = np.full_like(parts[0], 0x9E3779B97F4A7C15)
-    for part in parts:
+    for part in (np.uint64(kind), *parts):
         found = (found ^ part) * np.uint64(0xBF58476D1CE4E5B9)
         found = (found ^ (found >> np.uint64(29))) * np.uint64(0x94D049BB133111EB)
         found ^= found >> np.uint64(32)

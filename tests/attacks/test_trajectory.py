@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 import pytest
+from numpy.typing import NDArray
 
 from fedbench import games
 from fedbench.attack import Knowledge
@@ -24,6 +25,9 @@ from fedbench.world import renamed
 ATTACK = Trajectory()
 SHARE = 0.1
 
+Bools = NDArray[np.bool_]
+Floats = NDArray[np.float64]
+
 
 @dataclass
 class Ward:
@@ -34,12 +38,15 @@ class Ward:
     seed: int = 0
     digits: int = 4
     labs: int = 5
+    released: int | None = None  # as many as members
 
     @cached_property
     def everybody(self) -> Cohort:
-        found = Simulated(
-            patients=2 * self.n + self.others, hospitals=1, labs=self.labs, seed=self.seed
-        ).load(DataStore(None))
+        released = self.n if self.released is None else self.released
+        everybody = self.n + self.others + released
+        found = Simulated(patients=everybody, hospitals=1, labs=self.labs, seed=self.seed).load(
+            DataStore(None)
+        )
         visits = found.visits.copy()
         for lab in found.schema.visits:
             size = 10.0 ** (np.floor(np.log10(visits[lab])) + 1 - self.digits)
@@ -89,6 +96,21 @@ def rows(members: Cohort, others: Cohort, release: Cohort) -> Mapping[str, Measu
     found = games.play_membership(ATTACK, sight, challenge, Seeds(0))[1]
     measures = {s.measure.part: s.measure for s in found if not s.site}
     return {part: m for part, m in measures.items() if isinstance(m, Measure)}
+
+
+def answers(members: Cohort, others: Cohort, release: Cohort) -> tuple[Bools, Floats]:
+    """Return who is a member, and who gets a yes."""
+    challenge = games.membership_challenge(
+        members.schema, {"": members}, {"": others}, np.random.default_rng(0)
+    )
+    sight = games.show(ATTACK, members.schema, {Knowledge.SYNTHETIC: release})
+    return challenge.truth, ATTACK.guess(sight, challenge.public, Seeds(0).rng()).scores
+
+
+def accused(members: Cohort, others: Cohort, release: Cohort) -> tuple[float, float]:
+    """Return which share of the members, and of the others, gets a yes."""
+    truth, scores = answers(members, others, release)
+    return float(scores[truth].mean()), float(scores[~truth].mean())
 
 
 def share(found: Mapping[str, Measure]) -> tuple[float, float, float]:
@@ -168,9 +190,8 @@ def test_a_patient_who_was_copied_many_times_is_found_all_the_same(ward: Ward) -
 # Where nothing was copied nothing is said
 
 
-def test_single_values_of_training_patients_are_no_copy_of_their_visits(ward: Ward) -> None:
-    members = ward.parts[0]
-    rng = np.random.default_rng(0)
+def singly(members: Cohort, rng: np.random.Generator) -> Cohort:
+    """Return records of the same values, each of them dealt to a place of its own."""
 
     def mixed(table: pd.DataFrame) -> pd.DataFrame:
         loose = {c: rng.permutation(table[c]) for c in table.columns if c != "patient"}
@@ -178,11 +199,39 @@ def test_single_values_of_training_patients_are_no_copy_of_their_visits(ward: Wa
         return table.assign(**loose).sort_values(by, ignore_index=True)
 
     static, visits, outcome = map(mixed, (members.static, members.visits, members.outcome))
-    release = replace(members, static=static, visits=visits, outcome=outcome)
     codes = members.codes.assign(patient=rng.permutation(members.codes["patient"]))
     codes = codes.assign(day=rng.permutation(codes["day"]))
-    release = replace(release, codes=codes.sort_values(["patient", "day"], ignore_index=True))
+    codes = codes.sort_values(["patient", "day"], ignore_index=True)
+    return replace(members, static=static, visits=visits, outcome=outcome, codes=codes)
+
+
+def drawn(members: Cohort, real: Cohort, rng: np.random.Generator) -> Cohort:
+    """Return other patients whose every measurement is one of any member."""
+    visits = real.visits.copy()
+    for name in members.schema.visits:
+        known = visits[name].notna()
+        pool = members.visits[name].dropna().to_numpy()
+        visits.loc[known, name] = rng.choice(pool, known.sum())
+    return replace(real, visits=visits)
+
+
+def test_single_values_of_training_patients_are_no_copy_of_their_visits(ward: Ward) -> None:
+    release = singly(ward.parts[0], np.random.default_rng(0))
     assert share(ward.rows(release))[1] <= 0.01
+
+
+@pytest.mark.parametrize("labs", [2, 5, 12])
+@pytest.mark.parametrize("how", ["singly", "drawn"])
+def test_values_that_only_one_patient_has_are_no_copy_when_dealt_one_by_one(
+    how: str, labs: int
+) -> None:
+    found = []
+    for seed in range(4):
+        members, others, real = Ward(100, 200, seed, digits=6, labs=labs).parts
+        rng = np.random.default_rng(seed)
+        release = singly(members, rng) if how == "singly" else drawn(members, real, rng)
+        found.append(accused(members, others, release))
+    assert np.mean(found, axis=0) == pytest.approx([0, 0], abs=0.015)
 
 
 @pytest.fixture(scope="module")
@@ -211,6 +260,40 @@ def test_long_records_alone_are_no_leak(longer: str) -> None:
         else:
             members = planted.thinned(members, rng, 0.3)
         assert rows(members, others, real)["auc"].facts["p_value"] > 0.01
+
+
+@pytest.mark.parametrize("digits", [1, 6])
+@pytest.mark.parametrize("times", [0.1, 1, 5, 20])
+def test_of_however_many_released_records_the_best_is_luck(times: float, digits: int) -> None:
+    found = []
+    for seed in range(3):
+        ward = Ward(60, 120, seed, digits, labs=3, released=round(60 * times))
+        found.append(accused(*ward.parts))
+    assert np.mean(found, axis=0) == pytest.approx([0, 0], abs=0.015)
+
+
+@pytest.mark.parametrize("longer", ["members", "others"])
+def test_few_long_records_among_short_ones_are_no_leak(longer: str) -> None:
+    """What long records share by luck cannot be seen from others, who are shorter."""
+    found = []
+    for seed in range(3):
+        members, others, real = Ward(50, 400, seed, digits=2, released=500).parts
+        rng = np.random.default_rng(seed)
+        if longer == "members":
+            others = planted.thinned(others, rng, 0.3)
+        else:
+            members, real = (planted.thinned(part, rng, 0.3) for part in (members, real))
+        found.append(accused(members, others, real))
+    assert np.mean(found, axis=0) == pytest.approx([0, 0], abs=0.015)
+
+
+def test_copies_are_found_in_a_release_of_twenty_times_as_many() -> None:
+    ward = Ward(60, 120, released=1200)
+    members, others, real = ward.parts
+    some = planted.thinned(members.take(members.patients[:12]), np.random.default_rng(0), 0.9)
+    found, wrong = accused(members, others, Cohort.union([some, real]))
+    assert found == pytest.approx(0.2, abs=0.02)
+    assert wrong <= 0.01
 
 
 def test_where_everybody_has_the_same_visits_nobody_is_told_apart() -> None:
@@ -291,19 +374,12 @@ def test_the_order_of_rows_of_one_day_tells_nothing() -> None:
         visits = cohort.visits.iloc[rows].sort_values(["patient", "day"], kind="stable")
         return replace(cohort, visits=visits.reset_index(drop=True))
 
-    def yes(*cohorts: Cohort) -> list[float]:
-        challenge = games.membership_challenge(
-            cohorts[0].schema, {"": cohorts[0]}, {"": cohorts[1]}, np.random.default_rng(0)
-        )
-        sight = games.show(ATTACK, cohorts[0].schema, {Knowledge.SYNTHETIC: cohorts[2]})
-        guess = ATTACK.guess(sight, challenge.public, np.random.default_rng(0))
-        return [float(score) for score in guess.scores]
-
-    parts = [crowded(part) for part in Ward(n=400, others=200, digits=1).parts]
-    once = yes(*parts)
+    ward = Ward(n=200, others=200, digits=1)
+    parts = [crowded(part) for part in (*ward.parts[:2], ward.leaked(0.5, keep=0.2, noise=0.1))]
+    _, once = answers(*parts)
     assert 0 < sum(once) < len(once)
     for seed in range(4):
-        assert yes(*(shuffled(part, seed) for part in parts)) == once
+        assert np.array_equal(answers(*(shuffled(part, seed) for part in parts))[1], once)
 
 
 def test_a_release_of_patients_without_any_visit_is_looked_through(ward: Ward) -> None:
