@@ -185,7 +185,7 @@ def _mixed(kind: int, *parts: Hashes) -> Hashes:
     The same numbers give another one for another kind of mark.
     """
     found = np.full_like(parts[0], 0x9E3779B97F4A7C15)
-    for part in (np.uint64(kind), *parts):
+    for part in (np.array(kind, dtype=np.uint64), *parts):
         found = (found ^ part) * np.uint64(0xBF58476D1CE4E5B9)
         found = (found ^ (found >> np.uint64(29))) * np.uint64(0x94D049BB133111EB)
         found ^= found >> np.uint64(32)
