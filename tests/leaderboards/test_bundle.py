@@ -22,6 +22,7 @@ from fedbench.data import DataStore
 from fedbench.datasets.pbcseq import Pbcseq
 from fedbench.errors import RunError
 from fedbench.leaderboards.bundle import Bundle
+from fedbench.results import LACKING
 
 Files = dict[str, bytes]
 
@@ -149,6 +150,21 @@ def test_a_bundle_of_another_version_is_refused(forged: Callable[..., Path]) -> 
 
     with pytest.raises(RunError, match=r"made with fedbench 0\.0\.1, and this is"):
         Bundle.open(forged(older, hashes=False))
+
+
+@pytest.mark.parametrize("unknown", LACKING[1:])
+def test_rows_of_a_version_that_did_not_know_a_column_are_read(
+    their_bundle: Path, forged: Callable[..., Path], unknown: tuple[str, ...]
+) -> None:
+    def without(files: Files) -> None:
+        table, out = pq.read_table(io.BytesIO(files["results.parquet"])), io.BytesIO()
+        pq.write_table(table.drop_columns(list(unknown)), out)
+        files["results.parquet"] = out.getvalue()
+
+    rows = Bundle.open(forged(without)).rows
+    assert rows[list(unknown)].isna().all(axis=None)
+    whole = Bundle.open(their_bundle).rows
+    pd.testing.assert_frame_equal(rows, whole.assign(**dict.fromkeys(unknown, np.nan)))
 
 
 def test_links_are_refused(their_bundle: Path, tmp_path: Path) -> None:
