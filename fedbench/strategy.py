@@ -118,7 +118,7 @@ class Strategy(Plugin):
         return {}
 
     def correct(self, extra: Message, memory: Memory) -> Correction:
-        """Return the client half, given what ``broadcast`` sent."""
+        """Return the client half, given what ``broadcast`` sent, and this phase's memory."""
         return Correction()
 
     def learn(self, update: Update, extra: Message, memory: Memory) -> Update:

@@ -64,8 +64,8 @@ def enrol(message: Message, context: Context) -> Message:
     for built in (_study, _generator, _strategy, _codec):
         built.cache_clear()
     context.state["study"] = part(message.content, "study", ConfigRecord)
-    for name in ("encoder", "memory", "said"):
-        context.state.pop(name, None)
+    for name in set(context.state) - {"study"}:
+        del context.state[name]
     desk = Desk(context)
     desk.check()
     return Message(RecordDict({"site": ConfigRecord({"name": desk.site})}), reply_to=message)
@@ -261,7 +261,9 @@ class Desk:
         """Train for one round."""
         heading = part(content, "call", ConfigRecord)
         phase, round = Phase(str(heading["phase"])), int(heading["round"])  # type: ignore[arg-type]
-        cohort, memory = self.parted.learned, Remembered(self.context.state)
+        cohort = self.parted.learned
+        # Phases may train parameters of one name, and the server begins each without a past.
+        memory = Remembered(self.context.state, f"strategy {phase.name}")
         extra = arrays_in(content, "extra")
         local = Local(
             round=round,
@@ -338,11 +340,12 @@ class Remembered(MutableMapping[str, NDArray[Any]]):
     """A site's private arrays, kept in Flower's context; they never cross."""
 
     state: RecordDict
+    under: str = "memory"
 
     @property
     def _record(self) -> ArrayRecord:
-        if "memory" in self.state:
-            return part(self.state, "memory", ArrayRecord)
+        if self.under in self.state:
+            return part(self.state, self.under, ArrayRecord)
         return ArrayRecord()
 
     def __getitem__(self, name: str) -> NDArray[Any]:
@@ -351,12 +354,12 @@ class Remembered(MutableMapping[str, NDArray[Any]]):
     def __setitem__(self, name: str, value: NDArray[Any]) -> None:
         record = self._record.copy()
         record[name] = packed(value)
-        self.state["memory"] = record
+        self.state[self.under] = record
 
     def __delitem__(self, name: str) -> None:
         record = self._record.copy()
         del record[name]
-        self.state["memory"] = record
+        self.state[self.under] = record
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._record)
