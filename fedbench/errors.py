@@ -4,6 +4,7 @@
 
     FedbenchError          everything below; catch this to catch them all
     ├── SpecError          a suite or a command asks for something that does not exist
+    │   └── Declined       a hospital does not do what a server asks of it
     ├── DataError          records break their schema; names table, row, column and value
     ├── ContractError      a plug-in broke what its kind promises
     ├── RunError           a folder is not a run, or a run is unfinished or was changed
@@ -20,6 +21,7 @@ from __future__ import annotations
 __all__ = [
     "ContractError",
     "DataError",
+    "Declined",
     "FedbenchError",
     "Overspent",
     "Refused",
@@ -35,6 +37,10 @@ class FedbenchError(Exception):
 
 class SpecError(FedbenchError):
     """A suite or a command asks for something that does not exist."""
+
+
+class Declined(SpecError):
+    """A hospital does not do what a server asks; the message knows nothing of its patients."""
 
 
 class DataError(FedbenchError):

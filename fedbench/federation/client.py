@@ -24,7 +24,14 @@ from numpy.typing import NDArray
 from fedbench.codec import Codec
 from fedbench.data import Cohort
 from fedbench.encoding import summarize
-from fedbench.errors import ContractError, FedbenchError, Overspent, SpecError, Unsupported
+from fedbench.errors import (
+    ContractError,
+    Declined,
+    FedbenchError,
+    Overspent,
+    SpecError,
+    Unsupported,
+)
 from fedbench.federation.door import array_of, arrays_in, pack, packed, part
 from fedbench.federation.planning import ENCODER, Planning
 from fedbench.federation.sites import SiteSource, source_of
@@ -43,12 +50,16 @@ _PATIENTS = "(patients)"
 
 
 def discreet(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
-    """Keep what an error may say about records at the site; only its kind crosses."""
+    """Keep what an error may say about records at the site; only its kind crosses.
+
+    Whole cross what was refused before records were read (``Declined``), and a budget that is
+    spent (``Overspent``): that follows from numbers that were noised.
+    """
     try:
         return call_next(message, context)
     except Exception as error:
-        # These are about what was asked; any other may quote what it stumbled over.
-        if isinstance(error, SpecError | Overspent) or context.node_config.get("dealt"):
+        # Any other may quote what it stumbled over, or say how many patients there are.
+        if isinstance(error, Declined | Overspent) or context.node_config.get("dealt"):
             raise
         raise FedbenchError(
             f"{type(error).__name__}, about which this site's own log says more."
@@ -155,11 +166,17 @@ class Desk:
         return copy(_codec(self.asked))
 
     def check(self) -> None:
-        """Refuse what this site does not allow, before anything is built or read.
+        """Refuse what this site does not allow or cannot do, before records are read.
 
         Raises:
-            SpecError: not allowed, not known here, or this node's configuration is incomplete.
+            Declined: not allowed, not known here, or this node's configuration is incomplete.
         """
+        try:
+            self._check()
+        except SpecError as error:
+            raise Declined(str(error)) from error
+
+    def _check(self) -> None:
         study = self.study
         if not self.context.node_config.get("dealt"):
             self._allow("generator", study.generator.name)
@@ -167,7 +184,8 @@ class Desk:
                 # Those that fedbench brings are safe; a module:Class imports what it names.
                 if ":" in (name := getattr(study, what).name):
                     self._allow(what, name)
-        _ = self.site, self.source, self.generator, self.strategy, self.codec
+        _ = self.site, self.generator, self.strategy, self.codec
+        self.source.check(study)
         self._check_promise()
 
     def _check_promise(self) -> None:
@@ -307,7 +325,7 @@ class Desk:
         phase, round = Phase(str(heading["phase"])), int(heading["round"])  # type: ignore[arg-type]
         name = validation(phase.name)
         if not (stopping := self.planning.stopping) or name not in self.planning.judgements:
-            raise SpecError(f"The study holds no patients back to judge the phase {phase.name!r}.")
+            raise Declined(f"The study holds no patients back to judge the phase {phase.name!r}.")
         site = self.place(self.parted.held)
         streams = self.study.seeds.child("validation")  # in every round the same draws
         device = self.study.device

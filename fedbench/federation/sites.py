@@ -26,6 +26,7 @@ from fedbench.kinds import DATASETS
 from fedbench.partition import Parts, split_site
 from fedbench.privacy import Limit, os_normals
 from fedbench.seeds import Seeds
+from fedbench.tables import build
 
 __all__ = ["Dealt", "Folder", "SiteSource", "source_of"]
 
@@ -34,6 +35,14 @@ _DEALT: dict[str, Dealt] = {}
 
 class SiteSource(ABC):
     """Gives a site its own training records, and nobody else's."""
+
+    @abstractmethod
+    def check(self, study: Study) -> None:
+        """Say what is wrong with how records are asked for, without a look at them.
+
+        Raises:
+            SpecError: something is.
+        """
 
     @abstractmethod
     def train(self, site: str, study: Study) -> Cohort:
@@ -90,6 +99,9 @@ class Dealt(SiteSource):
     def schema(self) -> Schema:
         """The public schema that all sites share."""
         return next(iter(self.cohorts.values())).schema
+
+    def check(self, study: Study) -> None:
+        """Expect nothing: they are dealt already."""
 
     def train(self, site: str, study: Study) -> Cohort:
         return self.cohorts[site]
@@ -148,6 +160,9 @@ class Folder(SiteSource):
         """Return noise of the operating system, whatever the server's seed."""
         return os_normals
 
+    def check(self, study: Study) -> None:
+        _ = _parts(study), DATASETS.build(study.dataset.name, study.dataset.settings)
+
     def train(self, site: str, study: Study) -> Cohort:
         if not self.path.is_dir():
             raise DataError(
@@ -156,12 +171,17 @@ class Folder(SiteSource):
             )
         schema = DATASETS.build(study.dataset.name, study.dataset.settings).schema
         cohort = read_cohort(schema, self.path)
-        return split_site(cohort, site, Parts(**study.parts), dealing(study)).train
+        return split_site(cohort, site, _parts(study), dealing(study)).train
 
 
 def dealing(study: Study) -> Seeds:
     """Return the streams that say who is in which part of a site."""
     return Seeds(study.seed).child("deal", study.dataset.name)
+
+
+def _parts(study: Study) -> Parts:
+    """Return the shares in which a site divides its patients."""
+    return build(Parts, study.parts, "The study's parts")
 
 
 def source_of(node: Mapping[str, Any]) -> SiteSource:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,6 +14,7 @@ import pytest
 from flwr.app import ConfigRecord, Context, Error, Message, RecordDict
 
 from fedbench.accounting import Accountant
+from fedbench.baselines.copula import Copula
 from fedbench.config import DatasetChoice, Scenario
 from fedbench.data import Cohort, Schema, read_cohort, write_cohort
 from fedbench.errors import DataError, FedbenchError, SpecError
@@ -19,6 +22,10 @@ from fedbench.federation.inprocess import InProcessGrid
 from fedbench.federation.server import Federation
 from fedbench.federation.sites import Folder, source_of
 from fedbench.federation.study import Choice, Study
+from fedbench.generator import Local, Phase, Site
+from fedbench.seeds import Rng
+from fedbench.strategy import Message as Arrays
+from fedbench.strategy import Update
 from fedbench.world import World
 
 PARTS = {"train": 0.5, "control": 0.2}
@@ -329,6 +336,57 @@ def test_a_site_that_fails_is_named_and_quotes_no_record(
     with pytest.raises(FedbenchError, match=r"Site 'south' failed: .*DataError.*own log") as raised:
         conducted(study, nodes, everyone)
     assert "Jane" not in str(raised.value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chatty(Copula):
+    """Finds fault with a setting, and says by whose records."""
+
+    def update(self, phase: Phase, message: Arrays, site: Site, local: Local, rng: Rng) -> Update:
+        raise SpecError(f"This does not go with {len(site.records)} patients.")
+
+
+@pytest.mark.parametrize(
+    ("parts", "name"),
+    [({"train": 1e-6, "control": 0.2}, "copula"), (PARTS, f"{__name__}:Chatty")],
+)
+def test_what_a_site_learned_from_its_records_stays_in_its_own_log(
+    parts: Mapping[str, float],
+    name: str,
+    study: Study,
+    nodes: dict[int, Context],
+    everyone: Cohort,
+) -> None:
+    """Whatever kind of error it is: the server chooses ``parts``, and could ask for one."""
+    for node in nodes.values():
+        node.node_config["allow"] = name
+    heard: list[Message] = []
+    asked = replace(study, parts=parts, generator=Choice(name))
+    with pytest.raises(FedbenchError, match=r"failed: .*SpecError, about which .* own log"):
+        Federation(asked, everyone.schema, Afar(nodes, tap=heard.append)).conduct()
+    with pytest.raises(FedbenchError, match="own log says more") as raised:
+        Federation(asked, everyone.schema, InProcessGrid(nodes)).conduct()
+    assert re.search(r"\d+ patients", str(raised.value.__cause__)), "its own log has all of it"
+    assert not re.search(r"\d+ patients", str(raised.value))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "what"),
+    [
+        ({"parts": {"train": 0.9, "control": 0.2}}, "shares of train, control and reference"),
+        ({"parts": {"train": 0.5, "controls": 0.2}}, "parts: .*controls"),
+        ({"dataset": Choice("pbcsec")}, "no 'pbcsec' in fedbench.datasets"),
+        ({"strategy": Choice("fedprox", {"mu": "much"})}, "'mu'"),
+    ],
+)
+def test_what_is_wrong_with_a_study_is_said_in_full(
+    wrong: Mapping[str, Any], what: str, study: Study, nodes: dict[int, Context]
+) -> None:
+    """It is about what was asked, and is found before a record is read."""
+    asked = replace(study, **wrong)
+    content = RecordDict({"study": ConfigRecord({"json": asked.to_json()})})
+    (reply,) = Afar(nodes).send_and_receive([Message(content, NORTH, "query")])
+    assert re.search(what, str(reply.error.reason)), reply.error.reason
 
 
 def test_one_name_is_one_site(study: Study, nodes: dict[int, Context], everyone: Cohort) -> None:
