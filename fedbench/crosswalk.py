@@ -100,16 +100,25 @@ class Crosswalk:
         Of several with as many, the one that the first of these codes maps to: what is not further
         specified comes first in both ICDs, and so 250 is E11 (as 250.00 is), not E10.
         """
-        found = self._chosen()
-        found["first"] = found["source"]
-        for name, system in (("source", self.source), ("target", self.target)):
-            found[name] = category(found[name], system)
+        pairs = self._chosen()
+        pairs["target"] = category(pairs["target"], self.target)
+        return replace(self, pairs=self._most(pairs).assign(part=""), level="category")
+
+    def usual(self) -> pd.DataFrame:
+        """Return what most codes of each category map to: ``source`` (the category), ``target``.
+
+        Of several with as many, the one of the first code, as in ``by_category``.
+        """
+        return self._most(self._chosen()).drop_duplicates("source", ignore_index=True)
+
+    def _most(self, pairs: pd.DataFrame) -> pd.DataFrame:
+        """Return the targets of each source category, the one with most codes behind it first."""
+        found = pairs.assign(first=pairs["source"], source=category(pairs["source"], self.source))
         counted = found.groupby(["source", "target"], sort=True)["first"].agg(["size", "min"])
         ranked = counted.reset_index().sort_values(
             ["source", "size", "min", "target"], ascending=[True, False, True, True]
         )
-        pairs = ranked.assign(part="")[["source", "target", "part"]]
-        return replace(self, pairs=pairs, level="category")
+        return ranked[["source", "target"]]
 
     def concepts(self, systems: Sequence[str], codes: Sequence[str]) -> pd.DataFrame:
         """Return what codes of several systems stand for: ``row`` and ``concept``, all rows.

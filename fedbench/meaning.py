@@ -80,12 +80,10 @@ def together(cohort: Cohort, system: str) -> Together:
 def backed_off(known: Crosswalk, codes: pd.Series) -> Crosswalk:
     """Return a map for codes that ``known`` lacks: where most of their category go.
 
-    A category is the system's own (three characters of ICD).
+    A category is the system's own (three characters of ICD). Of several to which as many go, it is
+    the one of the category's first code, as in ``Crosswalk.by_category``.
     """
-    pairs = known.pairs.assign(category=category(known.pairs["source"], known.source).to_numpy())
-    counted = pairs.groupby(["category", "target"]).size().rename("votes").reset_index()
-    ranked = counted.sort_values(["category", "votes", "target"], ascending=[True, False, True])
-    best = ranked.drop_duplicates("category").set_index("category")["target"]
+    best = known.usual().set_index("source")["target"]
     lacking = pd.Series(codes[~codes.isin(known.pairs["source"])].unique(), dtype="string")
     target = category(lacking, known.source).map(best)
     found = pd.DataFrame({"source": lacking, "target": target, "part": ""})

@@ -109,3 +109,11 @@ def test_a_code_goes_where_most_of_its_category_go() -> None:
     assert found.pairs.to_numpy().tolist() == [["E119", "x", ""]]
     asked = known.or_else(found).mapped(pd.Series(["E119", "E112", "J459"]))
     assert asked["target"].tolist() == ["x", "y"]
+
+
+def test_of_targets_with_as_many_codes_the_first_code_decides_as_between_categories() -> None:
+    pairs = {"source": ["25001", "25000", "4019"], "target": ["E109", "E119", "I10"], "part": ""}
+    known = Crosswalk("icd9cm", "icd10cm", pd.DataFrame(pairs, dtype="string"))
+    found = backed_off(known, pd.Series(["25002", "4011"], dtype="string"))
+    assert found.pairs["target"].tolist() == ["E119", "I10"]
+    assert known.by_category().mapped(pd.Series(["250"]))["target"].tolist() == ["E11"]
