@@ -7,22 +7,26 @@ For what no map knows: ask a map of yours first, then the hierarchy, and this la
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.stats import binom
 
 from fedbench.coding import category
 from fedbench.crosswalk import Crosswalk
 from fedbench.data import Cohort
 from fedbench.errors import SpecError
 
-__all__ = ["Together", "backed_off", "learned", "together"]
+__all__ = ["Fit", "Together", "backed_off", "fit", "learned", "together"]
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 _SMOOTHING = 1.0
 _FEWEST = 3
+_LUCK = 0.05
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,39 @@ def backed_off(known: Crosswalk, codes: pd.Series) -> Crosswalk:
     return Crosswalk(known.source, known.target, found.dropna(ignore_index=True))
 
 
+@dataclass(frozen=True)
+class Fit:
+    """How many anchors are found again from the others, and with what chance each by luck."""
+
+    found: int
+    anchors: int
+    luck: float
+
+    @property
+    def chance(self) -> float:
+        """How likely luck finds as many."""
+        return float(binom.sf(self.found - 1, self.anchors, self.luck))
+
+    def __str__(self) -> str:
+        return (
+            f"{self.found} of {self.anchors} anchors are found again from the others (luck would "
+            f"find {self.anchors * self.luck:.1f})"
+        )
+
+
+def fit(source: Together, target: Together, anchors: Crosswalk, *, dimensions: int = 10) -> Fit:
+    """Say how well ``learned`` finds what is known: each anchor from the others.
+
+    An anchor is left out, with all that map to the same, and looked for among all codes that the
+    other system's patients have. An anchor that is wrong is not found, and leads others astray.
+    With few anchors it finds less than ``learned`` does, which has one more.
+
+    Raises:
+        SpecError: there are fewer anchors than it takes.
+    """
+    return _Both.of(source, target, anchors, dimensions).fit
+
+
 def learned(
     source: Together, target: Together, anchors: Crosswalk, *, dimensions: int = 10
 ) -> Crosswalk:
@@ -100,43 +137,91 @@ def learned(
     and each code gets the one of largest cosine. Codes that hardly anybody has are left out.
 
     It finds what the records tell apart and nothing else: of codes that come in the same company
-    it finds the company. Counts leave a site as they are; there is no differential privacy here.
+    it finds the company. Where anchors are not found again from each other (``fit``) more often
+    than by luck, nothing is said. Counts leave a site as they are; there is no differential
+    privacy here.
 
     Raises:
-        SpecError: there are fewer anchors than it takes.
+        SpecError: there are fewer anchors than it takes, or they say nothing of each other.
     """
-    places = [{code: i for i, code in enumerate(each.codes)} for each in (source, target)]
-    known = anchors.pairs.drop_duplicates("source")
-    both = [
-        (places[0][a], places[1][b])
-        for a, b in zip(known["source"], known["target"], strict=True)
-        if a in places[0] and b in places[1]
-    ]
-    if len(both) < _FEWEST:
+    both = _Both.of(source, target, anchors, dimensions)
+    known = anchors.pairs
+    rows = both.lacking(0, known["source"])
+    free = both.lacking(1, known["target"])
+    rows = rows if len(free) else rows[:0]
+    if len(rows) and (found := both.fit).chance > _LUCK:
         raise SpecError(
-            f"Only {len(both)} codes of {source.system} are mapped to {target.system}; at least "
-            f"{_FEWEST} are needed to learn the others."
+            f"Of {source.system} and {target.system} {found}, so that what they would say of "
+            "other codes is worth nothing. Look whether the map is right; with fewer than "
+            f"{2 * dimensions} anchors it may need more of them."
         )
-    mine, theirs = np.array(both).T
-    size = min(dimensions, len(both))
-    one, other = source.vectors(size), target.vectors(size)
-    left, _, right = np.linalg.svd(one[mine].T @ other[theirs])
-    turned = _unit(one @ left @ right)
-    seen = [np.diag(each.pairs) >= _FEWEST for each in (source, target)]
-    left_over = np.flatnonzero(seen[0] & ~np.isin(np.arange(len(one)), mine))
-    free = np.flatnonzero(seen[1] & ~np.isin(np.arange(len(other)), theirs))
-    alike = turned[left_over] @ _unit(other[free]).T
-    best = free[np.argmax(alike, axis=1)] if len(free) else np.empty(0, dtype=np.int64)
-    rows = left_over if len(free) else left_over[:0]
-    found = pd.DataFrame(
-        {
-            "source": [source.codes[i] for i in rows],
-            "target": [target.codes[i] for i in best],
-            "part": "",
-        },
-        dtype="string",
-    )
-    return Crosswalk(source.system, target.system, found)
+    best = both.nearest(rows, free, np.arange(len(both.mine)))
+    pairs = {
+        "source": [source.codes[i] for i in rows],
+        "target": [target.codes[i] for i in best],
+        "part": "",
+    }
+    return Crosswalk(source.system, target.system, pd.DataFrame(pairs, dtype="string"))
+
+
+@dataclass(frozen=True)
+class _Both:
+    """Two systems and their anchors: ``mine[i]`` means the same as ``theirs[i]``."""
+
+    systems: tuple[Together, Together]
+    mine: Ints
+    theirs: Ints
+    dimensions: int
+
+    @classmethod
+    def of(cls, source: Together, target: Together, anchors: Crosswalk, dimensions: int) -> _Both:
+        known = anchors.pairs.drop_duplicates("source")
+        systems = (source, target)
+        names = (known["source"], known["target"])
+        mine, theirs = (
+            pd.Index(each.codes).get_indexer(pd.Index(name))
+            for each, name in zip(systems, names, strict=True)
+        )
+        # Whose vector is of nobody turns nothing.
+        use = (mine >= 0) & (theirs >= 0)
+        use[use] = _had(source)[mine[use]] & _had(target)[theirs[use]]
+        if use.sum() < _FEWEST:
+            raise SpecError(
+                f"Only {use.sum()} codes of {source.system} are mapped to {target.system} that at "
+                f"least {_FEWEST} patients have on either side; at least {_FEWEST} are needed to "
+                "learn the others."
+            )
+        return cls(systems, mine[use], theirs[use], min(dimensions, int(use.sum())))
+
+    @cached_property
+    def vectors(self) -> tuple[Floats, Floats]:
+        one, other = (each.vectors(self.dimensions) for each in self.systems)
+        return one, other
+
+    def lacking(self, side: int, known: pd.Series) -> Ints:
+        """Return the codes of a side that patients have and the map does not know."""
+        each = self.systems[side]
+        return np.flatnonzero(_had(each) & ~pd.Index(each.codes).isin(pd.Index(known)))
+
+    def nearest(self, rows: Ints, among: Ints, by: Ints) -> Ints:
+        """Return what is most alike to each row among others, as some of the anchors turn it."""
+        one, other = self.vectors
+        left, _, right = np.linalg.svd(one[self.mine[by]].T @ other[self.theirs[by]])
+        alike = _unit(one[rows] @ left @ right) @ _unit(other[among]).T
+        return np.asarray(among[np.argmax(alike, axis=1)] if len(rows) else rows)
+
+    @cached_property
+    def fit(self) -> Fit:
+        among = np.flatnonzero(_had(self.systems[1]))
+        again = [
+            self.nearest(self.mine[[i]], among, np.flatnonzero(self.theirs != its))[0] == its
+            for i, its in enumerate(self.theirs)
+        ]
+        return Fit(int(np.sum(again)), len(again), 1 / len(among))
+
+
+def _had(system: Together) -> NDArray[np.bool_]:
+    return np.asarray(np.diag(system.pairs) >= _FEWEST)
 
 
 def _unit(rows: Floats) -> Floats:

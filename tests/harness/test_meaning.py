@@ -9,7 +9,7 @@ import pytest
 from fedbench.crosswalk import Crosswalk
 from fedbench.data import Cohort, Schema, Vocabulary
 from fedbench.errors import SpecError
-from fedbench.meaning import Together, backed_off, learned, together
+from fedbench.meaning import Together, backed_off, fit, learned, together
 
 CONCEPTS, CAUSES, PATIENTS = 300, 6, 1000
 
@@ -57,10 +57,44 @@ def test_one_anchor_in_ten_finds_nine_in_ten(world: tuple[Together, Together, Cr
     assert hits(found, truth) >= 0.9
 
 
-def test_without_true_anchors_it_is_chance(world: tuple[Together, Together, Crosswalk]) -> None:
+def test_where_anchors_do_not_find_each_other_nothing_is_said(
+    world: tuple[Together, Together, Crosswalk],
+) -> None:
     ours, theirs, truth = world
-    found = learned(ours, theirs, anchored(truth, 0.1, wrong=True))
-    assert hits(found, truth) <= 0.05
+    with pytest.raises(SpecError, match="Of a and b 0 of 30 anchors are found again from the oth"):
+        learned(ours, theirs, anchored(truth, 0.1, wrong=True))
+
+
+def test_how_well_it_finds_what_is_known_says_how_well_the_rest(
+    world: tuple[Together, Together, Crosswalk],
+) -> None:
+    ours, theirs, truth = world
+    right = fit(ours, theirs, anchored(truth, 0.1))
+    assert right.anchors == 30
+    assert right.found >= 25
+    assert right.chance < 1e-9
+    wrong = anchored(truth, 0.1).pairs.reset_index(drop=True)
+    wrong.loc[:14, "target"] = np.roll(wrong.loc[:14, "target"].to_numpy(), 1)
+    half = Crosswalk("a", "b", wrong)
+    assert fit(ours, theirs, half).found < 10
+    assert hits(learned(ours, theirs, half), truth) < 0.5
+
+
+def test_an_anchor_is_looked_for_without_those_of_the_same_target(
+    world: tuple[Together, Together, Crosswalk],
+) -> None:
+    ours, theirs, truth = world
+    same = anchored(truth, 0.1).pairs.assign(target="B7")
+    assert fit(ours, theirs, Crosswalk("a", "b", same)).found == 0
+
+
+def test_a_code_that_nobody_has_is_no_anchor(world: tuple[Together, Together, Crosswalk]) -> None:
+    ours, theirs, truth = world
+    few = anchored(truth, 0.1)
+    gone = pd.Index(ours.codes).isin(few.pairs["source"])
+    pairs = np.where(gone[:, None] | gone, 0.0, ours.pairs)
+    with pytest.raises(SpecError, match="Only 0 codes of a are mapped to b that at least 3 pat"):
+        learned(Together("a", ours.codes, ours.patients, pairs), theirs, few)
 
 
 def test_counts_of_sites_are_added(world: tuple[Together, Together, Crosswalk]) -> None:
