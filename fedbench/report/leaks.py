@@ -111,14 +111,22 @@ def _finding(found: Number) -> Finding:
 def _elsewhere(world: World, label: str, attack: str) -> list[str]:
     """Under which other regimes the same generator gives training patients away."""
     asked = [(r, world.pooled(label, r, f"{attack}.auc")) for r in world.regimes if r != world.main]
-    return [f"{r} (AUC {number(n.value)})" for r, n in asked if n is not None and noticed(n)]
+    return [f"{r} (AUC {number(n.value)})" for r, n in asked if n is not None and _sure(n)]
+
+
+def _sure(found: Number) -> bool:
+    return noticed(found) and not may_be_chance(found)
 
 
 def _recognized(one: _Member) -> str:
+    chance = may_be_chance(one.found) if one.found is not None else ""
     said = {
         "nothing": f"It cannot be said whether training patients can be recognized: the attack "
         f"{one.attack} gave no answer that counts, see below.",
-        "noticed": f"Training patients could be recognized: the attack {one.attack} told them "
+        "noticed": f"The attack {one.attack} told training patients from others better than by "
+        f"guessing, but that is {chance}."
+        if chance
+        else f"Training patients could be recognized: the attack {one.attack} told them "
         "from other patients better than by guessing.",
         "backwards": f"The attack {one.attack} told training patients from others the wrong way "
         "round. Who knows that can turn it round.",

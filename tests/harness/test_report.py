@@ -521,6 +521,8 @@ def test_what_may_be_chance_among_all_that_was_asked_is_not_told_as_found(make: 
     (found,) = [text for text in told if text.startswith("Attack dcr: AUC 0.600")]
     gained = [text for text in told if "could be inferred better" in text]
     chance = "not beyond chance after Holm's correction for all that was asked."
+    assert told[0].startswith("The attack dcr told training patients from others better")
+    assert chance in told[0]
     assert f"1 seed. That is {chance}" in found
     assert (
         f"it finds 3.0 % (95 % interval 2.0 % to 4.0 %) of the training patients, which is {chance}"
