@@ -20,7 +20,7 @@ from fedbench.federation.door import record_of, size
 from fedbench.federation.inprocess import Trained, train
 from fedbench.federation.study import Study
 from fedbench.generator import Generator, Statistic
-from fedbench.kinds import GENERATORS
+from fedbench.kinds import GENERATORS, STRATEGIES
 from fedbench.metric import Refusal
 from fedbench.world import World, renamed
 
@@ -156,9 +156,12 @@ class Trainer:
         """Train on everybody's records in one place.
 
         A generator fitted by sums has the same model either way (a test holds it to 1e-9), so
-        its federated training serves; but not where every site adds noise of its own.
+        its federated training serves; but not where every site adds noise of its own, nor where
+        there is none, because the strategy is one that weighs sites.
         """
-        exact = self.world.scenario.privacy.name == "none"
+        scenario = self.world.scenario
+        strategy = STRATEGIES.find(scenario.strategy.name)
+        exact = scenario.privacy.name == "none" and not strategy.weighs
         if isinstance(self.generator, Statistic) and exact:
             return self.federated()
         return self._train("centralized", {_POOLED: self.world.train})

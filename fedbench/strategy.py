@@ -15,6 +15,7 @@ from fedbench.plugin import Plugin
 from fedbench.seeds import Rng
 
 __all__ = [
+    "SHARE",
     "Combined",
     "Correction",
     "Memory",
@@ -25,6 +26,9 @@ __all__ = [
     "added",
     "averaged",
 ]
+
+SHARE = "share of the average"
+"""What a remark on a site's weight is called."""
 
 Message = Mapping[str, NDArray[Any]]
 """Named arrays of any dtype; the only thing that crosses between a site and the server."""
@@ -91,6 +95,9 @@ class Strategy(Plugin):
 
     needs: ClassVar[Literal["sum", "updates"]] = "sum"
     """``sum``: works when the server sees only sums; ``updates``: it must see each update."""
+
+    weighs: ClassVar[bool] = False
+    """Whether it decides how much a site's parameters count; its sums always count in full."""
 
     def meet(self, counts: Mapping[str, Update], noise: float = 0.0) -> Message:
         """Return what to remember when a phase begins, given what was said to agree the encoder.

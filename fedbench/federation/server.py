@@ -21,16 +21,16 @@ from flwr.serverapp.strategy import Strategy as FlowerStrategy
 from fedbench.accounting import Accountant, Charge
 from fedbench.data import Schema
 from fedbench.encoding import Encoder, settled
-from fedbench.errors import FedbenchError, SpecError
+from fedbench.errors import FedbenchError, SpecError, Unsupported
 from fedbench.federation.door import Ledger, call, part, record_of, unpack
 from fedbench.federation.planning import ENCODER
 from fedbench.federation.sites import dealt
 from fedbench.federation.stopping import LOSS, Watch, columns, validation
-from fedbench.federation.study import Study
+from fedbench.federation.study import Study, unweighed
 from fedbench.generator import Generator, Phase, State
 from fedbench.kinds import CODECS, DATASETS, GENERATORS, STRATEGIES
+from fedbench.strategy import SHARE, Update, added
 from fedbench.strategy import Message as Arrays
-from fedbench.strategy import Update, added
 
 __all__ = ["Federation", "server"]
 
@@ -93,6 +93,8 @@ class Federation:
         self.generator: Generator = GENERATORS.build(study.generator.name, study.generator.settings)
         self.strategy = STRATEGIES.build(study.strategy.name, study.strategy.settings)
         self.codec = CODECS.build(study.codec.name, study.codec.settings)
+        if wrong := unweighed(study, self.generator, self.strategy):
+            raise Unsupported(wrong)
 
     def conduct(self) -> None:
         """Enrol the sites, agree on an encoder, train every phase."""
@@ -180,6 +182,8 @@ class Federation:
     def remarks(self) -> dict[str, Any]:
         """Return what the strategy noticed about the sites, as columns."""
         noticed = self.strategy.remarks(self.counts, self.noise)
+        if not self.generator.phases():  # nothing is averaged
+            noticed = [one for one in noticed if one.name != SHARE]
         return {name: [getattr(one, name) for one in noticed] for name in ("site", "name", "value")}
 
     def privacy(self) -> dict[str, Any]:

@@ -9,12 +9,13 @@ from typing import Any, Literal
 
 from fedbench.errors import SpecError
 from fedbench.federation.stopping import Stopping
+from fedbench.generator import Generator, Statistic
 from fedbench.privacy import PROMISES, Promise
 from fedbench.seeds import Seeds
 from fedbench.strategy import Strategy
 from fedbench.tables import build
 
-__all__ = ["Choice", "Start", "Study", "contradiction", "promised"]
+__all__ = ["Choice", "Start", "Study", "contradiction", "promised", "unweighed"]
 
 
 Start = Literal["common", "site"]
@@ -118,6 +119,20 @@ def contradiction(promise: Promise | None, strategy: Strategy, participation: fl
             "Take a strategy that needs no more than the sum, such as fedavg."
         )
     return ""
+
+
+def unweighed(study: Study, generator: Generator, strategy: Strategy) -> str:
+    """Return why a strategy would change nothing of what it is asked for; nothing where it does.
+
+    At one site there is nobody to be weighed against.
+    """
+    if len(study.sites) == 1 or not strategy.weighs or not isinstance(generator, Statistic):
+        return ""
+    return (
+        f"{study.generator.name} learns from sums, and the sums of all hospitals are added, "
+        f"whatever their weights: {study.strategy.name} would shut nobody out. Take a network "
+        "(tvae), or fedavg, which is the same."
+    )
 
 
 def promised(choice: Choice, where: str) -> Promise | None:

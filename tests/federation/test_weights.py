@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from fedbench.errors import ContractError
+from fedbench.data import Cohort
+from fedbench.errors import ContractError, Unsupported
+from fedbench.federation.inprocess import train
 from fedbench.federation.strategies.daw import DistributionAware
 from fedbench.federation.strategies.fedtgan import FedTGAN
+from fedbench.federation.study import Choice, Study
 from fedbench.strategy import Strategy, Update
 
 RNG = np.random.default_rng
@@ -166,3 +170,26 @@ def test_a_round_of_outliers_alone_changes_nothing() -> None:
     update = Update(parameters={"w": np.ones(2)}, weight=5.0)
     combined, _ = strategy.combine({"w": np.zeros(2)}, {"s3": update}, met, RNG(0))
     assert combined.parameters == {}
+
+
+@pytest.mark.parametrize("strategy", ["daw", "fedtgan", "median", "trimmed"])
+@pytest.mark.parametrize("generator", ["copula", "renewal"])
+def test_weights_are_not_asked_for_where_sums_are_added_whatever_they_are(
+    generator: str, strategy: str, study: Study, sites: Mapping[str, Cohort]
+) -> None:
+    study = replace(study, generator=Choice(generator), strategy=Choice(strategy))
+    with pytest.raises(Unsupported, match=f"{generator}.* sums of all hospitals are added"):
+        train(study, sites)
+    alone = replace(study, sites=("north",))
+    assert train(alone, {"north": sites["north"]}).state
+
+
+def test_nobody_has_a_share_of_an_average_that_nobody_takes(
+    study: Study, sites: Mapping[str, Cohort]
+) -> None:
+    study = replace(study, strategy=Choice("daw"))
+    floor = train(replace(study, generator=Choice("independent")), sites)
+    assert "share of the average" not in floor.remarks["name"]
+    network = Choice("tvae", {"passes": 2, "hidden": 8, "latent": 2})
+    trained = train(replace(study, generator=network), sites)
+    assert trained.remarks["name"] == ["share of the average"] * 3

@@ -141,3 +141,27 @@ def test_who_came_first_is_forgotten_where_hospitals_arrive(
 
 def _earlier(cell: CellDir) -> bool:
     return (cell.path / "before").is_dir()
+
+
+def test_sums_that_no_strategy_weighs_are_skipped_together_and_not_in_one_place(
+    suite: Suite, tmp_path: Path
+) -> None:
+    aware = replace(suite.scenarios[0], strategy=Choice("daw"))
+    asked = replace(
+        suite,
+        regimes=("federated", "centralized", "local"),
+        scenarios=(aware,),
+        generators=(GeneratorChoice(name="copula"), GeneratorChoice(name="independent")),
+        metrics=(Choice("marginals"),),
+        attacks=(),
+    )
+    rows = go(asked, tmp_path).results()
+    mine = rows[(rows["label"] == "copula") & (rows["target"] != "tax")]
+    found = {regime: set(rows["status"]) for regime, rows in mine.groupby("regime")}
+    assert found["federated"] == {"skipped"}
+    assert "done" in found["centralized"]
+    assert "done" in found["local"]
+    reason = mine.loc[mine["regime"] == "federated", "reason"].iloc[0]
+    assert "whatever their weights" in reason
+    floor = rows[(rows["label"] == "independent") & (rows["regime"] == "federated")]
+    assert "done" in set(floor["status"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,8 @@ __all__ = ["Weighted"]
 @dataclass(frozen=True, kw_only=True)
 class Weighted(Strategy):
     """A weighted average; sites could multiply by their weights themselves, so a sum suffices."""
+
+    weighs: ClassVar = True
 
     @abstractmethod
     def weights(self, sketches: Sketches) -> NDArray[np.float64]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fedbench.federation.strategies._sketches import Sketch, Sketches, information
 from fedbench.federation.strategies._weighted import Weighted
-from fedbench.strategy import Remark, Update
+from fedbench.strategy import SHARE, Remark, Update
 
 _FEW = 5
 """With fewer sites nobody can say who is the odd one out."""
@@ -60,7 +60,7 @@ class DistributionAware(Weighted):
         sketches = Sketches.of(counts, noise)
         shares = self.weights(sketches)
         found = [
-            Remark(site, "share of the average", float(share))
+            Remark(site, SHARE, float(share))
             for site, share in zip(sketches.sites, shares, strict=True)
         ]
         if len(sketches.sites) < _FEW:

@@ -22,6 +22,7 @@ class Median(Strategy):
     """
 
     needs: ClassVar[Literal["sum", "updates"]] = "updates"
+    weighs: ClassVar = True
 
     def combine(
         self, state: Message, updates: Mapping[str, Update], server: Message, rng: Rng

@@ -29,6 +29,7 @@ class Trimmed(Strategy):
     """
 
     needs: ClassVar[Literal["sum", "updates"]] = "updates"
+    weighs: ClassVar = True
 
     share: Annotated[float, Interval(ge=0, lt=0.5)] = 0.2
 
