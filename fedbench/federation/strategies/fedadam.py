@@ -16,7 +16,8 @@ from fedbench.strategy import Combined, Message, Strategy, Update
 class FedAdam(Strategy):
     """Take the average change of the sites as a gradient for Adam at the server.
 
-    Reddi et al. 2021, https://arxiv.org/abs/2003.00295; the step is Flower's.
+    Reddi et al. 2021, https://arxiv.org/abs/2003.00295; the step is Flower's, which unlike the
+    paper's is corrected for the bias of moments, as if a round more had passed.
     """
 
     eta: Annotated[float, Gt(0)] = 0.01

@@ -20,6 +20,8 @@ class FedTGAN(Weighted):
     (Jensen-Shannon of categories, Wasserstein of numbers), each column scaled to add up to 1 over
     sites; the weight is softmax((1 - S / sum S) * n / N). Its arguments lie so close together that
     the weights are almost equal whatever the sites look like: kept as the published comparison.
+    Distances are read off agreed counts, where all bins of a number are equally wide and missing
+    is one more above them.
     """
 
     def weights(self, sketches: Sketches) -> NDArray[np.float64]:
