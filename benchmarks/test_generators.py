@@ -1,8 +1,8 @@
 """Generators on 5,000 stays of diabetes130, 18 columns, beside those of other packages.
 
 Needs the dataset ``diabetes130`` (FEDBENCH_DATA). Peers run where the variable PEERS names a
-folder with environments ``ctgan`` and ``dpmm`` that have these packages; without them ours are
-shown alone.
+folder with environments ``ctgan``, ``dpmm`` and ``mostlyai`` that have these packages; without them
+ours are shown alone.
 """
 
 from __future__ import annotations
@@ -76,6 +76,7 @@ class Rivals(NamedTuple):
 RIVALS = (
     Rivals("tvae", NONE, "ctgan", ("TVAE", "300"), 0.5),
     Rivals("ctgan", NONE, "ctgan", ("CTGAN", "100"), 1.0),
+    Rivals("tabdiff", NONE, "mostlyai", (), 1.0),
     Rivals("tree", TIGHT, "dpmm", ("1",), 0.01),
     Rivals("copula", TIGHT, "dpmm", ("1",), 0.01),
 )
@@ -198,10 +199,11 @@ def test_generators_beside_those_of_others(
         duel.say(f"{what}: {package} was not run, because {PEERS / package} is not there")
         return
     other = [theirs(extract, tmp_path, rivals, seed) for seed in SEEDS]
-    duel.say(told(f"{package} {' '.join(asked)}", other, real))
+    them = " ".join((package, *asked))
+    duel.say(told(them, other, real))
     gap = np.mean([a.auroc - b.auroc for a, b in zip(mine, other, strict=True)])
     ratio = np.median([a.seconds / b.seconds for a, b in zip(mine, other, strict=True)])
     duel.say(
-        f"{what} against {package} {' '.join(asked)}: {gap:+.3f} AUROC (to reach: -{MARGIN}), "
+        f"{what} against {them}: {gap:+.3f} AUROC (to reach: -{MARGIN}), "
         f"{ratio:.3g} of its time (to reach: {share})"
     )
