@@ -67,8 +67,11 @@ class Records:
         )
 
     def blocks(self, size: int = 4096) -> Iterator[Records]:
-        """Yield the records in blocks, so that per-patient features stay small."""
-        for start in range(0, len(self), size):
+        """Yield the records in blocks, so that per-patient features stay small.
+
+        Without any patient that is one block, so that sums over nobody have the usual shape.
+        """
+        for start in range(0, max(len(self), 1), size):
             yield self.take(slice(start, start + size))
 
 

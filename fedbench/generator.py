@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -187,7 +188,8 @@ def shortened(features: Message, bound: float) -> Message:
     [[1.5, 2.0], [0.3, 0.4]]
     """
     flat = [
-        np.reshape(values, (len(values), -1)).astype(np.float64) for values in features.values()
+        np.reshape(values, (len(values), math.prod(np.shape(values)[1:]))).astype(np.float64)
+        for values in features.values()
     ]
     norms = np.sqrt(sum((values**2).sum(axis=1) for values in flat))
     factor = np.minimum(1.0, bound / np.maximum(norms, 1e-300))

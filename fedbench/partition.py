@@ -16,9 +16,19 @@ from fedbench.data import Cohort, Schema
 from fedbench.errors import ContractError, SpecError
 from fedbench.nouns import plural
 from fedbench.plugin import Plugin
-from fedbench.seeds import Rng, Seeds
+from fedbench.seeds import Rng, Seeds, normals
 
-__all__ = ["Partition", "Partitioner", "Parts", "Place", "Split", "split_site", "units"]
+__all__ = [
+    "Partition",
+    "Partitioner",
+    "Parts",
+    "Place",
+    "Split",
+    "coins",
+    "split_by_coins",
+    "split_site",
+    "units",
+]
 
 PARTS = ("train", "test", "control", "reference")
 
@@ -201,15 +211,40 @@ def split_site(cohort: Cohort, site: str, parts: Parts, seeds: Seeds) -> Split:
     cuts = np.cumsum([parts.train, parts.held, parts.reference])
     part = np.empty(len(clusters), dtype=int)
     part[order] = np.searchsorted(cuts, place, side="right")
-    found = [cohort.take(cohort.patients[part[owner] == index]) for index in range(4)]
-    train, control, reference, test = found
-    control = test if isinstance(parts.control, str) else control
-    asked = {"train": train, "test": test, "control": control}
-    if parts.reference:
-        asked["reference"] = reference
-    if empty := [name for name, cohort in asked.items() if not len(cohort)]:
+    found = _divided(cohort, parts, part[owner])
+    asked = ["train", "test", "control", *(["reference"] if parts.reference else [])]
+    if empty := [name for name in asked if not len(getattr(found, name))]:
         raise SpecError(
             f"Site {site!r} has {len(clusters)} {units(cohort.schema)}, too few to fill "
             f"{' and '.join(empty)}; with these parts, {parts.enough} are always enough."
         )
+    return found
+
+
+def split_by_coins(cohort: Cohort, site: str, parts: Parts, seeds: Seeds) -> Split:
+    """Split one site's patients, every cluster by a coin of its own.
+
+    Nobody's part depends on who else is there, so that with or without one patient all others are
+    in the same part, which differential privacy needs. Shares then hold on average only, and a
+    part may be empty.
+    """
+    from scipy.special import ndtri  # noqa: PLC0415  (keeps ``fedbench --help`` quick)
+
+    cuts = ndtri(np.cumsum([parts.train, parts.held, parts.reference]))
+    tossed = coins(cohort, seeds.child("split", site))
+    return _divided(cohort, parts, np.searchsorted(cuts, tossed, side="right"))
+
+
+def coins(cohort: Cohort, seeds: Seeds) -> NDArray[np.float64]:
+    """Return a standard normal number for every patient: that of her cluster, wherever it is."""
+    names = cohort.clusters.astype(str).astype(object)
+    keys = pd.util.hash_array(names, categorize=False)
+    return normals(keys, 1, seeds.number())[:, 0]
+
+
+def _divided(cohort: Cohort, parts: Parts, part: NDArray[np.intp]) -> Split:
+    """Return patients by the number of their part: train, control, reference or test."""
+    found = [cohort.take(cohort.patients[part == index]) for index in range(4)]
+    train, control, reference, test = found
+    control = test if isinstance(parts.control, str) else control
     return Split(train=train, test=test, control=control, reference=reference)

@@ -23,7 +23,7 @@ from fedbench.federation.door import arrays_of
 from fedbench.federation.stopping import Parted, parted
 from fedbench.federation.study import Study
 from fedbench.kinds import DATASETS
-from fedbench.partition import Parts, split_site
+from fedbench.partition import Parts, split_by_coins, split_site
 from fedbench.privacy import Limit, os_normals
 from fedbench.seeds import Seeds
 from fedbench.tables import build
@@ -72,7 +72,9 @@ class SiteSource(ABC):
     def parted(self, site: str, study: Study) -> Parted:
         """Return the training records of ``site`` in two: to learn from, and to judge by."""
         share = study.stopping.share if study.stopping else 0.0
-        return parted(self.train(site, study), share, dealing(study))
+        # Whether somebody is left says how many there are: under a promise, nobody is told.
+        empty = study.promise is not None
+        return parted(self.train(site, study), share, dealing(study), empty=empty)
 
 
 @dataclass
@@ -137,6 +139,9 @@ class Dealt(SiteSource):
 class Folder(SiteSource):
     """A hospital's own folder of tables; it splits its patients itself.
 
+    Under a promise to patients it does so by coins: then folders that differ by one patient have
+    training records that do.
+
     ``ledger`` is the folder of its accountant, which outlasts every training.
     """
 
@@ -171,7 +176,8 @@ class Folder(SiteSource):
             )
         schema = DATASETS.build(study.dataset.name, study.dataset.settings).schema
         cohort = read_cohort(schema, self.path)
-        return split_site(cohort, site, _parts(study), dealing(study)).train
+        split = split_by_coins if study.promise else split_site
+        return split(cohort, site, _parts(study), dealing(study)).train
 
 
 def dealing(study: Study) -> Seeds:

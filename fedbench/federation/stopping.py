@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
-import pandas as pd
 from annotated_types import Ge, Gt, Le, Lt
 from numpy.typing import NDArray
 from scipy.special import ndtri
@@ -16,8 +15,9 @@ from scipy.special import ndtri
 from fedbench.data import Cohort
 from fedbench.errors import DataError
 from fedbench.generator import State
+from fedbench.partition import coins
 from fedbench.privacy import Stake
-from fedbench.seeds import Seeds, normals
+from fedbench.seeds import Seeds
 
 __all__ = ["LOSS", "Parted", "Stopping", "Watch", "columns", "parted", "validation"]
 
@@ -71,21 +71,18 @@ class Parted:
     held: Cohort
 
 
-def parted(cohort: Cohort, share: float, seeds: Seeds) -> Parted:
+def parted(cohort: Cohort, share: float, seeds: Seeds, *, empty: bool = False) -> Parted:
     """Hold back every cluster with this chance, by a coin of its own.
 
     Nobody's coin depends on who else is there. So the same patients are held back whoever trains
     with whom, and with or without one patient all others are on the same side, which differential
-    privacy needs.
+    privacy needs. With ``empty`` it may be that nobody is left to learn from.
 
     Raises:
-        DataError: nobody is left to learn from.
+        DataError: nobody is left, and somebody should be.
     """
-    names = cohort.clusters.astype(str).astype(object)
-    keys = pd.util.hash_array(names, categorize=False)
-    coins = normals(keys, 1, seeds.child("validation").number())[:, 0]
-    held = coins < ndtri(share)
-    if held.all():
+    held = coins(cohort, seeds.child("validation")) < ndtri(share)
+    if held.all() and not empty:
         raise DataError(
             f"All of {len(cohort)} training patients would be held back to judge; take a smaller "
             "share, or hospitals with more patients."

@@ -17,10 +17,12 @@ from fedbench.accounting import Accountant
 from fedbench.baselines.copula import Copula
 from fedbench.config import DatasetChoice, Scenario
 from fedbench.data import Cohort, Schema, read_cohort, write_cohort
+from fedbench.encoding import summarize
 from fedbench.errors import DataError, FedbenchError, SpecError
 from fedbench.federation.inprocess import InProcessGrid
 from fedbench.federation.server import Federation
 from fedbench.federation.sites import Folder, source_of
+from fedbench.federation.stopping import Stopping
 from fedbench.federation.study import Choice, Study
 from fedbench.generator import Local, Phase, Site
 from fedbench.seeds import Rng
@@ -201,6 +203,40 @@ def test_hospitals_keep_a_promise_and_write_down_what_it_cost(
         assert 0.999 < spent.epsilon <= 1.0
         assert federation.privacy()[site]["epsilon"] == spent.epsilon
         assert federation.charges[site] == ledger(tmp_path, site).charges
+
+
+def test_a_patient_who_leaves_moves_no_other_to_another_part(
+    private: Study, folders: Mapping[str, Path], everyone: Cohort
+) -> None:
+    """What is promised is about folders that differ by one patient."""
+    source = Folder(folders["north"])
+    whole = read_cohort(everyone.schema, folders["north"])
+    before = source.train("north", private)
+    counts = summarize(before)
+    for who in (0, 7, len(whole) - 1):
+        write_cohort(whole.take(np.delete(whole.patients, who)), folders["north"])
+        after = source.train("north", private)
+        assert set(before.patients) - {whole.patients[who]} == set(after.patients)
+        moved = [((counts[name] - n) ** 2).sum() for name, n in summarize(after).items()]
+        assert sum(moved) <= len(counts)
+
+
+@pytest.mark.parametrize("name", ["independent", "copula", "tree", "tvae"])
+def test_with_a_promise_nothing_fails_for_want_of_patients(
+    name: str, private: Study, nodes: dict[int, Context], everyone: Cohort
+) -> None:
+    """Else a server that chooses ``parts`` would hear how many there are, for nothing."""
+    for node in nodes.values():
+        node.node_config["allow"] = name
+    settings = {"passes": 1, "hidden": 4, "latent": 2} if name == "tvae" else {}
+    asked = replace(
+        private,
+        generator=Choice(name, settings),
+        parts={"train": 1e-6, "control": 0.2},
+        stopping=Stopping() if name == "tvae" else None,
+    )
+    history = pd.DataFrame(conducted(asked, nodes, everyone).history)
+    assert set(history["site"]) == {"north", "south"}
 
 
 def test_hospitals_train_networks_privately(

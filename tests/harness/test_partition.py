@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from fedbench.data import Cohort
 from fedbench.errors import ContractError, SpecError
-from fedbench.partition import Partition, Parts, Split, split_site
+from fedbench.partition import Partition, Parts, Split, split_by_coins, split_site
 from fedbench.seeds import Seeds
 
 PARTS = Parts(train=0.4, control=0.3, reference=0.1)
@@ -86,6 +86,41 @@ def test_a_site_too_small_says_so(made_up: Any) -> None:
         SpecError, match=r"Site 'north' has 1 clusters \(household\), too few to fill"
     ):
         _split(made_up(2, 0), 0)
+
+
+@given(n=st.integers(1, 120), seed=Seed)
+@settings(max_examples=12, deadline=None)
+def test_by_coins_nobodys_part_depends_on_who_else_is_there(
+    made_up: Any, n: int, seed: int
+) -> None:
+    """Neighbours, which differential privacy compares, differ by one patient and no more."""
+    cohort = made_up(n, seed)
+    split = split_by_coins(cohort, "north", PARTS, Seeds(seed))
+    assert sum(len(getattr(split, name)) for name in NAMES) == n == len(split.everyone)
+    fewer = cohort.take(np.delete(cohort.patients, seed % n))
+    without = split_by_coins(fewer, "north", PARTS, Seeds(seed))
+    for name in NAMES:
+        there = set(getattr(split, name).patients) - {cohort.patients[seed % n]}
+        assert set(getattr(without, name).patients) == there
+    homes = [set(getattr(split, name).clusters) for name in NAMES]
+    assert not any(one & other for one, other in combinations(homes, 2))
+
+
+def test_by_coins_shares_hold_on_average(made_up: Any) -> None:
+    cohort = made_up(4000, 1)
+    split = split_by_coins(cohort, "north", PARTS, Seeds(0))
+    for name, share in PARTS.shares.items():
+        clusters = len(set(getattr(split, name).clusters)) / len(set(cohort.clusters))
+        assert abs(clusters - share) < 0.04
+    south = split_by_coins(cohort, "south", PARTS, Seeds(0))
+    assert set(south.train.patients) != set(split.train.patients)
+
+
+def test_by_coins_control_may_be_the_test_patients_and_a_part_may_be_empty(made_up: Any) -> None:
+    split = split_by_coins(made_up(50, 0), "north", Parts(train=0.5), Seeds(0))
+    assert split.control is split.test
+    nobody = split_by_coins(made_up(2, 0), "north", Parts(train=1e-6), Seeds(0))
+    assert len(nobody.train) == 0
 
 
 SHARES = st.builds(
