@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from fedbench.games.telling import TOLD
-from fedbench.report.controls import shown_beyond, unproven
+from fedbench.report.controls import backwards, shown_beyond, unproven
 from fedbench.report.numbers import Number, Numbers
 from fedbench.report.plays import Play, game_of
 from fedbench.report.shares import BEYOND, UNLIMITED, of_any_kind, share_of
@@ -59,23 +59,35 @@ def gate(rows: pd.DataFrame, most: float, closing: Sequence[str] = ()) -> Gate:
     after Holm's correction, with a lower limit above ``most``. An audit that can say nothing does
     not pass: its controls failed, or it would have missed one record in five. That a larger share
     was not shown does not rule it out; the text tells by the largest upper limits whether it is,
-    those of training patients found as the verdict has them. An AUC above one half is a leak of
-    nobody knows how many: it closes the gate for any leak (0).
+    those of training patients found as the verdict has them. An attack that told them from others
+    the wrong way round rules nothing out. An AUC above one half is a leak of nobody knows how
+    many: it closes the gate for any leak (0).
     Where there is something that closes it by itself (``closing``) a release passes no gate: it
     names training patients, or they seem to be among the control.
     """
-    mine = rows[(rows["regime"] == "given") & (rows["site"] == "") & (rows["status"] == "done")]
-    told = [_Told(_play(n), n) for n in Numbers.of(mine)]
-    told = [one for one in told if not unproven(one.found)]
+    told = list(_told(rows))
     shares = list(_shares(told))
     areas = [one for one in told if one.area and not one.play.yes]
     why = closing[0] if closing else _against(most, shares, areas)
     return Gate(
         threshold=most,
         passed=not why,
-        reason=why or f"{_may_be(shares, most)}{_yet(_beyond_guessing(areas))}",
+        reason=why or f"{_only(shares, most)}{_may_be(shares, most)}{_yet(areas)}",
         held=tuple(one.plain() for one in (*shares, *(areas if most == 0 else ()))),
     )
+
+
+def _told(rows: pd.DataFrame) -> Iterator[_Told]:
+    """Yield what attacks prove of all training patients together, those of all hospitals."""
+    done = rows[(rows["regime"] == "given") & (rows["status"] == "done")]
+    # A mean over hospitals counts them alike, however few patients one has: it is no share of all.
+    whole = (done[["site", "level", "group", "column"]] == "").all(axis=1)
+    told = [_Told(_play(n), n) for n in Numbers.of(done[whole])]
+    turned = {one.play for one in told if backwards(one.found)}
+    for one in told:
+        shown = shown_beyond(one.found)
+        if shown or not (unproven(one.found) or one.play in turned):
+            yield one
 
 
 def _against(most: float, shares: Sequence[_Told], areas: Sequence[_Told]) -> str:
@@ -85,16 +97,12 @@ def _against(most: float, shares: Sequence[_Told], areas: Sequence[_Told]) -> st
         found = [f"{one.called} is {one.shown}" for one in _first(over, by="low")]
         each = "each " * (len(found) > 1)
         return f"{'; '.join(found)}, {each}shown to be above {percent(most)}."
-    if most == 0 and (known := _beyond_guessing(areas)):
+    if most == 0 and (known := _beyond_chance(areas)):
         return f"{_recognised(known[0])}."
     seen = [one.found.detectable for one in shares if one.patients]
     if not any(least is not None and least <= USELESS for least in seen):
         return "this audit can say nothing about leaks, see the report."
     return ""
-
-
-def _beyond_guessing(areas: Sequence[_Told]) -> list[_Told]:
-    return [one for one in areas if shown_beyond(one.found)]
 
 
 @dataclass(frozen=True)
@@ -186,8 +194,21 @@ def _may_be(shares: Sequence[_Told], most: float) -> str:
     return f"every attack that counts rules out {above}; the highest it may be: {said}."
 
 
+def _only(shares: Sequence[_Told], most: float) -> str:
+    """Say that a leak was shown nonetheless, though none above what may be given away."""
+    if not (smaller := _first(_beyond_chance(shares), by="low")):
+        return ""
+    told = f"{smaller[0].called}, {smaller[0].shown}"
+    return f"for leaks above {percent(most)} only, as a smaller one was shown: {told}; "
+
+
+def _beyond_chance(found: Sequence[_Told]) -> list[_Told]:
+    return [one for one in found if shown_beyond(one.found)]
+
+
 def _yet(areas: Sequence[_Told]) -> str:
-    return f" Yet {_recognised(areas[0])}." if areas else ""
+    known = _beyond_chance(areas)
+    return f" Yet {_recognised(known[0])}." if known else ""
 
 
 def _recognised(one: _Told) -> str:

@@ -23,7 +23,7 @@ from fedbench.report.notes import ATTRIBUTES, GLOSSARY, how
 from fedbench.report.numbers import Number
 from fedbench.report.plays import Play
 from fedbench.report.sentences import Sentence
-from fedbench.report.shares import UNLIMITED, of_any_kind, of_patients, share_of
+from fedbench.report.shares import OF_OTHERS, UNLIMITED, of_any_kind, of_patients, share_of
 from fedbench.report.words import interval, joined, number, percent, told, went_by
 from fedbench.report.world import World
 
@@ -187,10 +187,12 @@ def _shown(world: World, found: Heard) -> list[str]:
 
 def _quiet(world: World, useful: Heard, heard: Heard) -> str:
     texts = _found_none(world, useful)
-    shares = [share for play, n in useful if (share := share_of(play, n)) is not None]
-    leaks = [(play, n) for pair in useful for play, n in _of_patients(*pair)]
+    turned = {play: play.attack for play, n in heard if backwards(n)}
+    forward = [(play, n) for play, n in useful if play not in turned]
+    shares = [share for play, n in forward if (share := share_of(play, n)) is not None]
+    leaks = [(play, n) for pair in forward for play, n in _of_patients(*pair)]
     copies = [s for n in shares if (s := noticeable(n)) is not None]
-    areas = [s for _, n in useful if n["name"].endswith(".auc") and (s := noticeable(n))]
+    areas = [s for _, n in forward if n["name"].endswith(".auc") and (s := noticeable(n))]
     if leaks:
         texts.append(_may_be(leaks))
     if copies:
@@ -207,9 +209,9 @@ def _quiet(world: World, useful: Heard, heard: Heard) -> str:
             f"Caution: {alone} of {len(heard)} numbers would look like a leak if it were the only "
             "one; among so many that can be chance."
         )
-    if turned := sorted({play.attack for play, n in heard if backwards(n)}):
+    if names := sorted(set(turned.values())):
         texts.append(
-            f"Caution: the attack{'s' * (len(turned) > 1)} {joined(turned)} told training patients "
+            f"Caution: the attack{'s' * (len(names) > 1)} {joined(names)} told training patients "
             "from others the wrong way round, also after Holm's correction. Who knows that can "
             "turn it round."
         )
@@ -231,7 +233,7 @@ def _may_be(leaks: Heard) -> str:
         )
     limits: dict[str, float] = {}
     for play, n in leaks:
-        what = play.yes or "be guessed or linked better than others"
+        what = f"{play.yes}{OF_OTHERS}" if play.yes else "be guessed or linked better than others"
         limits[what] = max(limits.get(what, 0.0), n.high or 0.0)
     first, *more = [(percent(most), what) for what, most in limits.items()]
     told = [f"Up to {first[0]} of the training patients may still {first[1]}"]

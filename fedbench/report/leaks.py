@@ -20,7 +20,7 @@ from fedbench.report.controls import (
 )
 from fedbench.report.numbers import Number
 from fedbench.report.plays import Play
-from fedbench.report.shares import share_of
+from fedbench.report.shares import OF_OTHERS, share_of
 from fedbench.report.words import (
     interval,
     joined,
@@ -180,10 +180,7 @@ def beyond(play: Play, found: Number) -> str:
     """Say for how many more training patients than others a yes-or-no attack says yes."""
     share = share_of(play, found)
     assert share is not None  # noqa: S101  (asked of such attacks alone)
-    return (
-        f"{interval(share)} of {asked(found)} {play.yes}, beyond the share of other patients of "
-        "whom that is true"
-    )
+    return f"{interval(share)} of {asked(found)} {play.yes}{OF_OTHERS}"
 
 
 def _leak(world: World, label: str, attack: str) -> list[str]:

@@ -8,10 +8,13 @@ from fedbench.games.telling import told_as
 from fedbench.report.numbers import Number
 from fedbench.report.plays import Play
 
-__all__ = ["BEYOND", "UNLIMITED", "of_any_kind", "of_patients", "share_of"]
+__all__ = ["BEYOND", "OF_OTHERS", "UNLIMITED", "of_any_kind", "of_patients", "share_of"]
 
 BEYOND = "beyond"
 """The part that a share of whom an attack says yes is told as, beyond that of others."""
+
+OF_OTHERS = ", beyond the share of other patients of whom that is true"
+"""What is said wherever a share of whom an attack says yes is told, as it is a difference."""
 
 UNLIMITED = (
     "no limit is known of leaks of any other kind, as no attack that ranks patients tells which "

@@ -23,7 +23,9 @@ from fedbench.data import TABLES, Cohort, DataStore
 from fedbench.datasets.simulated import Simulated
 from fedbench.kinds import ATTACKS, DATASETS
 from fedbench.report.gate import gate
-from fedbench.report.given import GIVEN_AWAY, QUIET, SILENT
+from fedbench.report.given import GIVEN_AWAY, QUIET, SILENT, verdict
+from fedbench.report.numbers import Numbers
+from fedbench.report.world import World
 from fedbench.results import RunDir, frame
 from fedbench.schemas import schema_file
 from fedbench.seeds import Seeds
@@ -503,7 +505,8 @@ def test_a_limit_of_copies_is_not_told_as_one_of_all_leaks(audit: Audit) -> None
     assert found.row("dcr.leak@10%")["status"] == "refused"
     because = found.facts["because"]
     assert "training patients may still be given away" not in because
-    assert re.search(r"Up to [\d.]+ % of the training patients may still stand in the", because)
+    beyond = "stand in the release word for word, beyond the share of other patients of whom that"
+    assert re.search(rf"Up to [\d.]+ % of the training patients may still {beyond}", because)
     assert re.search(r"and up to [\d.]+ % may be guessed or linked better than others", because)
     assert "no limit is known of leaks of any other kind" in because
     assert "no limit is known of leaks of any other kind" in found.facts["gate"]["reason"]
@@ -782,7 +785,10 @@ def test_copies_are_counted_at_every_hospital(audit: Audit, tmp_path: Path) -> N
         b = {{ kind = "integer", low = 0, high = 9 }}
         c = {{ kind = "category", levels = ["x", "y"] }}"""
     )
-    found = audit("--json", "--schema", "s.toml", train=train, control=control, synthetic=copied)
+    tables = {"train": train, "control": control, "synthetic": copied}
+    found = audit("--json", "--fail-over", "0.07", "--schema", "s.toml", **tables)
+    held = [(each["name"], each["secret"]) for each in found.facts["gate"]["held"]]
+    assert len(held) == len(set(held))
     row = everybody(found)
     gap = stats.newcombe(20, 400, 1, 1600)
     assert row["value"] == pytest.approx(0.5 + gap.value / 2, abs=0.001)
@@ -912,6 +918,45 @@ def test_an_open_gate_says_whether_more_is_ruled_out() -> None:
     narrow = gate(rows_of(**quiet, high=0.04), 0.05).text
     said = "every attack that counts rules out a leak above 5.0 %; the highest it may be: "
     assert narrow == f"the gate is open: {said}{of.format('4.0')}"
+
+
+def test_the_gate_goes_by_patients_and_not_by_hospitals() -> None:
+    row = {"name": "verbatim.auc", "value": 0.524, "low": 0.519, "high": 0.53, "detectable": 0.51}
+    mean = {"value": 0.667, "low": 0.635, "high": 0.672, "target": "specialist"}
+    by_hospital = [{"level": "unweighted"}, {"level": "patient-weighted"}, {"site": "west"}]
+    rows = pd.concat([rows_of(**row), *(rows_of(**row | mean | each) for each in by_hospital)])
+    found = gate(rows, 0.1)
+    assert [each["value"] for each in found.plain()["held"]] == [pytest.approx(0.048)]
+    assert "4.8 % (3.8 % to 6.0 %) of training patients" in found.text
+    assert "33.4 %" not in found.text
+
+
+def test_an_open_gate_says_which_smaller_leak_was_shown() -> None:
+    one = gate(rows_of(), 0.2).text
+    assert one.startswith(
+        "the gate is open: for leaks above 20.0 % only, as a smaller one was shown: leak at 1 % "
+        "false alarms (dcr), 10.0 % (6.0 % to 14.0 %) of training patients; every attack"
+    )
+
+
+def test_an_attack_that_is_the_wrong_way_round_rules_nothing_out() -> None:
+    turned = rows_of(name="verbatim.auc", value=0.42, low=0.38, high=0.47, p_adjusted=1.0,
+                     p_turned_adjusted=0.001, detectable=0.55)  # fmt: skip
+    assert gate(turned, 0.05).text.startswith("the gate is closed: this audit can say nothing")
+    other = rows_of(value=0.01, low=-0.01, high=0.03, p_adjusted=0.5)
+    assert [each["name"] for each in gate(pd.concat([turned, other]), 0.05).held] == ["dcr.leak@1%"]
+
+
+def test_a_verdict_knows_no_limit_of_an_attack_that_is_the_wrong_way_round() -> None:
+    row = {"name": "verbatim.auc", "family": "privacy", "label": "synthetic", "target": "pooled",
+           "value": 0.4, "low": 0.38, "high": 0.47, "p_adjusted": 1, "detectable": 0.6}  # fmt: skip
+    ahead, turned = (
+        verdict(World("", "", Numbers.of(rows_of(**row, p_turned_adjusted=p))), []).text
+        for p in (0.5, 0.001)
+    )
+    assert "Up to 0.0 % of the training patients may still stand in the release" in ahead
+    assert "Up to" not in turned
+    assert "the attack verbatim told training patients from others the wrong way round" in turned
 
 
 def test_the_gate_names_the_unit_of_every_share_and_mixes_none() -> None:
