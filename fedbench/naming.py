@@ -17,6 +17,9 @@ __all__ = ["Naming", "namings"]
 LUCK = 0.001
 """Below this chance it is no luck that training patients are named, and others are not."""
 
+NAMED = 0.01
+"""And this where they are named by what is there to say who they are, and does not count them."""
+
 HINT = 0.05
 """Below this chance what may still be luck is worth a word."""
 
@@ -39,8 +42,8 @@ class Naming:
 
     ``train`` counts records with what a training patient has, ``others`` those with what any other
     real patient has. ``luck`` is the chance of no fewer of the former among so many, as ``share``
-    of the real patients were trained on. ``shown`` says whether that is more than luck, ``hinted``
-    whether it may be luck and is still worth a word.
+    of the real patients were trained on. ``shown`` says whether that is more than luck, which takes
+    less than ``level``, ``hinted`` whether it may be luck and is still worth a word.
     """
 
     column: str
@@ -50,6 +53,7 @@ class Naming:
     others: int
     share: float
     luck: float
+    level: float
     shown: bool
     hinted: bool
 
@@ -71,7 +75,7 @@ class Naming:
             " So few may be luck, and make no verdict and close no gate: as "
             f"{100 * self.share:.0f} % of the real patients were trained on, chance alone names no "
             f"fewer of them, among so many named, {100 * self.luck:.2g} % of the time; a verdict "
-            f"takes less than {100 * LUCK:g} %."
+            f"takes less than {100 * self.level:.2g} %."
         )
         return (
             f"{self.train:,} of {self.records:,} released records {what}: whoever knows it knows "
@@ -136,6 +140,7 @@ def _naming(name: str, released: pd.Series, real: Mapping[str, pd.Series], kind:
     luck = _luck(mine.nunique(), theirs.nunique(), share)
     is_text = not _is_number(released)
     dense = not is_text and _is_dense(mine.nunique(), here.nunique(), real["train"])
+    level = NAMED if kind == "identifier" and not dense else LUCK
     more = len(mine) * (1 - share) > len(theirs) * share
     return Naming(
         column=name,
@@ -145,7 +150,8 @@ def _naming(name: str, released: pd.Series, real: Mapping[str, pd.Series], kind:
         others=len(theirs),
         share=share,
         luck=luck,
-        shown=luck < LUCK and not (kind == "number" and dense),
+        level=level,
+        shown=luck < level and not (kind == "number" and dense),
         hinted=not dense
         and (
             bool(len(mine) + len(theirs))

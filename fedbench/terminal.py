@@ -309,8 +309,6 @@ def answers(run: RunDir) -> Mapping[str, Any]:
 
 def evaluated(run: RunDir) -> str:
     """Show the controls, the numbers, what had to be decided, the answers and the report's path."""
-    from fedbench.report import facts  # noqa: PLC0415
-
     world = read_json(run.path / "report.json")["worlds"][0]
     told = [
         "\n".join(
@@ -322,10 +320,17 @@ def evaluated(run: RunDir) -> str:
     titles = [said["title"] for said in world["headline"]]
     answers = [f"{title}\n{text}" for title, text in zip(titles, told, strict=False)]
     # They were said at first, and have scrolled away behind what was done since.
-    read = facts.suite(run)["tables"][run.given]["notes"]
-    notes = [f"How the tables were read\n{_notes(read)}"] if read else []
+    notes = [f"How the tables were read\n{_notes(read(run))}"] if read(run) else []
     numbers = _turned(world["main"])
     return "\n\n".join([_controls(world), numbers, *notes, *answers, _ending(run)])
+
+
+def read(run: RunDir) -> Sequence[str]:
+    """Return what a reader must know of how given tables were read."""
+    from fedbench.report import facts  # noqa: PLC0415
+
+    found: Sequence[str] = facts.suite(run)["tables"][run.given]["notes"]
+    return found
 
 
 def audited(run: RunDir) -> str:

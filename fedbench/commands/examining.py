@@ -154,8 +154,8 @@ def audit(  # noqa: PLR0913  (a command's options are its arguments)
     gate = terminal.gate(done)
     if as_json:
         passed = {"passed": gate["passed"], "gate": gate} if gate else {}
-        told = {**where(done), **terminal.verdict(done), "failures": failures, **passed}
-        typer.echo(as_text(told))
+        said = {**terminal.verdict(done), "notes": terminal.read(done)}
+        typer.echo(as_text({**where(done), **said, "failures": failures, **passed}))
     else:
         typer.echo(terminal.audited(done))
     for line in failures:

@@ -285,6 +285,8 @@ def test_an_identifier_of_anybody_is_told_of(audit: Audit) -> None:
     assert found.facts["verdict"] == QUIET
     told = "1 of 60 released records carry the identifier ('patient') of a training patient, and 1 "
     assert told in " ".join(found.err.split())
+    assert found.facts["notes"][0].startswith(told)
+    assert "So few may be luck" in found.facts["notes"][0]
 
 
 def test_the_leak_share_covers_the_truth(nafld: Cohort) -> None:

@@ -74,6 +74,26 @@ def test_whole_numbers_that_were_drawn_anew_name_nobody(digits: int) -> None:
         assert not any(one.shown for one in found(*map(list, sides)))
 
 
+@pytest.mark.parametrize(("named", "train", "control"), [(9, 400, 400), (6, 500, 1_000)])
+def test_few_identifiers_of_training_patients_alone_are_no_luck(
+    named: int, train: int, control: int
+) -> None:
+    every = keys(2_000, 1_000_000, 9_999_999)
+    others, new = every[train : train + control], every[1_500:]
+    released = every[:named] + new[: 400 - named]
+    (leak,) = found(every[:train], others, released, patient="key", compared=False)
+    assert (leak.train, leak.others, leak.shown) == (named, 0, True)
+    # Numbers that are no identifiers have to be less likely.
+    (hint,) = found(every[:train], others, released)
+    assert not hint.shown
+
+
+def test_identifiers_that_any_count_would_meet_take_as_little_luck_as_ever() -> None:
+    train, control = list(range(1, 401)), list(range(401, 801))
+    released = [*range(3, 12), *range(900, 990)]
+    assert not found(train, control, released, patient="key", compared=False)
+
+
 def test_few_who_are_named_are_told_of_where_others_are_not() -> None:
     every = keys(TRAIN + CONTROL + 80)
     train, control, new = every[:TRAIN], every[TRAIN : TRAIN + CONTROL], every[-80:]
