@@ -93,13 +93,14 @@ class Federation:
         self.generator: Generator = GENERATORS.build(study.generator.name, study.generator.settings)
         self.strategy = STRATEGIES.build(study.strategy.name, study.strategy.settings)
         self.codec = CODECS.build(study.codec.name, study.codec.settings)
-        if wrong := unweighed(study, self.generator, self.strategy):
-            raise Unsupported(wrong)
 
     def conduct(self) -> None:
         """Enrol the sites, agree on an encoder, train every phase."""
         watches = [self.watch(phase) for phase in self.generator.phases()]
         self.enrol()
+        # What is wrong for every generator, sites have said by now.
+        if wrong := unweighed(self.study, self.generator, self.strategy):
+            raise Unsupported(wrong)
         self.encoder = self.agree()
         state: State | None = None
         for phase, watch in zip(self.generator.phases(), watches, strict=True):
