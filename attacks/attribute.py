@@ -42,6 +42,9 @@ class Attribute(Attack):
         {Knowledge.SYNTHETIC, Knowledge.OTHER_COLUMNS}
     )
     version: ClassVar[int] = 3
+    misses: ClassVar[str] = (
+        "anything but what is learnt of training patients beyond what can be inferred about anybody"
+    )
 
     trees: Annotated[int, Ge(1)] = 30
 

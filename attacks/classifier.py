@@ -37,6 +37,9 @@ class Classifier(Attack):
     game: ClassVar[Game] = "membership"
     knows: ClassVar[frozenset[Knowledge]] = frozenset({Knowledge.SYNTHETIC, Knowledge.REFERENCE})
     version: ClassVar[int] = 5
+    misses: ClassVar[str] = (
+        "leaks smaller than the noise of its trees, and at very few false alarms some copies"
+    )
 
     trees: Annotated[int, Ge(1)] = 100
 

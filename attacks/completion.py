@@ -36,6 +36,7 @@ class Completion(Attack):
         {Knowledge.SYNTHETIC, Knowledge.OTHER_COLUMNS}
     )
     version: ClassVar[int] = 1
+    misses: ClassVar[str] = "secrets beside which no fragment was copied"
 
     def guess(self, sight: Sight, challenge: PublicChallenge, rng: Rng) -> Guess:
         secret = sight.schema.feature(challenge.secret)
@@ -47,7 +48,7 @@ class Completion(Attack):
         cells = Cells.of(sight.schema, challenge.targets, released, rng)
         telling = fragments(cells, rng)
         for each in telling:
-            mine, theirs = cells.together(each.cells)
+            mine, theirs, _ = cells.together(each.cells)
             whole, place = np.unique(theirs, return_inverse=True)
             counts = np.zeros((len(whole), said.shape[1]))
             np.add.at(counts, place, said)

@@ -47,6 +47,7 @@ class Conditional(Attack):
         {Knowledge.SYNTHETIC, Knowledge.OTHER_COLUMNS}
     )
     version: ClassVar[int] = 2
+    misses: ClassVar[str] = "most of what single records give away"
 
     columns: Annotated[int, Ge(1)] = 6
     least: Annotated[int, Ge(1)] = 2

@@ -25,6 +25,9 @@ class Dcr(Attack):
     game: ClassVar[Game] = "membership"
     knows: ClassVar[frozenset[Knowledge]] = frozenset({Knowledge.SYNTHETIC})
     version: ClassVar[int] = 7
+    misses: ClassVar[str] = (
+        "records that were changed in many columns, and patients who look like many others"
+    )
 
     def guess(self, sight: Sight, challenge: PublicChallenge, rng: Rng) -> Guess:
         distances = to_release(sight, challenge)

@@ -33,6 +33,7 @@ class Density(Attack):
     game: ClassVar[Game] = "membership"
     knows: ClassVar[frozenset[Knowledge]] = frozenset({Knowledge.SYNTHETIC, Knowledge.REFERENCE})
     version: ClassVar[int] = 5
+    misses: ClassVar[str] = "copies at few false alarms"
 
     bandwidth: Annotated[float, Interval(gt=0, le=1)] = 0.02
 

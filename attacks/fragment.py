@@ -20,7 +20,9 @@ class Fragment(Attack):
 
     A record of which only some columns are a patient's is not close to her: what else it holds
     drowns them. So combinations of a few columns are tried, of which no two targets have the
-    same, and those count of which more stand in the release than by luck. Counting released
+    same, and those count of which more stand in the release than by luck. What a patient shares
+    with the same release whose values were dealt to its records one by one is subtracted: single
+    values are no fragments. Counting released
     records that agree in random columns is how Houssiau et al. 2022
     (https://arxiv.org/abs/2211.06550) attack single targets with models trained anew; here all
     targets together show which columns tell, and nothing is trained.
@@ -29,6 +31,7 @@ class Fragment(Attack):
     game: ClassVar[Game] = "membership"
     knows: ClassVar[frozenset[Knowledge]] = frozenset({Knowledge.SYNTHETIC})
     version: ClassVar[int] = 1
+    misses: ClassVar[str] = "fragments that several patients share, and single values, however rare"
 
     def guess(self, sight: Sight, challenge: PublicChallenge, rng: Rng) -> Guess:
         cells = Cells.of(sight.schema, challenge.targets, sight.synthetic.table, rng)
@@ -36,4 +39,5 @@ class Fragment(Attack):
         telling = fragments(cells, rng)
         for each in telling:
             found[each.targets] += each.weight
+            found[each.dealt] -= each.undone
         return Guess(found, cells.by(telling))

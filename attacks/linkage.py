@@ -25,6 +25,7 @@ class Linkage(Attack):
     game: ClassVar[Game] = "linkage"
     knows: ClassVar[frozenset[Knowledge]] = frozenset({Knowledge.SYNTHETIC})
     version: ClassVar[int] = 2
+    misses: ClassVar[str] = "anything where the columns tell few patients apart"
 
     def guess(self, sight: Sight, challenge: PublicChallenge, rng: Rng) -> Links:
         if challenge.others is None:

@@ -37,6 +37,7 @@ class Lookalike(Attack):
         {Knowledge.SYNTHETIC, Knowledge.OTHER_COLUMNS}
     )
     version: ClassVar[int] = 2
+    misses: ClassVar[str] = "anything but near copies"
 
     def guess(self, sight: Sight, challenge: PublicChallenge, rng: Rng) -> Guess:
         secret = sight.schema.feature(challenge.secret)

@@ -33,6 +33,7 @@ class Ratio(Attack):
     game: ClassVar[Game] = "membership"
     knows: ClassVar[frozenset[Knowledge]] = frozenset({Knowledge.SYNTHETIC, Knowledge.REFERENCE})
     version: ClassVar[int] = 5
+    misses: ClassVar[str] = "one copy among many alike"
 
     k: Annotated[int, Ge(1), Le(MOST)] = 5
     floor: Annotated[float, Interval(gt=0, le=1)] = 0.001

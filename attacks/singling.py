@@ -44,6 +44,7 @@ class Singling(Attack):
     game: ClassVar[Game] = "singling-out"
     knows: ClassVar[frozenset[Knowledge]] = frozenset({Knowledge.SYNTHETIC, Knowledge.REFERENCE})
     version: ClassVar[int] = 1
+    misses: ClassVar[str] = "patients whose description fits others, too"
 
     predicates: Annotated[int, Ge(20), Le(100_000)] = 1_000
     most: Annotated[int, Ge(2)] = 6

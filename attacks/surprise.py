@@ -50,6 +50,7 @@ class Surprise(Attack):
     game: ClassVar[Game] = "membership"
     knows: ClassVar[frozenset[Knowledge]] = frozenset({Knowledge.SYNTHETIC, Knowledge.REFERENCE})
     version: ClassVar[int] = 5
+    misses: ClassVar[str] = "what no other column foretells"
 
     trees: Annotated[int, Ge(1)] = 10
     columns: Annotated[int, Ge(1)] = 20

@@ -62,6 +62,10 @@ class Trajectory(Attack):
     game: ClassVar[Game] = "membership"
     knows: ClassVar[frozenset[Knowledge]] = frozenset({Knowledge.SYNTHETIC})
     version: ClassVar[int] = 3
+    misses: ClassVar[str] = (
+        "visits that hold little more than other patients' visits do, and half of the "
+        "visits with days, numbers and facts changed at once"
+    )
     yes: ClassVar[str] = (
         "have visits, codes or other facts that stand together in one released record, half as "
         "many again as luck puts there"

@@ -27,6 +27,7 @@ class Verbatim(Attack):
     game: ClassVar[Game] = "membership"
     knows: ClassVar[frozenset[Knowledge]] = frozenset({Knowledge.SYNTHETIC})
     version: ClassVar[int] = 6
+    misses: ClassVar[str] = "copies with one field changed"
     yes: ClassVar[str] = "stand in the release word for word"
 
     def guess(self, sight: Sight, challenge: PublicChallenge, rng: Rng) -> Guess:

@@ -253,6 +253,8 @@ class Attack(Plugin):
     version: ClassVar[int]
     yes: ClassVar[str] = ""
     """What its yes says of patients, of a membership attack that scores by yes and no alone."""
+    misses: ClassVar[str] = ""
+    """What it would not notice, for whoever reads a report."""
     secrets: tuple[str, ...] = ()
     """Columns that the attribute game asks for; without any, the sensitive categories."""
 

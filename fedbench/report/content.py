@@ -99,7 +99,7 @@ def _about_given(command: str, suite: Json, stories: Sequence[World]) -> Json:
         "introduction": about.introduction(stories),
         "caveats": [*suite["tables"][command]["notes"], *about.warnings(stories)],
         "reading": list(about.READING_IT),
-        "glossary": dict(about.TERMS),
+        "glossary": about.terms(stories),
     }
 
 

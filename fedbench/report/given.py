@@ -21,13 +21,13 @@ from fedbench.report.facts import Counted
 from fedbench.report.leaks import VERBATIM, asked, beyond, leaked
 from fedbench.report.notes import ATTRIBUTES, GLOSSARY, how
 from fedbench.report.numbers import Number
-from fedbench.report.plays import Play
+from fedbench.report.plays import Play, explained
 from fedbench.report.sentences import Sentence
 from fedbench.report.shares import OF_OTHERS, UNLIMITED, of_any_kind, of_patients, share_of
 from fedbench.report.words import interval, joined, number, percent, told, went_by
 from fedbench.report.world import World
 
-__all__ = ["READING_IT", "TERMS", "introduction", "verdict", "warnings"]
+__all__ = ["READING_IT", "introduction", "terms", "verdict", "warnings"]
 
 GIVEN_AWAY = "Training patients are given away"
 QUIET = "No leak could be shown"
@@ -98,7 +98,7 @@ READING_IT = (
         "stands where nothing was asked."
     ),
 )
-TERMS = {
+_TERMS = {
     term: GLOSSARY[term]
     for term in (
         "AUC of an attack",
@@ -108,6 +108,11 @@ TERMS = {
         "advantage",
     )
 }
+
+
+def terms(worlds: Sequence[World]) -> dict[str, str]:
+    """Return the words that readers may not know, and every attack that was played."""
+    return _TERMS | explained([play for world in worlds for play in world.plays])
 
 
 def verdict(world: World, played: Sequence[Check], counted: Counted = UNCOUNTED) -> Sentence:

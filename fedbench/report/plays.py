@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -13,7 +14,7 @@ from fedbench.games.telling import TOLD, Telling, told_as
 from fedbench.kinds import ATTACKS
 from fedbench.report.numbers import Numbers
 
-__all__ = ["Play", "game_of", "plays"]
+__all__ = ["Play", "explained", "game_of", "plays"]
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,18 @@ def plays(numbers: Numbers) -> list[Play]:
         if (play.name, play.secret) in named and (play.secret or play.attack not in guessing)
     }
     return sorted(mine, key=lambda play: (order.index(play.game), play.attack, play.secret))
+
+
+def explained(found: Sequence[Play]) -> dict[str, str]:
+    """Return what each of these attacks asks, and what it would not notice."""
+    texts = {}
+    for attack in dict.fromkeys(play.attack for play in found):
+        declared = _declared(attack)
+        if declared is not None:
+            asks = (sys.modules[declared.__module__].__doc__ or "").strip().partition("\n")[0]
+            misses = f"It would not notice {declared.misses}." if declared.misses else ""
+            texts[f"Attack {attack}"] = f"{asks} {misses}".strip()
+    return texts
 
 
 def _parts(name: str) -> tuple[str, str]:

@@ -16,11 +16,12 @@ from fedbench.report.given import verdict
 from fedbench.report.given import warnings as of_an_audit
 from fedbench.report.notes import FLATTERED, FLATTERING, GLOSSARY, READING
 from fedbench.report.numbers import Number
+from fedbench.report.plays import explained
 from fedbench.report.sentences import Sentence
 from fedbench.report.words import floor_of, interval, joined, left_out, measure, nothing, number
 from fedbench.report.world import FIDELITY, FLOOR, UTILITY, World
 
-__all__ = ["READING_IT", "TERMS", "answers", "introduction", "place", "warnings"]
+__all__ = ["READING_IT", "answers", "introduction", "place", "terms", "warnings"]
 
 INTRODUCTION = (
     (
@@ -40,7 +41,7 @@ READING_IT = (
     READING[-2],
     READING[-1].partition("; failed,")[0] + ".",
 )
-TERMS = {term: text for term, text in GLOSSARY.items() if "TPR" not in term}
+_TERMS = {term: text for term, text in GLOSSARY.items() if "TPR" not in term}
 
 _WORST = 5
 """Columns that are named as the furthest off."""
@@ -65,6 +66,11 @@ _FAR = 1.0
 """Widths beyond which a number lies off real records at all."""
 _BEYOND_CHANCE = "That is further off than by chance."
 _OF_A_GROUP, _GAP = "fairness.marginals", "fairness.marginals_gap"
+
+
+def terms(worlds: Sequence[World]) -> dict[str, str]:
+    """Return the words that readers may not know, and every attack that was played."""
+    return _TERMS | explained([play for world in worlds for play in world.plays])
 
 
 def introduction(worlds: Sequence[World]) -> list[str]:

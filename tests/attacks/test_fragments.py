@@ -9,6 +9,7 @@ from scipy.stats import mannwhitneyu
 
 from fedbench import games, stats
 from fedbench.attack import Attack, Knowledge, PublicChallenge
+from fedbench.attacks._fragments import COMMON, _placed
 from fedbench.attacks.attribute import Attribute
 from fedbench.attacks.completion import Completion
 from fedbench.attacks.dcr import Dcr
@@ -112,6 +113,46 @@ def test_values_dealt_one_by_one_give_nobody_away(sides: tuple[Cohort, Cohort, C
     for seed in range(3):
         release = planted.shuffled(members, np.random.default_rng(seed))
         assert area(Fragment(), release, members, others) == pytest.approx(0.5, abs=0.04)
+
+
+@pytest.mark.parametrize("kind", ["numbers", "half a column", "rare levels"])
+def test_values_dealt_one_by_one_say_nothing_among_many_others_either(kind: str) -> None:
+    """One target in eleven is a member, so that a value in the release may be hers alone."""
+    p = []
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        table = pd.DataFrame(rng.normal(size=(1_650, 8)), columns=list(LABS))
+        if kind == "half a column":
+            table = table.where(rng.random(table.shape) < 0.05)
+        if kind == "rare levels":
+            table = pd.DataFrame(np.minimum(rng.zipf(1.5, table.shape), 300), columns=list(LABS))
+        columns = {
+            name: Column(kind="category", levels=tuple(map(str, range(1, 301))))
+            if kind == "rare levels"
+            else column
+            for name, column in LABS.items()
+        }
+        schema = Schema(name="dealt", clock="none", static=columns)
+        table = table.astype(str) if kind == "rare levels" else table
+        table["patient"] = [f"p{i:04d}" for i in range(1_650)]
+        everybody = Cohort.of_tables(schema, table)
+        release = planted.shuffled(everybody.take(everybody.patients[:150]), rng)
+        sight = games.show(Fragment(), schema, {Knowledge.SYNTHETIC: release})
+        targets = everybody.table.reset_index(drop=True)
+        challenge = PublicChallenge("membership", targets, np.full(1_650, "a", dtype=object))
+        found = Fragment().guess(sight, challenge, rng).scores
+        p.append(float(mannwhitneyu(found[:150], found[150:], alternative="greater").pvalue))
+    assert np.sum(np.array(p) < 0.05) <= 3  # of 12, more are 0.2 % likely
+
+
+def test_a_cell_holds_so_many_targets_that_no_value_tells() -> None:
+    rng = np.random.default_rng(0)
+    sparse = np.where(rng.random(2_000) < 0.03, rng.normal(size=2_000), np.nan)
+    levels = np.minimum(rng.zipf(2, 2_000), 60).astype(float)
+    for values, kind in ((sparse, "number"), (levels, "category"), (levels, "integer")):
+        for released in (values[:1_000], np.tile(values[:100], 10)):
+            for mine, _ in _placed(values, released, kind):
+                assert np.bincount(mine)[np.unique(mine)].min() >= COMMON
 
 
 @pytest.mark.parametrize("size", [60, 600, 3000])

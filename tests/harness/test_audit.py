@@ -1051,3 +1051,13 @@ def test_patients_who_are_told_apart_close_the_gate_for_any_leak() -> None:
     assert gate(both, 0.05).passed
     assert f"Yet {told}" in gate(both, 0.05).text
     assert gate(rows_of(**quiet), 0.0).passed
+
+
+def test_a_report_says_what_every_attack_asks_and_would_not_notice(audit: Audit) -> None:
+    found = audit("--json", **small())
+    about = json.loads((found.run.path / "report.json").read_text())["glossary"]
+    assert about["Attack dcr"].startswith("Was this patient's record copied, or nearly so?")
+    for name in SETS["attacks"]["audit"]:
+        if f"Attack {name}" in about:
+            assert "It would not notice" in about[f"Attack {name}"]
+    assert {"Attack dcr", "Attack verbatim", "Attack fragment"} <= {*about}
