@@ -12,6 +12,7 @@ import pandas as pd
 from scipy.stats import binomtest
 
 from fedbench.attacking import Arena
+from fedbench.carried import carried
 from fedbench.config import DatasetChoice, Scenario
 from fedbench.data import TABLES, Cohort, Schema, looks_of
 from fedbench.doubts import doubts
@@ -203,6 +204,9 @@ def prepare(asked: Asked) -> Case:
     files = {name: table.path.name for name, table in real.items()}
     _apart(parts, files, named, patient)
     names = list(namings(released, real, patient, wide.schema))
+    more = list(carried(released, real, patient, wide.schema, names))
+    again = {found.column for found in more}
+    names = [found for found in names if found.shown or found.column not in again] + more
     records = released.by_patient("", f"{SYNTHETIC} ").cohort(wide.schema)
     _not_of_others(parts, files, records)
     case = Case(
@@ -377,8 +381,9 @@ def _not_described(schema: Schema, tables: Mapping[str, Given], patient: str) ->
     if told:
         yield (
             "Attacks and metrics do not look at these columns, as the schema does not describe "
-            f"them: {few(told, most=20)}. Only whether they name training patients is asked, of "
-            "those that all tables have. Describe them, or leave them out of what is released."
+            f"them: {few(told, most=20)}. Only whether they name training patients is asked: "
+            "whether identifiers stand in any, and of those that all tables have, what else is "
+            "one patient's alone. Describe them, or leave them out of what is released."
         )
 
 

@@ -12,7 +12,17 @@ from scipy.stats import binomtest
 from fedbench.data import Schema
 from fedbench.tabular import Given, as_levels, as_numbers, names_patient
 
-__all__ = ["Naming", "namings"]
+__all__ = [
+    "HINT",
+    "MOST_SHARED",
+    "NAMED",
+    "Naming",
+    "are_of_one_each",
+    "luck_of",
+    "met_as_by_luck",
+    "namings",
+    "number_rows",
+]
 
 LUCK = 0.001
 """Below this chance it is no luck that training patients are named, and others are not."""
@@ -43,7 +53,9 @@ class Naming:
     ``train`` counts records with what a training patient has, ``others`` those with what any other
     real patient has. ``luck`` is the chance of no fewer of the former among so many, as ``share``
     of the real patients were trained on. ``shown`` says whether that is more than luck, which takes
-    less than ``level``, ``hinted`` whether it may be luck and is still worth a word.
+    less than ``level``, ``hinted`` whether it may be luck and is still worth a word. ``known`` is
+    the column in which real patients have it, where any column was looked at; ``in_part`` says
+    whether there is something beside it.
     """
 
     column: str
@@ -56,11 +68,15 @@ class Naming:
     level: float
     shown: bool
     hinted: bool
+    known: str = ""
+    in_part: bool = False
 
     def __str__(self) -> str:
+        beside = "with something beside it, " if self.in_part else ""
+        where = f"in {self.column!r}{', ' if beside else ' '}{beside}" if self.known else ""
         what = (
-            f"carry the identifier ({self.column!r}) of a training patient, and {self.others:,} "
-            "that of another real patient"
+            f"carry {where}the identifier ({self.known or self.column!r}) of a training patient, "
+            f"and {self.others:,} that of another real patient"
             if self.kind == "identifier"
             else f"have in {self.column!r} what one training patient alone has, and "
             f"{self.others:,} what one other real patient alone has"
@@ -69,6 +85,8 @@ class Naming:
             "Nearly everybody has a number of their own there: if it says who a patient is, name "
             "it (--id) and leave the column out of what is released."
             if self.kind == "number"
+            else "Leave the column out of what is released."
+            if self.known
             else "No attack looks at it; leave the column out of what is released."
         )
         luck = (
@@ -98,7 +116,7 @@ def namings(
         schema: what is compared.
     """
     for name, values in released.columns():
-        if any(name not in given.static for given in real.values()) or _numbers_rows(values):
+        if any(name not in given.static for given in real.values()) or number_rows(values):
             continue
         sides = {part: given.static[name] for part, given in real.items()}
         if kind := _kind(name, values, sides, patient, schema):
@@ -118,10 +136,10 @@ def _kind(
             return "identifier"
         if not _is_number(released):
             return "text"
-    return "number" if _is_of_one_each(pd.concat(list(real.values()))) else None
+    return "number" if are_of_one_each(pd.concat(list(real.values()))) else None
 
 
-def _is_of_one_each(values: pd.Series) -> bool:
+def are_of_one_each(values: pd.Series) -> bool:
     """Whether these are whole numbers, and nearly everybody has another one."""
     there = values.dropna()
     if not len(there) or not (as_numbers(there) % 1 == 0).all():
@@ -137,9 +155,9 @@ def _naming(name: str, released: pd.Series, real: Mapping[str, pd.Series], kind:
     here = _plain(released)
     mine, theirs = (here[here.isin(alone[alone.isin(side)])] for side in (train, others))
     share = len(real["train"]) / sum(len(values) for values in real.values())
-    luck = _luck(mine.nunique(), theirs.nunique(), share)
+    luck = luck_of(mine.nunique(), theirs.nunique(), share)
     is_text = not _is_number(released)
-    dense = not is_text and _is_dense(mine.nunique(), here.nunique(), real["train"])
+    dense = not is_text and met_as_by_luck(mine.nunique(), here.nunique(), real["train"])
     level = NAMED if kind == "identifier" and not dense else LUCK
     more = len(mine) * (1 - share) > len(theirs) * share
     return Naming(
@@ -161,7 +179,7 @@ def _naming(name: str, released: pd.Series, real: Mapping[str, pd.Series], kind:
     )
 
 
-def _is_dense(named: int, released: int, train: pd.Series) -> bool:
+def met_as_by_luck(named: int, released: int, train: pd.Series) -> bool:
     """Whether any numbers between those of the training patients would meet as many of them."""
     numbers = as_numbers(train.dropna())
     share = numbers.nunique() / (numbers.max() - numbers.min() + 1)
@@ -192,7 +210,7 @@ def _name(words: list[str]) -> str:
     return " ".join(sorted(kept if len(kept) > 1 else words))
 
 
-def _luck(train: int, others: int, share: float) -> float:
+def luck_of(train: int, others: int, share: float) -> float:
     """Return how often so many of those who are named would be of training patients by chance."""
     if not train:
         return 1.0
@@ -203,7 +221,7 @@ def _is_number(values: pd.Series) -> bool:
     return bool(as_numbers(values.dropna()).notna().all())
 
 
-def _numbers_rows(values: pd.Series) -> bool:
+def number_rows(values: pd.Series) -> bool:
     """Whether these count rows from 0 or 1, as p001, p002 and so on do too."""
     texts = as_levels(values).dropna().astype(str)
     parts = texts.str.extract(r"^(\D*)(\d+)(?:\.0)?$")
