@@ -23,6 +23,7 @@ from fedbench.federation.study import Choice
 from fedbench.naming import namings
 from fedbench.nouns import few, plural
 from fedbench.partition import Split
+from fedbench.rare import rare
 from fedbench.repeats import copies, overlap, repeats, repetitive
 from fedbench.results import portable
 from fedbench.schemas import read_schema
@@ -220,6 +221,7 @@ def prepare(asked: Asked) -> Case:
         fail_over=asked.fail_over,
         notes=(
             *(str(found) for found in sorted(names, key=lambda found: not found.shown)),
+            *rare(released, real, wide.schema),
             *repetitive(parts["train"], records),
             *described.notes,
             *ends,

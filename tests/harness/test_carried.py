@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +40,7 @@ def drawn(digits: int, seed: int = 0, n: int = 4 * N) -> list[int]:
     return list(map(int, low + np.random.default_rng(seed).choice(high - low, n, replace=False)))
 
 
-def table(**columns: Sequence[object]) -> pd.DataFrame:
+def table(**columns: Iterable[object]) -> pd.DataFrame:
     """A released table, its values text or numbers as if read from a file."""
     return pd.DataFrame({name: list(values) for name, values in columns.items()})
 
