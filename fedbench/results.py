@@ -62,6 +62,7 @@ REWRITTEN = ("timings", "guesses-")
 """Files of a cell that scoring it again writes anew, and that nothing is computed from."""
 
 GIVEN = ("audit", "evaluate")
+_STARTED = ("suite.toml", *(f"{name}.toml" for name in GIVEN))
 """Commands that are given the records; each writes down what it was asked in ``NAME.toml``."""
 
 ASKED = "asked"
@@ -337,8 +338,8 @@ class RunDir:
         """
         if not (path / "suite.toml").is_file() and not cls(path).given:
             raise RunError(
-                f"{path} is not a run directory: there is no suite.toml in it. "
-                "Give the folder that `fedbench run` printed."
+                f"{path} is not a run directory: there is no {' or '.join(_STARTED)} in it. "
+                f"{_instead(path)}"
             )
         return cls(path)
 
@@ -410,6 +411,15 @@ class RunDir:
         if tuple(rows.columns) not in known:
             raise RunError(f"{file} does not have the columns of a row. {advice}")
         return rows.reindex(columns=list(ROW))
+
+
+def _instead(path: Path) -> str:
+    """Say which folder to give: the latest runs that lie in this one."""
+    inside = {file.parent for name in _STARTED for file in path.glob(f"*/{name}")}
+    if not inside:
+        return "Give the folder that `fedbench run` or `fedbench audit` printed."
+    latest = sorted(inside, key=lambda run: run.stat().st_mtime, reverse=True)[:3]
+    return f"Give one of the runs in it, such as {', '.join(map(str, latest))}."
 
 
 def sorted_rows(table: pd.DataFrame) -> pd.DataFrame:

@@ -418,7 +418,7 @@ def test_a_message_is_one_line(fedbench: Command, monkeypatch: pytest.MonkeyPatc
         ("data infer gone.csv", "TABLE 'gone.csv': there is no such file or folder."),
         ("data infer taken", "TABLE 'taken': expected a .csv or .parquet file, or a cohort fold"),
         ("data infer taken -o taken", "--out 'taken' is there already"),
-        ("report gone", "gone is not a run directory: there is no suite.toml in it."),
+        ("report gone", "gone is not a run directory: there is no suite.toml or audit.toml or "),
         ("run .", "'.' is a folder; expected a TOML file, or a suite by name: "),
         ("run smok", "There is no suite 'smok'. Did you mean 'smoke'?"),
         ("run smoke --engine ray", "--engine 'ray' does not exist. There is: inprocess."),

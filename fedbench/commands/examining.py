@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -119,7 +120,7 @@ def audit(  # noqa: PLR0913  (a command's options are its arguments)
     sensitive: Secret = None,
     patient: WhoIsWho = "",
     fail_over: Annotated[
-        float | None,
+        str | None,
         typer.Option(
             "--fail-over",
             metavar="RISK",
@@ -133,11 +134,7 @@ def audit(  # noqa: PLR0913  (a command's options are its arguments)
     """Say what synthetic records give away about the patients they were made from."""
     paths = {"train": train, "control": control, "synthetic": synthetic}
     real, release = _parts(paths, "audit")
-    if fail_over is not None and not 0 <= fail_over < 1:
-        raise SpecError(
-            f"--fail-over is {fail_over:g}; expected a share from 0 to below 1, such as 0.05 for "
-            "one patient in twenty."
-        )
+    risk = _risk(fail_over)
     from fedbench import terminal  # noqa: PLC0415
     from fedbench.examine import AUDIT  # noqa: PLC0415
     from fedbench.given import Asked  # noqa: PLC0415
@@ -148,7 +145,7 @@ def audit(  # noqa: PLR0913  (a command's options are its arguments)
         schema=schema,
         sensitive=tuple(sensitive or ()),
         patient=patient,
-        fail_over=fail_over,
+        fail_over=risk,
     )
     done, failures = _examined(AUDIT, asked, out)
     gate = terminal.gate(done)
@@ -164,6 +161,19 @@ def audit(  # noqa: PLR0913  (a command's options are its arguments)
         say(f"the gate is {'open' if gate['passed'] else 'closed'}: {gate['reason']}", DONE)
     if failures or (gate and not gate["passed"]):
         raise typer.Exit(FAILED)
+
+
+def _risk(text: str | None) -> float | None:
+    """Return the share that may be given away."""
+    if text is None:
+        return None
+    with suppress(ValueError):
+        if 0 <= (share := float(text)) < 1:
+            return share
+    raise SpecError(
+        f"--fail-over is {text}; expected a share from 0 to below 1, such as 0.05 for one patient "
+        "in twenty."
+    )
 
 
 def _parts(paths: Mapping[str, Path | None], command: str) -> tuple[dict[str, Path], Path]:

@@ -28,6 +28,9 @@ COLUMNS = ("kind", "group", "at", "value", "low", "high", "n", "others", "text")
 FEWEST = 10
 """Patients behind any statement about them."""
 
+_HOSPITAL = "hospital"
+"""What it is called in which members who are found may differ, beside the columns."""
+
 _POINTS = 60  # of a curve
 _PARTS = 10  # of members by how rare their values are
 _ALPHAS = (0.01, 0.1)  # shares of others accused, the first for which they are enough
@@ -71,7 +74,7 @@ def exposure(
         *_accused(few),
         *_by("rarity", [f"{i + 1}" for i in part], few),
         *_by_site(ranked, yes=yes),
-        *_set_apart(schema, table[few.truth], few.who[few.truth], few.alpha),
+        *_set_apart(schema, table[few.truth], few),
     ]
     return pd.DataFrame(found, columns=list(COLUMNS))
 
@@ -264,23 +267,25 @@ def _tenths(rare: Floats, truth: Bools, order: Ints) -> Ints:
     return np.asarray(np.minimum(before * _PARTS // truth.sum(), _PARTS - 1), dtype=np.int64)
 
 
-def _set_apart(
-    schema: Schema, members: pd.DataFrame, accused: Bools, alpha: float
-) -> Iterator[Row]:
-    """Say in which columns members who are found differ most from all members."""
+def _set_apart(schema: Schema, members: pd.DataFrame, few: _Few) -> Iterator[Row]:
+    """Say in what members who are found differ most from all members: columns, or hospital."""
+    accused = few.who[few.truth]
     n = int(accused.sum())
     if n < FEWEST or n == len(accused):
         return
     known = [feature for feature in schema.features if feature.name in members]
-    said: list[_Apart] = []
+    names, place = np.unique(few.homes[few.truth], return_inverse=True)
+    said = [*_levels_apart(_HOSPITAL, names.tolist(), place.astype(np.float64), accused)]
     for feature, values in zip(known, plain_columns(members, known).T, strict=True):
-        apart = _levels_apart if feature.column.kind == "category" else _ranks_apart
-        said += apart(feature, values, accused)
+        if feature.column.kind == "category":
+            said += _levels_apart(feature.name, feature.column.levels, values, accused)
+        else:
+            said += _ranks_apart(feature, values, accused)
     sure = stats.holm([2 * special.ndtr(-abs(each.clear)) for each in said]) < _LEVEL
     shown = [each for each, so in zip(said, sure, strict=True) if so and each.large]
     for each in sorted(shown, key=lambda each: -abs(each.clear))[:3]:
         yield _row(
-            "found", each.column, alpha, each.clear, n=n, others=len(accused), text=each.text
+            "found", each.column, few.alpha, each.clear, n=n, others=len(accused), text=each.text
         )
 
 
@@ -294,9 +299,11 @@ class _Apart:
     large: bool
 
 
-def _levels_apart(feature: Feature, values: Floats, accused: Bools) -> Iterator[_Apart]:
+def _levels_apart(
+    name: str, levels: Sequence[str], values: Floats, accused: Bools
+) -> Iterator[_Apart]:
     n, found = len(accused), accused.sum()
-    for at, level in [*enumerate(feature.column.levels), (np.nan, "")]:
+    for at, level in [*enumerate(levels), (np.nan, "")]:
         mine = values == at if level else np.isnan(values)
         count, share, usual = mine[accused].sum(), float(mine[accused].mean()), float(mine.mean())
         if mine.sum() < FEWEST or usual == 1:
@@ -305,7 +312,7 @@ def _levels_apart(feature: Feature, values: Floats, accused: Bools) -> Iterator[
         spread = np.sqrt(usual * (1 - usual) / found * (n - found) / (n - 1))
         yield _Apart(
             float((share - usual) / spread),
-            feature.name,
+            name,
             f"{what} in {_percent(share)} of them, {_percent(usual)} of all",
             bool(count >= FEWEST and share >= min(usual + _MORE, 2 * usual)),
         )

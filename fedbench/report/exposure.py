@@ -199,7 +199,7 @@ def _sentences(world: World, attack: str, table: pd.DataFrame) -> Iterator[str]:
     elif mine.empty and hits:
         yield (
             f"Training patients whom {attack} finds are not clearly unlike the others in any one "
-            "column."
+            "column, nor by hospital."
         )
     if mine.empty:
         return

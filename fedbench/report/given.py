@@ -24,6 +24,7 @@ from fedbench.report.numbers import Number
 from fedbench.report.plays import Play, explained
 from fedbench.report.sentences import Sentence
 from fedbench.report.shares import OF_OTHERS, UNLIMITED, of_any_kind, of_patients, share_of
+from fedbench.report.uneven import most_found
 from fedbench.report.words import interval, joined, number, percent, told, went_by
 from fedbench.report.world import World
 
@@ -143,7 +144,8 @@ def verdict(world: World, played: Sequence[Check], counted: Counted = UNCOUNTED)
     if counted.named:
         apart = "" if title == GIVEN_AWAY else f"{title} beyond that. "
         title, text = GIVEN_AWAY, f"{' '.join(counted.named)} {apart}{text}"
-    return Sentence("leak", title, text, tuple(details))
+    members = dict.fromkeys(play for play, _ in heard)
+    return Sentence("leak", title, text, (*details, *most_found(world, members)))
 
 
 def _asked_of_members(world: World, useful: Heard) -> bool:
@@ -183,11 +185,27 @@ def _shown(world: World, found: Heard) -> list[str]:
             f"where 0.5 is guessing.{went_by(most.by)}"
         )
     texts += [
-        f"{play.said.verdict.format(world.called(play))}: advantage {interval(n)}."
+        f"{play.said.verdict.format(world.called(play))}: advantage {interval(n)}"
+        f"{_right(world, play, n)}."
         for play, n in found
         if play.said.main == "advantage"
     ]
     return texts
+
+
+def _right(world: World, play: Play, found: Number) -> str:
+    """Say how often a secret is guessed right; of a rare one hardly more than of others can be."""
+    if play.game != "attribute":
+        return ""
+    own = world.own.where(site="", target="pooled", level="", secret=play.secret)
+    parts = [own.where(name=f"{play.attack}.{part}").all for part in ("accuracy", "control")]
+    known = [percent(n.value) for part in parts for n in part if n.done]
+    if len(known) < 2:
+        return ""
+    right = f", right of {known[0]} of them and of {known[1]} of others"
+    if found.ceiling is None:
+        return right
+    return f"{right}; of their own records, if released, it would be {number(found.ceiling)}"
 
 
 def _quiet(world: World, useful: Heard, heard: Heard) -> str:

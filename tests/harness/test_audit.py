@@ -711,6 +711,7 @@ WRONG: list[tuple[Mapping[str, Any], str, str]] = [
     ({}, "--schema gone.toml", "There is no file 'gone.toml'."),
     ({}, "--schema bad.toml", "bad.toml: static.a: A number column needs finite public bounds"),
     ({}, "--schema narrow.toml", "train.csv row 1: 'b' is '5'; expected 0 to 1."),
+    ({}, "--fail-over 5%", "--fail-over is 5%; expected a share from 0 to below 1, such as 0.05"),
     ({}, "--fail-over 5", "--fail-over is 5; expected a share from 0 to below 1, such"),
     ({}, "--out taken", "--out 'taken': "),
 ]  # fmt: skip
@@ -799,6 +800,12 @@ def test_copies_are_counted_at_every_hospital(audit: Audit, tmp_path: Path) -> N
     )
     assert found.facts["verdict"] == GIVEN_AWAY
     assert "4.9 % (95 % interval 3." in found.told
+    assert "Hospitals differ" not in found.told
+    west = pd.concat([train[train["h"] == "west"], at(made(300, 2), 7)])
+    there = audit("--json", "--schema", "s.toml", train=train, control=control, synthetic=west)
+    assert "Hospitals differ beyond chance: at west 100.0 % (95 % interval" in there.told
+    report = (there.run.path / "report.md").read_text()
+    assert re.search(r"“hospital” is 'west' in \d+ % of them, 3\d % of all", report)
     none = audit("--json", "--schema", "s.toml", train=train, control=control,
                  synthetic=at(made(400, 2), 7))  # fmt: skip
     quiet = everybody(none)
@@ -961,6 +968,22 @@ def test_a_verdict_knows_no_limit_of_an_attack_that_is_the_wrong_way_round() -> 
     assert "the attack verbatim told training patients from others the wrong way round" in turned
 
 
+def test_the_advantage_of_a_rare_secret_is_told_with_the_most_it_can_be() -> None:
+    row = {"family": "privacy", "label": "synthetic", "target": "pooled", "secret": "hiv"}
+    found = pd.concat(
+        [
+            rows_of(**row, name="attribute.advantage", value=0.029, low=0.018, high=0.033,
+                    ceiling=0.031),
+            rows_of(**row, name="attribute.accuracy", value=0.998),
+            rows_of(**row, name="attribute.control", value=0.972),
+        ]
+    )  # fmt: skip
+    assert verdict(World("", "", Numbers.of(found)), []).text.endswith(
+        "advantage 0.029 (95 % interval 0.018 to 0.033), right of 99.8 % of them and of 97.2 % of "
+        "others; of their own records, if released, it would be 0.031."
+    )
+
+
 def test_the_gate_names_the_unit_of_every_share_and_mixes_none() -> None:
     leak, single = (
         rows_of(low=0.07),
@@ -1000,7 +1023,9 @@ def test_the_gate_and_a_quiet_verdict_have_one_upper_limit(
 
 
 @pytest.mark.parametrize(("most", "passed"), [(0.05, False), (0.99, True)])
-def test_a_script_reads_what_the_gate_went_by(audit: Audit, most: float, *, passed: bool) -> None:
+def test_a_script_reads_what_the_gate_went_by(
+    audit: Audit, capfd: pytest.CaptureFixture[str], most: float, *, passed: bool
+) -> None:
     tables = small()
     found = audit("--json", "--fail-over", f"{most}", **small(synthetic=tables["train"]))
     told = found.facts["gate"]
@@ -1014,6 +1039,8 @@ def test_a_script_reads_what_the_gate_went_by(audit: Audit, most: float, *, pass
 
     report = json.loads((found.run.path / "report.json").read_text())
     assert report["gate"] == told
+    assert cli.main(["report", str(found.run.path.parent)]) == 2
+    assert f"Give one of the runs in it, such as {found.run.path}." in capfd.readouterr().err
     for file in ("report.md", "report.html"):
         page = (found.run.path / file).read_text().replace("\N{NO-BREAK SPACE}", " ")
         assert told["reason"] in page
