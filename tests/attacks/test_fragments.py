@@ -220,12 +220,13 @@ def test_a_secret_copied_with_four_columns_is_read(sides: tuple[Cohort, Cohort, 
         assert of_members - of_others < 0.1
 
 
-def test_what_independent_records_say_of_members_they_say_of_others(
-    sides: tuple[Cohort, Cohort, Cohort],
-) -> None:
-    members, others, strangers = sides
-    of_members, of_others = right(Completion(), strangers, members, others)
-    assert of_members == pytest.approx(of_others, abs=0.06)
+def test_what_independent_records_say_of_members_they_say_of_others() -> None:
+    gained = []
+    for seed in range(8):
+        members, others, strangers = (patients(600, 3 * seed + at) for at in (10, 11, 12))
+        of_members, of_others = right(Completion(), strangers, members, others)
+        gained.append(of_members - of_others)
+    assert np.mean(gained) == pytest.approx(0, abs=0.03)  # three standard errors
 
 
 def test_a_release_without_the_secret_is_no_help(sides: tuple[Cohort, Cohort, Cohort]) -> None:
