@@ -43,7 +43,7 @@ class Attribute(Attack):
     )
     version: ClassVar[int] = 3
     misses: ClassVar[str] = (
-        "anything but what is learnt of training patients beyond what can be inferred about anybody"
+        "secrets of single copied records as well as attacks do that look records up"
     )
 
     trees: Annotated[int, Ge(1)] = 30

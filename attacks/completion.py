@@ -7,15 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from fedbench.attack import (
-    Attack,
-    Game,
-    Guess,
-    Knowledge,
-    PublicChallenge,
-    Sight,
-    levels_of,
-)
+from fedbench.attack import Attack, Game, Guess, Knowledge, PublicChallenge, Sight
+from fedbench.attacks._answers import Answers
 from fedbench.attacks._fragments import Cells, fragments
 from fedbench.seeds import Rng
 
@@ -39,19 +32,15 @@ class Completion(Attack):
     misses: ClassVar[str] = "secrets beside which no fragment was copied"
 
     def guess(self, sight: Sight, challenge: PublicChallenge, rng: Rng) -> Guess:
-        secret = sight.schema.feature(challenge.secret)
-        answers = levels_of(sight.synthetic.table, secret)
-        released = sight.synthetic.table[answers >= 0]
-        said = np.eye(len(secret.column.levels))[answers[answers >= 0]]
-        usual = (said.sum(axis=0) + 1) / (len(said) + said.shape[1])
-        found = np.tile(usual, (len(challenge.targets), 1))
-        cells = Cells.of(sight.schema, challenge.targets, released, rng)
+        told = Answers.of(sight, challenge.secret)
+        found = np.tile(told.usual, (len(challenge.targets), 1))
+        cells = Cells.of(sight.schema, challenge.targets, told.records, rng)
         telling = fragments(cells, rng)
         for each in telling:
             mine, theirs, _ = cells.together(each.cells)
             whole, place = np.unique(theirs, return_inverse=True)
-            counts = np.zeros((len(whole), said.shape[1]))
-            np.add.at(counts, place, said)
+            counts = np.zeros((len(whole), len(told.usual)))
+            np.add.at(counts, place, told.said)
             beside = counts[np.searchsorted(whole, mine[each.targets])]
             found[each.targets] += each.weight[:, None] * beside / beside.sum(axis=1, keepdims=True)
         return Guess(found / found.sum(axis=1, keepdims=True), cells.by(telling))

@@ -22,8 +22,9 @@ class Fragment(Attack):
     drowns them. So combinations of a few columns are tried, of which no two targets have the
     same, and those count of which more stand in the release than by luck. What a patient shares
     with the same release whose values were dealt to its records one by one is subtracted: single
-    values are no fragments. Counting released
-    records that agree in random columns is how Houssiau et al. 2022
+    values are no fragments.
+
+    Counting released records that agree in random columns is how Houssiau et al. 2022
     (https://arxiv.org/abs/2211.06550) attack single targets with models trained anew; here all
     targets together show which columns tell, and nothing is trained.
     """

@@ -7,15 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from fedbench.attack import (
-    Attack,
-    Game,
-    Guess,
-    Knowledge,
-    PublicChallenge,
-    Sight,
-    levels_of,
-)
+from fedbench.attack import Attack, Game, Guess, Knowledge, PublicChallenge, Sight
+from fedbench.attacks._answers import Answers
 from fedbench.attacks._neighbours import tied, units
 from fedbench.seeds import Rng
 
@@ -40,13 +33,10 @@ class Lookalike(Attack):
     misses: ClassVar[str] = "anything but near copies"
 
     def guess(self, sight: Sight, challenge: PublicChallenge, rng: Rng) -> Guess:
-        secret = sight.schema.feature(challenge.secret)
-        answers = levels_of(sight.synthetic.table, secret)
-        released = sight.synthetic.table[answers >= 0]
-        said = np.eye(len(secret.column.levels))[answers[answers >= 0]]
-        usual = (said.sum(axis=0) + 1) / (len(said) + said.shape[1])
-        if not len(said):
-            return Guess(np.tile(usual, (len(challenge.targets), 1)))
-        closest = tied(sight.schema, challenge.targets, released, units(sight.schema, released))
+        told = Answers.of(sight, challenge.secret)
+        if told.records.empty:
+            return Guess(np.tile(told.usual, (len(challenge.targets), 1)))
+        unit = units(sight.schema, told.records)
+        closest = tied(sight.schema, challenge.targets, told.records, unit)
         # What is usual decides between answers that the closest records give equally often.
-        return Guess((closest @ said + 1e-6 * usual) / (1 + 1e-6))
+        return Guess((closest @ told.said + 1e-6 * told.usual) / (1 + 1e-6))
